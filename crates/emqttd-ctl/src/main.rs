@@ -1,0 +1,3 @@
+//! The emqttd-ctl program.
+
+fn main() {}

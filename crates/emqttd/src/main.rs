@@ -1,0 +1,3 @@
+//! The emqttd program.
+
+fn main() {}

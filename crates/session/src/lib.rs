@@ -1,0 +1,1 @@
+//! emqttd session.
