@@ -1,11 +1,34 @@
-//! Topic name to value.
+//! Topic name to value, selected by filter.
 
-use crate::router::matches;
-use hashbrown::HashMap;
+use crate::level::Level;
+use crate::trie::{ROOT, Trie};
 
-/// Values by topic name, selected by filter.
+/// Values by topic name; a filter selects them without a look at those that it cannot match.
+///
+/// Names and filters are taken as they are: whether they are well formed is the caller's business.
 pub struct RetainedTree<V> {
-    names: HashMap<Box<str>, V>,
+    trie: Trie<Place<V>>,
+    len: usize,
+}
+
+/// What a node knows beside its level. Its children form a ring, in the order of their arrival.
+struct Place<V> {
+    /// The first child, or [`ROOT`] for none.
+    first: u32,
+    next: u32,
+    previous: u32,
+    value: Option<V>,
+}
+
+impl<V> Default for Place<V> {
+    fn default() -> Self {
+        Self {
+            first: ROOT,
+            next: ROOT,
+            previous: ROOT,
+            value: None,
+        }
+    }
 }
 
 impl<V> Default for RetainedTree<V> {
@@ -17,52 +40,252 @@ impl<V> Default for RetainedTree<V> {
 impl<V> RetainedTree<V> {
     /// An empty tree.
     pub fn new() -> Self {
-        Self { names: HashMap::new() }
+        Self {
+            trie: Trie::new(),
+            len: 0,
+        }
     }
 
     /// Stores the value under the name; returns the one it replaces.
     pub fn insert(&mut self, topic: &str, value: V) -> Option<V> {
-        self.names.insert(topic.into(), value)
+        let (mut node, mut next) = (ROOT, Some(0));
+        while let Some(start) = next {
+            let level = self.trie.cut(topic, start);
+            node = match self.trie.child(node, &level) {
+                Some(child) => child,
+                None => {
+                    let child = self.trie.add_child(node, &level);
+                    self.link(node, child);
+                    child
+                }
+            };
+            next = level.next;
+        }
+        let old = self.trie.data_mut(node).value.replace(value);
+        self.len += usize::from(old.is_none());
+        old
     }
 
     /// The value of exactly this name.
     pub fn get(&self, topic: &str) -> Option<&V> {
-        self.names.get(topic)
+        self.trie.node(self.find(topic)?).data.value.as_ref()
     }
 
     /// The value of exactly this name, to change in place.
     pub fn get_mut(&mut self, topic: &str) -> Option<&mut V> {
-        self.names.get_mut(topic)
+        let node = self.find(topic)?;
+        self.trie.data_mut(node).value.as_mut()
     }
 
     /// Removes the name and returns its value.
     pub fn remove(&mut self, topic: &str) -> Option<V> {
-        self.names.remove(topic)
+        let node = self.find(topic)?;
+        let old = self.trie.data_mut(node).value.take()?;
+        self.len -= 1;
+        if self.len == 0 {
+            // Gives back what the tables had grown to.
+            *self = Self::new();
+        } else {
+            self.prune(node);
+        }
+        Some(old)
     }
 
     /// The number of names.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.len
     }
 
     /// Whether nothing is stored.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
     /// Calls `f` for every name.
     pub fn for_each(&self, mut f: impl FnMut(&str, &V)) {
-        for (name, value) in &self.names {
-            f(name, value);
+        Walk::new(self, &[]).run(Select::All, &mut f);
+    }
+
+    /// Calls `f` for every name that the filter selects. Names under one level come in the order in which they
+    /// first appeared.
+    pub fn matching(&self, filter: &str, mut f: impl FnMut(&str, &V)) {
+        let mut levels = Vec::new();
+        let mut next = Some(0);
+        while let Some(start) = next {
+            let level = self.trie.cut(filter, start);
+            next = level.next;
+            levels.push(level);
+        }
+        Walk::new(self, &levels).run(Select::Level(0), &mut f);
+    }
+
+    fn find(&self, topic: &str) -> Option<u32> {
+        let (mut node, mut next) = (ROOT, Some(0));
+        while let Some(start) = next {
+            let level = self.trie.cut(topic, start);
+            node = self.trie.child(node, &level)?;
+            next = level.next;
+        }
+        Some(node)
+    }
+
+    /// Puts a new child at the end of its parent's ring.
+    fn link(&mut self, parent: u32, child: u32) {
+        let first = self.trie.node(parent).data.first;
+        if first == ROOT {
+            self.trie.data_mut(parent).first = child;
+            let place = self.trie.data_mut(child);
+            (place.next, place.previous) = (child, child);
+        } else {
+            let last = std::mem::replace(&mut self.trie.data_mut(first).previous, child);
+            self.trie.data_mut(last).next = child;
+            let place = self.trie.data_mut(child);
+            (place.next, place.previous) = (first, last);
         }
     }
 
-    /// Calls `f` for every name that the filter selects.
-    pub fn matching(&self, filter: &str, mut f: impl FnMut(&str, &V)) {
-        for (name, value) in &self.names {
-            if matches(filter, name) {
-                f(name, value);
-            }
+    /// Takes a child out of its parent's ring.
+    fn unlink(&mut self, parent: u32, child: u32) {
+        let Place { next, previous, .. } = self.trie.node(child).data;
+        self.trie.data_mut(previous).next = next;
+        self.trie.data_mut(next).previous = previous;
+        let first = &mut self.trie.data_mut(parent).first;
+        if *first == child {
+            *first = if next == child { ROOT } else { next };
         }
+    }
+
+    /// Removes the node, and then its ancestors, as long as they lead to nothing.
+    fn prune(&mut self, mut id: u32) {
+        while id != ROOT {
+            let node = self.trie.node(id);
+            if node.children > 0 || node.data.value.is_some() {
+                return;
+            }
+            let parent = node.parent;
+            self.unlink(parent, id);
+            self.trie.remove(id);
+            id = parent;
+        }
+    }
+}
+
+/// Which of a node and its descendants are wanted.
+#[derive(Clone, Copy)]
+enum Select {
+    /// Those that match the filter from this level on.
+    Level(usize),
+    /// All of them.
+    All,
+}
+
+/// A node still to be visited.
+struct Step {
+    node: u32,
+    select: Select,
+    /// Bytes of the name that lead to the node's parent.
+    prefix: usize,
+    /// Whether the siblings behind this node are to be visited too.
+    siblings: bool,
+}
+
+/// A walk over part of a tree. It keeps one step for each level at most, however many children a node has.
+struct Walk<'a, V> {
+    tree: &'a RetainedTree<V>,
+    levels: &'a [Level<'a>],
+    name: String,
+    steps: Vec<Step>,
+}
+
+impl<'a, V> Walk<'a, V> {
+    fn new(tree: &'a RetainedTree<V>, levels: &'a [Level<'a>]) -> Self {
+        Self {
+            tree,
+            levels,
+            name: String::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    fn run(mut self, select: Select, f: &mut impl FnMut(&str, &V)) {
+        // [MQTT-4.7.2-1]: a wildcard as the first level does not match a name that starts with `$`.
+        let skip_dollar = self
+            .levels
+            .first()
+            .is_some_and(|level| level.is_plus() || level.is_hash());
+        let trie = &self.tree.trie;
+        self.descend(ROOT, select);
+        while let Some(Step {
+            node: id,
+            select,
+            prefix,
+            siblings,
+        }) = self.steps.pop()
+        {
+            let node = trie.node(id);
+            if siblings && node.data.next != trie.node(node.parent).data.first {
+                self.steps.push(Step {
+                    node: node.data.next,
+                    select,
+                    prefix,
+                    siblings,
+                });
+            }
+            self.name.truncate(prefix);
+            if node.parent != ROOT {
+                self.name.push('/');
+            }
+            self.name.push_str(trie.level_text(id));
+            if skip_dollar && node.parent == ROOT && self.name.starts_with('$') {
+                continue;
+            }
+            if let Some(value) = &node.data.value
+                && self.wants(select)
+            {
+                f(&self.name, value);
+            }
+            self.descend(id, select);
+        }
+    }
+
+    /// Whether a node is wanted for itself.
+    fn wants(&self, select: Select) -> bool {
+        match select {
+            Select::All => true,
+            // `a/#` selects `a` too.
+            Select::Level(n) => self.levels.get(n).is_none_or(Level::is_hash),
+        }
+    }
+
+    /// Puts the children of a node that are wanted among the steps.
+    fn descend(&mut self, id: u32, select: Select) {
+        let first = self.tree.trie.node(id).data.first;
+        if first == ROOT {
+            return;
+        }
+        let (node, select, siblings) = match select {
+            Select::All => (first, Select::All, true),
+            Select::Level(n) => {
+                let Some(level) = self.levels.get(n) else {
+                    return;
+                };
+                if level.is_hash() {
+                    (first, Select::All, true)
+                } else if level.is_plus() {
+                    (first, Select::Level(n + 1), true)
+                } else {
+                    let Some(child) = self.tree.trie.child(id, level) else {
+                        return;
+                    };
+                    (child, Select::Level(n + 1), false)
+                }
+            }
+        };
+        self.steps.push(Step {
+            node,
+            select,
+            prefix: self.name.len(),
+            siblings,
+        });
     }
 }

@@ -1,37 +1,87 @@
 //! Filter to targets.
 
-use hashbrown::HashMap;
-
-/// One subscriber of one filter. The router only looks at `owner`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Who subscribed; a filter holds each owner once.
-    pub owner: u64,
-    /// Subscription options, opaque here.
-    pub opts: u32,
-    /// Subscription identifier, opaque here.
-    pub sub_id: u32,
-}
+use crate::targets::{Handle, Target, Targets};
+use crate::trie::{ROOT, Trie};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
 
 /// All subscriptions, by filter.
-#[derive(Default)]
+///
+/// Filters without a wildcard are in a hash table, the others in a trie; a topic name is looked up in both.
+/// Filters and names are taken as they are: whether they are well formed is the caller's business.
+/// A `+` or `#` that is not a whole level (or a `#` that is not the last one) is ordinary text here.
 pub struct Router {
-    filters: HashMap<Box<str>, Vec<Target>>,
+    exact: HashTable<Exact>,
+    hasher: DefaultHashBuilder,
+    wild: Trie<Branch>,
+    /// Distinct filters in `wild`.
+    wild_filters: usize,
+    targets: Targets,
+}
+
+/// A filter without wildcards.
+struct Exact {
+    filter: Box<str>,
+    targets: Handle,
+    hash: u32,
+}
+
+/// What a node of the trie knows beside its level.
+#[derive(Default)]
+struct Branch {
+    /// The child by `+`, or [`ROOT`] for none.
+    plus: u32,
+    /// Targets of the filter that ends here.
+    here: Handle,
+    /// Targets of the filter that continues with `#`.
+    below: Handle,
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Router {
     /// An empty router.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            exact: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            wild: Trie::new(),
+            wild_filters: 0,
+            targets: Targets::new(),
+        }
     }
 
     /// Adds the target to the filter, or replaces the one of the same owner, which is returned.
     pub fn subscribe(&mut self, filter: &str, target: Target) -> Option<Target> {
-        let list = self.filters.entry_ref(filter).or_default();
-        match list.iter_mut().find(|t| t.owner == target.owner) {
-            Some(old) => Some(core::mem::replace(old, target)),
+        if has_wildcard(filter) {
+            let (node, below) = self.wild_node_or_add(filter);
+            let branch = self.wild.data_mut(node);
+            let handle = if below {
+                &mut branch.below
+            } else {
+                &mut branch.here
+            };
+            if handle.is_empty() {
+                self.wild_filters += 1;
+            }
+            return self.targets.insert(handle, target);
+        }
+        let hash = self.hash(filter);
+        match self.exact.find_mut(spread(hash), |e| e.is(hash, filter)) {
+            Some(found) => self.targets.insert(&mut found.targets, target),
             None => {
-                list.push(target);
+                let mut entry = Exact {
+                    filter: filter.into(),
+                    targets: Handle::default(),
+                    hash,
+                };
+                self.targets.insert(&mut entry.targets, target);
+                self.exact
+                    .insert_unique(spread(hash), entry, |e| spread(e.hash));
                 None
             }
         }
@@ -39,38 +89,136 @@ impl Router {
 
     /// Removes the owner's target from the filter and returns it.
     pub fn unsubscribe(&mut self, filter: &str, owner: u64) -> Option<Target> {
-        let list = self.filters.get_mut(filter)?;
-        let at = list.iter().position(|t| t.owner == owner)?;
-        let old = list.swap_remove(at);
-        if list.is_empty() {
-            self.filters.remove(filter);
+        let removed = if has_wildcard(filter) {
+            self.unsubscribe_wild(filter, owner)
+        } else {
+            self.unsubscribe_exact(filter, owner)
+        };
+        if removed.is_some() && self.is_empty() {
+            // Gives back what the tables had grown to.
+            *self = Self::new();
         }
-        Some(old)
+        removed
+    }
+
+    fn unsubscribe_exact(&mut self, filter: &str, owner: u64) -> Option<Target> {
+        let hash = self.hash(filter);
+        let mut entry = self
+            .exact
+            .find_entry(spread(hash), |e| e.is(hash, filter))
+            .ok()?;
+        let removed = self.targets.remove(&mut entry.get_mut().targets, owner)?;
+        if entry.get().targets.is_empty() {
+            entry.remove();
+        }
+        Some(removed)
+    }
+
+    fn unsubscribe_wild(&mut self, filter: &str, owner: u64) -> Option<Target> {
+        let (node, below) = self.wild_node(filter)?;
+        let branch = self.wild.data_mut(node);
+        let handle = if below {
+            &mut branch.below
+        } else {
+            &mut branch.here
+        };
+        let removed = self.targets.remove(handle, owner)?;
+        if handle.is_empty() {
+            self.wild_filters -= 1;
+            self.prune(node);
+        }
+        Some(removed)
     }
 
     /// Calls `f` for every target of every filter that matches the topic name. An owner with several
     /// matching filters is seen once for each.
+    #[inline]
     pub fn route(&self, topic: &str, mut f: impl FnMut(&Target)) {
-        for (filter, list) in &self.filters {
-            if matches(filter, topic) {
-                list.iter().for_each(&mut f);
+        if !self.exact.is_empty() {
+            let hash = self.hash(topic);
+            if let Some(found) = self.exact.find(spread(hash), |e| e.is(hash, topic)) {
+                self.targets.get(found.targets).iter().for_each(&mut f);
             }
+        }
+        if self.wild_filters > 0 {
+            self.route_wild(topic, &mut f);
+        }
+    }
+
+    /// Walks the trie level by level with all nodes that match so far. There are never more of them than nodes
+    /// in the trie, and nothing recurses, so neither a deep name nor a tangle of `+` does harm.
+    fn route_wild(&self, topic: &str, f: &mut impl FnMut(&Target)) {
+        // [MQTT-4.7.2-1]: a wildcard as the first level does not match a name that starts with `$`.
+        let mut wildcards = !topic.starts_with('$');
+        if wildcards {
+            self.targets
+                .get(self.wild.node(ROOT).data.below)
+                .iter()
+                .for_each(&mut *f);
+        }
+        let mut reached = Reached::default();
+        reached.push(ROOT);
+        let mut start = 0;
+        loop {
+            let level = self.wild.cut(topic, start);
+            let mut further = Reached::default();
+            let mut arrive = |id: u32| {
+                let node = self.wild.node(id);
+                // `a/#` matches `a` too.
+                self.targets.get(node.data.below).iter().for_each(&mut *f);
+                if level.next.is_none() {
+                    self.targets.get(node.data.here).iter().for_each(&mut *f);
+                } else if node.children > 0 || node.data.plus != ROOT {
+                    further.push(id);
+                }
+            };
+            reached.for_each(|id| {
+                let node = self.wild.node(id);
+                if wildcards && node.data.plus != ROOT {
+                    arrive(node.data.plus);
+                }
+                if node.children > 0
+                    && let Some(child) = self.wild.child(id, &level)
+                {
+                    arrive(child);
+                }
+            });
+            match level.next {
+                Some(next) if !further.is_empty() => start = next,
+                _ => return,
+            }
+            reached = further;
+            wildcards = true;
         }
     }
 
     /// The targets of exactly this filter text.
     pub fn targets(&self, filter: &str) -> &[Target] {
-        self.filters.get(filter).map_or(&[], |l| l)
+        self.targets.get(self.handle(filter))
     }
 
     /// Whether somebody subscribed to exactly this filter text.
     pub fn contains(&self, filter: &str) -> bool {
-        self.filters.contains_key(filter)
+        !self.handle(filter).is_empty()
+    }
+
+    fn handle(&self, filter: &str) -> Handle {
+        if has_wildcard(filter) {
+            let Some((node, below)) = self.wild_node(filter) else {
+                return Handle::default();
+            };
+            let branch = &self.wild.node(node).data;
+            return if below { branch.below } else { branch.here };
+        }
+        let hash = self.hash(filter);
+        self.exact
+            .find(spread(hash), |e| e.is(hash, filter))
+            .map_or(Handle::default(), |e| e.targets)
     }
 
     /// The number of distinct filters.
     pub fn len(&self) -> usize {
-        self.filters.len()
+        self.exact.len() + self.wild_filters
     }
 
     /// Whether there is no filter at all.
@@ -78,29 +226,149 @@ impl Router {
         self.len() == 0
     }
 
-    /// Calls `f` for every filter, in no particular order.
+    /// Calls `f` for every filter with its targets, in no particular order.
     pub fn for_each(&self, mut f: impl FnMut(&str, &[Target])) {
-        for (filter, list) in &self.filters {
-            f(filter, list);
+        for entry in &self.exact {
+            f(&entry.filter, self.targets.get(entry.targets));
+        }
+        let mut filter = String::new();
+        for (id, node) in self.wild.iter() {
+            let Branch { here, below, .. } = node.data;
+            if here.is_empty() && below.is_empty() {
+                continue;
+            }
+            self.wild.path(id, &mut filter);
+            if !here.is_empty() {
+                f(&filter, self.targets.get(here));
+            }
+            if !below.is_empty() {
+                filter.push_str(if id == ROOT { "#" } else { "/#" });
+                f(&filter, self.targets.get(below));
+            }
+        }
+    }
+
+    fn hash(&self, filter: &str) -> u32 {
+        let hash = self.hasher.hash_one(filter);
+        (hash ^ hash >> 32) as u32
+    }
+
+    /// The node where a wildcard filter ends, and whether it ends with `#` there.
+    fn wild_node(&self, filter: &str) -> Option<(u32, bool)> {
+        let (mut node, mut start) = (ROOT, 0);
+        loop {
+            let level = self.wild.cut(filter, start);
+            if level.is_hash() {
+                return Some((node, true));
+            }
+            node = if level.is_plus() {
+                Some(self.wild.node(node).data.plus).filter(|plus| *plus != ROOT)?
+            } else {
+                self.wild.child(node, &level)?
+            };
+            match level.next {
+                Some(next) => start = next,
+                None => return Some((node, false)),
+            }
+        }
+    }
+
+    /// The same, adding the nodes that are missing.
+    fn wild_node_or_add(&mut self, filter: &str) -> (u32, bool) {
+        let (mut node, mut start) = (ROOT, 0);
+        loop {
+            let level = self.wild.cut(filter, start);
+            if level.is_hash() {
+                return (node, true);
+            }
+            node = if !level.is_plus() {
+                match self.wild.child(node, &level) {
+                    Some(child) => child,
+                    None => self.wild.add_child(node, &level),
+                }
+            } else {
+                let plus = self.wild.node(node).data.plus;
+                if plus != ROOT {
+                    plus
+                } else {
+                    let plus = self.wild.add_plus(node);
+                    self.wild.data_mut(node).plus = plus;
+                    plus
+                }
+            };
+            match level.next {
+                Some(next) => start = next,
+                None => return (node, false),
+            }
+        }
+    }
+
+    /// Removes the node, and then its ancestors, as long as they lead to nothing.
+    fn prune(&mut self, mut id: u32) {
+        while id != ROOT {
+            let node = self.wild.node(id);
+            let Branch { plus, here, below } = node.data;
+            if node.children > 0 || plus != ROOT || !here.is_empty() || !below.is_empty() {
+                return;
+            }
+            let parent = node.parent;
+            if self.wild.node(parent).data.plus == id {
+                self.wild.data_mut(parent).plus = ROOT;
+            }
+            self.wild.remove(id);
+            id = parent;
         }
     }
 }
 
-/// Whether the filter selects the name, level by level.
-pub(crate) fn matches(filter: &str, topic: &str) -> bool {
-    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
-        return false; // [MQTT-4.7.2-1]
+impl Exact {
+    #[inline]
+    fn is(&self, hash: u32, filter: &str) -> bool {
+        self.hash == hash && *self.filter == *filter
     }
-    let mut names = topic.split('/');
-    let mut levels = filter.split('/').peekable();
-    while let Some(level) = levels.next() {
-        if level == "#" && levels.peek().is_none() {
-            return true;
-        }
-        match names.next() {
-            Some(name) if level == "+" || level == name => {}
-            _ => return false,
+}
+
+/// The hash table takes bits from both ends of 64.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+fn has_wildcard(filter: &str) -> bool {
+    filter.split('/').any(|level| level == "+") || filter == "#" || filter.ends_with("/#")
+}
+
+/// Nodes that match the levels seen so far: usually few, so the first ones need no allocation.
+#[derive(Default)]
+struct Reached {
+    first: [u32; 12],
+    len: usize,
+    more: Vec<u32>,
+}
+
+impl Reached {
+    #[inline]
+    fn push(&mut self, id: u32) {
+        match self.first.get_mut(self.len) {
+            Some(place) => {
+                *place = id;
+                self.len += 1;
+            }
+            None => self.more.push(id),
         }
     }
-    names.next().is_none()
+
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
+    fn for_each(&self, mut f: impl FnMut(u32)) {
+        for id in self.first.iter().take(self.len) {
+            f(*id);
+        }
+        for id in &self.more {
+            f(*id);
+        }
+    }
 }

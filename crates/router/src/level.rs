@@ -1,0 +1,271 @@
+//! One level of a topic name or filter: where it ends, its key, its hash.
+
+use hashbrown::DefaultHashBuilder;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Longest level, in bytes, that a [`Key`] holds itself.
+const INLINE: usize = 11;
+/// What stands in the last byte of a key in place of a length.
+const LONG: u8 = 0xFC;
+const PLUS: u8 = 0xFD;
+const ROOT: u8 = 0xFE;
+const FREE: u8 = 0xFF;
+
+/// The text of a level as a trie node keeps it: 11 bytes and a length, or the id of a longer text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key([u8; 12]);
+
+/// What a [`Key`] stands for.
+pub(crate) enum Kind<'a> {
+    /// The text itself.
+    Inline(&'a str),
+    /// The id of the text in the trie's table of long texts.
+    Long(u32),
+    /// A `+` of a filter.
+    Plus,
+    /// The root, or a node that is not in use.
+    Nothing,
+}
+
+impl Key {
+    pub const PLUS: Key = Key::special(PLUS);
+    pub const ROOT: Key = Key::special(ROOT);
+    pub const FREE: Key = Key::special(FREE);
+
+    const fn special(kind: u8) -> Key {
+        let mut bytes = [0; 12];
+        bytes[INLINE] = kind;
+        Key(bytes)
+    }
+
+    /// The key of a longer text: its id and, to tell most others apart without a look at the text, part of its hash.
+    pub fn long(id: u32, hash: u64) -> Key {
+        let mut key = Key::special(LONG);
+        key.0[..4].copy_from_slice(&id.to_le_bytes());
+        key.0[4..8].copy_from_slice(&Self::check(hash));
+        key
+    }
+
+    fn check(hash: u64) -> [u8; 4] {
+        // Not the bits that the hash table compares already.
+        ((hash >> 24) as u32).to_le_bytes()
+    }
+
+    /// The id of the long text, when this key may be that of a text with this hash.
+    #[inline]
+    pub fn long_like(&self, hash: u64) -> Option<u32> {
+        (self.0[INLINE] == LONG && self.0[4..8] == Self::check(hash))
+            .then(|| u32::from_le_bytes([self.0[0], self.0[1], self.0[2], self.0[3]]))
+    }
+
+    pub fn kind(&self) -> Kind<'_> {
+        match self.0[INLINE] {
+            PLUS => Kind::Plus,
+            ROOT | FREE => Kind::Nothing,
+            LONG => Kind::Long(u32::from_le_bytes([
+                self.0[0], self.0[1], self.0[2], self.0[3],
+            ])),
+            // Cut from a `str` at separators, so it is valid UTF-8.
+            len => {
+                Kind::Inline(std::str::from_utf8(&self.0[..usize::from(len)]).unwrap_or_default())
+            }
+        }
+    }
+
+    #[inline]
+    fn words(&self) -> (u64, u64) {
+        let b = &self.0;
+        (
+            u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]),
+            u64::from(u32::from_le_bytes([b[8], b[9], b[10], b[11]])),
+        )
+    }
+}
+
+/// One level of a text that is being walked.
+pub(crate) struct Level<'a> {
+    pub text: &'a str,
+    /// The key when the text is short enough for one.
+    pub key: Option<Key>,
+    pub hash: u64,
+    /// Where the next level starts, unless this is the last.
+    pub next: Option<usize>,
+}
+
+impl Level<'_> {
+    #[inline]
+    pub fn is_plus(&self) -> bool {
+        self.text == "+"
+    }
+
+    /// A `#`, which is a wildcard only as the last level.
+    #[inline]
+    pub fn is_hash(&self) -> bool {
+        self.next.is_none() && self.text == "#"
+    }
+}
+
+/// Cuts levels and hashes them, with a seed of its own: nobody outside can aim at collisions.
+pub(crate) struct Cutter {
+    seeds: [u64; 3],
+    long: DefaultHashBuilder,
+}
+
+const SLASHES: u128 = u128::from_ne_bytes([b'/'; 16]);
+const ONES: u128 = u128::from_ne_bytes([1; 16]);
+const TOPS: u128 = u128::from_ne_bytes([0x80; 16]);
+
+impl Cutter {
+    pub fn new() -> Self {
+        let random = RandomState::new();
+        Self {
+            seeds: [1u64, 2, 3].map(|n| random.hash_one(n)),
+            long: DefaultHashBuilder::default(),
+        }
+    }
+
+    /// The level that starts at `start`, which is at most `text.len()`.
+    #[inline]
+    pub fn cut<'a>(&self, text: &'a str, start: usize) -> Level<'a> {
+        let rest = &text.as_bytes()[start..];
+        // Sixteen bytes at once; behind the end of the text there are separators.
+        let window = match rest.first_chunk::<16>() {
+            Some(bytes) => u128::from_le_bytes(*bytes),
+            None => {
+                let mut bytes = [b'/'; 16];
+                bytes[..rest.len()].copy_from_slice(rest);
+                u128::from_le_bytes(bytes)
+            }
+        };
+        let differs = window ^ SLASHES;
+        // The lowest set bit is that of the first byte that is a separator.
+        let found = differs.wrapping_sub(ONES) & !differs & TOPS;
+        let len = found.trailing_zeros() as usize / 8;
+        if len <= INLINE {
+            let key = window & !(u128::MAX << (8 * len)) | (len as u128) << (8 * INLINE);
+            let bytes = key.to_le_bytes();
+            let mut short = [0; 12];
+            short.copy_from_slice(&bytes[..12]);
+            let key = Key(short);
+            let end = start + len;
+            Level {
+                text: &text[start..end],
+                key: Some(key),
+                hash: self.hash_key(&key),
+                next: after(text, end),
+            }
+        } else {
+            let len = len
+                + rest[len.min(rest.len())..]
+                    .iter()
+                    .position(|b| *b == b'/')
+                    .unwrap_or(rest.len() - len);
+            let end = start + len;
+            let text_of_level = &text[start..end];
+            Level {
+                text: text_of_level,
+                key: None,
+                hash: self.hash_long(text_of_level),
+                next: after(text, end),
+            }
+        }
+    }
+
+    /// The hash of a level whose text is in the key.
+    #[inline]
+    pub fn hash_key(&self, key: &Key) -> u64 {
+        let (low, high) = key.words();
+        fold(low ^ self.seeds[0], high ^ self.seeds[1])
+    }
+
+    /// The hash of a level that is too long for a key.
+    pub fn hash_long(&self, text: &str) -> u64 {
+        let mut hasher = self.long.build_hasher();
+        hasher.write(text.as_bytes());
+        hasher.finish()
+    }
+
+    /// The hash of the edge from a node to its child with this level.
+    #[inline]
+    pub fn edge(&self, parent: u32, level: u64) -> u64 {
+        let parent = u64::from(parent);
+        fold(level ^ (parent << 32 | parent), self.seeds[2] | 1)
+    }
+}
+
+fn after(text: &str, end: usize) -> Option<usize> {
+    (end < text.len()).then_some(end + 1)
+}
+
+/// Multiplies to 128 bits and mixes both halves.
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn levels(text: &str) -> Vec<(String, bool)> {
+        let cutter = Cutter::new();
+        let mut found = Vec::new();
+        let mut at = Some(0);
+        while let Some(start) = at {
+            let level = cutter.cut(text, start);
+            if let Some(key) = level.key {
+                assert!(matches!(key.kind(), Kind::Inline(inline) if inline == level.text));
+            }
+            found.push((level.text.to_owned(), level.key.is_some()));
+            at = level.next;
+        }
+        found
+    }
+
+    #[test]
+    fn cuts_as_split_does() {
+        let long = "x".repeat(40);
+        for text in [
+            "",
+            "/",
+            "//",
+            "a",
+            "a/",
+            "/a",
+            "a/b",
+            "sensors/12345678901/temperature",
+            "123456789012",
+            "1234567890123456",
+            "12345678901234567/x",
+            "a/é€𝄞/b",
+            "..........0/..........0",
+            "~}/|{.-,",
+            &long,
+            &format!("{long}/{long}"),
+            &format!("/{long}/"),
+            &"/".repeat(60),
+            &format!("{}é/é", "x".repeat(15)),
+        ] {
+            let expected: Vec<_> = text
+                .split('/')
+                .map(|l| (l.to_owned(), l.len() <= INLINE))
+                .collect();
+            assert_eq!(levels(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn equal_levels_have_equal_hashes_wherever_they_stand() {
+        let cutter = Cutter::new();
+        let long = format!("{0}/b/{0}", "y".repeat(30));
+        for text in ["ab/ab", "ab/c/defghijklmnopqrstuvw/ab", &long] {
+            let last = text.rfind('/').map_or(0, |at| at + 1);
+            let (first, last) = (cutter.cut(text, 0), cutter.cut(text, last));
+            assert_eq!(first.text, last.text);
+            assert_eq!(first.hash, last.hash);
+            assert!(first.key == last.key);
+        }
+        assert_ne!(cutter.cut("a", 0).hash, cutter.cut("a\0", 0).hash);
+    }
+}
