@@ -84,24 +84,34 @@ impl Key {
 
 /// One level of a text that is being walked.
 pub(crate) struct Level<'a> {
-    pub text: &'a str,
-    /// The key when the text is short enough for one.
+    whole: &'a str,
+    start: usize,
+    end: usize,
+    /// The key when the level is short enough for one.
     pub key: Option<Key>,
     pub hash: u64,
-    /// Where the next level starts, unless this is the last.
-    pub next: Option<usize>,
 }
 
-impl Level<'_> {
+impl<'a> Level<'a> {
+    pub fn text(&self) -> &'a str {
+        &self.whole[self.start..self.end]
+    }
+
+    /// Where the next level starts, unless this is the last.
+    #[inline]
+    pub fn next(&self) -> Option<usize> {
+        (self.end < self.whole.len()).then_some(self.end + 1)
+    }
+
     #[inline]
     pub fn is_plus(&self) -> bool {
-        self.text == "+"
+        self.text() == "+"
     }
 
     /// A `#`, which is a wildcard only as the last level.
     #[inline]
     pub fn is_hash(&self) -> bool {
-        self.next.is_none() && self.text == "#"
+        self.end == self.whole.len() && self.text() == "#"
     }
 }
 
@@ -110,10 +120,6 @@ pub(crate) struct Cutter {
     seeds: [u64; 3],
     long: DefaultHashBuilder,
 }
-
-const SLASHES: u128 = u128::from_ne_bytes([b'/'; 16]);
-const ONES: u128 = u128::from_ne_bytes([1; 16]);
-const TOPS: u128 = u128::from_ne_bytes([0x80; 16]);
 
 impl Cutter {
     pub fn new() -> Self {
@@ -124,50 +130,55 @@ impl Cutter {
         }
     }
 
-    /// The level that starts at `start`, which is at most `text.len()`.
+    /// The level that starts at `start`, which is at most `whole.len()`.
     #[inline]
-    pub fn cut<'a>(&self, text: &'a str, start: usize) -> Level<'a> {
-        let rest = &text.as_bytes()[start..];
-        // Sixteen bytes at once; behind the end of the text there are separators.
-        let window = match rest.first_chunk::<16>() {
-            Some(bytes) => u128::from_le_bytes(*bytes),
-            None => {
-                let mut bytes = [b'/'; 16];
-                bytes[..rest.len()].copy_from_slice(rest);
-                u128::from_le_bytes(bytes)
-            }
-        };
-        let differs = window ^ SLASHES;
-        // The lowest set bit is that of the first byte that is a separator.
-        let found = differs.wrapping_sub(ONES) & !differs & TOPS;
-        let len = found.trailing_zeros() as usize / 8;
+    pub fn cut<'a>(&self, whole: &'a str, start: usize) -> Level<'a> {
+        let bytes = whole.as_bytes();
+        let low = eight(bytes, start);
+        let found = separators(low);
+        if found != 0 {
+            let len = found.trailing_zeros() as usize / 8;
+            return self.short(whole, start, len, low & before(found), 0);
+        }
+        let high = eight(bytes, start + 8);
+        let found = separators(high);
+        let len = 8 + found.trailing_zeros() as usize / 8;
         if len <= INLINE {
-            let key = window & !(u128::MAX << (8 * len)) | (len as u128) << (8 * INLINE);
-            let bytes = key.to_le_bytes();
-            let mut short = [0; 12];
-            short.copy_from_slice(&bytes[..12]);
-            let key = Key(short);
-            let end = start + len;
-            Level {
-                text: &text[start..end],
-                key: Some(key),
-                hash: self.hash_key(&key),
-                next: after(text, end),
-            }
-        } else {
-            let len = len
-                + rest[len.min(rest.len())..]
-                    .iter()
-                    .position(|b| *b == b'/')
-                    .unwrap_or(rest.len() - len);
-            let end = start + len;
-            let text_of_level = &text[start..end];
-            Level {
-                text: text_of_level,
-                key: None,
-                hash: self.hash_long(text_of_level),
-                next: after(text, end),
-            }
+            return self.short(whole, start, len, low, high & before(found));
+        }
+        let rest = &bytes[start + len.min(16)..];
+        let end = match found {
+            0 => start + 16 + rest.iter().position(|b| *b == b'/').unwrap_or(rest.len()),
+            _ => start + len,
+        };
+        let hash = self.hash_long(&whole[start..end]);
+        Level {
+            whole,
+            start,
+            end,
+            key: None,
+            hash,
+        }
+    }
+
+    #[inline]
+    fn short<'a>(
+        &self,
+        whole: &'a str,
+        start: usize,
+        len: usize,
+        low: u64,
+        high: u64,
+    ) -> Level<'a> {
+        let mut key = Key([0; 12]);
+        key.0[..8].copy_from_slice(&low.to_le_bytes());
+        key.0[8..].copy_from_slice(&(high as u32 | (len as u32) << 24).to_le_bytes());
+        Level {
+            whole,
+            start,
+            end: start + len,
+            key: Some(key),
+            hash: self.hash_key(&key),
         }
     }
 
@@ -193,8 +204,46 @@ impl Cutter {
     }
 }
 
-fn after(text: &str, end: usize) -> Option<usize> {
-    (end < text.len()).then_some(end + 1)
+const SLASHES: u64 = u64::from_ne_bytes([b'/'; 8]);
+
+/// Eight bytes from `at` on, the first one lowest. Behind the end of the text there are separators.
+#[inline]
+fn eight(text: &[u8], at: usize) -> u64 {
+    let read = |at: usize| {
+        text.get(at..)
+            .and_then(|rest| rest.first_chunk())
+            .map(|bytes| u64::from_le_bytes(*bytes))
+    };
+    if let Some(bytes) = read(at) {
+        return bytes;
+    }
+    if at >= text.len() {
+        return SLASHES;
+    }
+    let have = text.len() - at;
+    let bytes = match text.last_chunk() {
+        // The last eight of the text, moved so that the byte at `at` is lowest.
+        Some(bytes) => u64::from_le_bytes(*bytes) >> (8 * (8 - have)),
+        None => text[at..]
+            .iter()
+            .rev()
+            .fold(0, |all, byte| all << 8 | u64::from(*byte)),
+    };
+    bytes | SLASHES << (8 * have)
+}
+
+/// The lowest bit set is the top bit of the first byte that is a separator.
+#[inline]
+fn separators(bytes: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let differs = bytes ^ SLASHES;
+    differs.wrapping_sub(ONES) & !differs & (ONES << 7)
+}
+
+/// The bytes before the first separator.
+#[inline]
+fn before(found: u64) -> u64 {
+    (found ^ (found - 1)) >> 8
 }
 
 /// Multiplies to 128 bits and mixes both halves.
@@ -215,10 +264,10 @@ mod tests {
         while let Some(start) = at {
             let level = cutter.cut(text, start);
             if let Some(key) = level.key {
-                assert!(matches!(key.kind(), Kind::Inline(inline) if inline == level.text));
+                assert!(matches!(key.kind(), Kind::Inline(inline) if inline == level.text()));
             }
-            found.push((level.text.to_owned(), level.key.is_some()));
-            at = level.next;
+            found.push((level.text().to_owned(), level.key.is_some()));
+            at = level.next();
         }
         found
     }
@@ -262,7 +311,7 @@ mod tests {
         for text in ["ab/ab", "ab/c/defghijklmnopqrstuvw/ab", &long] {
             let last = text.rfind('/').map_or(0, |at| at + 1);
             let (first, last) = (cutter.cut(text, 0), cutter.cut(text, last));
-            assert_eq!(first.text, last.text);
+            assert_eq!(first.text(), last.text());
             assert_eq!(first.hash, last.hash);
             assert!(first.key == last.key);
         }

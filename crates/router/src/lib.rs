@@ -3,9 +3,9 @@
 //! [`Router`] answers "which subscribers does this topic name reach", [`RetainedTree`] the reverse: "which
 //! stored names does this filter select". Neither knows what a subscriber or a value is.
 //!
-//! Both stand on one trie whose edges are all in one hash table, keyed by the parent's id and the level's text:
-//! a node is 32 bytes, and a step down costs the same whether a node has one child or a million.
+//! Both stand on one kind of trie, with nodes of 32 bytes (and the value) and one hash table for all edges.
 
+mod edges;
 mod level;
 mod retained;
 mod router;

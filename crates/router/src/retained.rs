@@ -59,7 +59,7 @@ impl<V> RetainedTree<V> {
                     child
                 }
             };
-            next = level.next;
+            next = level.next();
         }
         let old = self.trie.data_mut(node).value.replace(value);
         self.len += usize::from(old.is_none());
@@ -113,7 +113,7 @@ impl<V> RetainedTree<V> {
         let mut next = Some(0);
         while let Some(start) = next {
             let level = self.trie.cut(filter, start);
-            next = level.next;
+            next = level.next();
             levels.push(level);
         }
         Walk::new(self, &levels).run(Select::Level(0), &mut f);
@@ -124,7 +124,7 @@ impl<V> RetainedTree<V> {
         while let Some(start) = next {
             let level = self.trie.cut(topic, start);
             node = self.trie.child(node, &level)?;
-            next = level.next;
+            next = level.next();
         }
         Some(node)
     }
@@ -159,7 +159,7 @@ impl<V> RetainedTree<V> {
     fn prune(&mut self, mut id: u32) {
         while id != ROOT {
             let node = self.trie.node(id);
-            if node.children > 0 || node.data.value.is_some() {
+            if node.has_children() || node.data.value.is_some() {
                 return;
             }
             let parent = node.parent;

@@ -156,19 +156,19 @@ impl Router {
                 .iter()
                 .for_each(&mut *f);
         }
-        let mut reached = Reached::default();
+        let (mut reached, mut further) = (&mut Reached::default(), &mut Reached::default());
         reached.push(ROOT);
         let mut start = 0;
         loop {
             let level = self.wild.cut(topic, start);
-            let mut further = Reached::default();
+            let next = level.next();
             let mut arrive = |id: u32| {
                 let node = self.wild.node(id);
                 // `a/#` matches `a` too.
                 self.targets.get(node.data.below).iter().for_each(&mut *f);
-                if level.next.is_none() {
+                if next.is_none() {
                     self.targets.get(node.data.here).iter().for_each(&mut *f);
-                } else if node.children > 0 || node.data.plus != ROOT {
+                } else if node.has_children() || node.data.plus != ROOT {
                     further.push(id);
                 }
             };
@@ -177,17 +177,16 @@ impl Router {
                 if wildcards && node.data.plus != ROOT {
                     arrive(node.data.plus);
                 }
-                if node.children > 0
-                    && let Some(child) = self.wild.child(id, &level)
-                {
+                if let Some(child) = self.wild.child(id, &level) {
                     arrive(child);
                 }
             });
-            match level.next {
+            match next {
                 Some(next) if !further.is_empty() => start = next,
                 _ => return,
             }
-            reached = further;
+            reached.clear();
+            std::mem::swap(&mut reached, &mut further);
             wildcards = true;
         }
     }
@@ -266,7 +265,7 @@ impl Router {
             } else {
                 self.wild.child(node, &level)?
             };
-            match level.next {
+            match level.next() {
                 Some(next) => start = next,
                 None => return Some((node, false)),
             }
@@ -296,7 +295,7 @@ impl Router {
                     plus
                 }
             };
-            match level.next {
+            match level.next() {
                 Some(next) => start = next,
                 None => return (node, false),
             }
@@ -308,7 +307,7 @@ impl Router {
         while id != ROOT {
             let node = self.wild.node(id);
             let Branch { plus, here, below } = node.data;
-            if node.children > 0 || plus != ROOT || !here.is_empty() || !below.is_empty() {
+            if node.has_children() || plus != ROOT || !here.is_empty() || !below.is_empty() {
                 return;
             }
             let parent = node.parent;
@@ -360,6 +359,12 @@ impl Reached {
 
     fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        self.len = 0;
+        self.more.clear();
     }
 
     #[inline]

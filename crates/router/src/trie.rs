@@ -1,8 +1,12 @@
-//! A trie of topic levels: all its edges in one hash table.
+//! A trie of topic levels.
+//!
+//! The only child of a node is found in the node; all other edges are in one hash table. So a node is small, a
+//! step down costs the same whether there are two children or a million, and a tail of levels that leads to one
+//! filter is read from nodes that were made one after the other, which is to say from one or two cache lines.
 
+use crate::edges::Edges;
 use crate::level::{Cutter, Key, Kind, Level};
 use crate::slab::Slab;
-use hashbrown::HashTable;
 
 /// The id of the root, which is nobody's child.
 pub(crate) const ROOT: u32 = 0;
@@ -11,17 +15,53 @@ pub(crate) const ROOT: u32 = 0;
 #[repr(align(32))]
 pub(crate) struct Node<P> {
     pub parent: u32,
-    /// Children in the edge table; a detached child is not counted.
-    pub children: u32,
+    children: Children,
     key: Key,
     pub data: P,
+}
+
+/// How to find the children of a node, apart from the `+` of a filter.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Children(u32);
+
+impl Children {
+    const ONLY: u32 = 1 << 31;
+
+    fn only(id: u32) -> Self {
+        debug_assert!(id < Self::ONLY);
+        Self(id | Self::ONLY)
+    }
+
+    #[inline]
+    fn form(self) -> Form {
+        match self.0 {
+            0 => Form::None,
+            n if n & Self::ONLY != 0 => Form::Only(n & !Self::ONLY),
+            n => Form::Table(n),
+        }
+    }
+}
+
+enum Form {
+    None,
+    /// The id of the only child, which is not in the table.
+    Only(u32),
+    /// So many children, all in the table.
+    Table(u32),
+}
+
+impl<P> Node<P> {
+    #[inline]
+    pub fn has_children(&self) -> bool {
+        self.children.0 != 0
+    }
 }
 
 impl<P: Default> Default for Node<P> {
     fn default() -> Self {
         Self {
             parent: ROOT,
-            children: 0,
+            children: Children::default(),
             key: Key::FREE,
             data: P::default(),
         }
@@ -31,8 +71,7 @@ impl<P: Default> Default for Node<P> {
 /// Nodes, and the edges that lead from a node and a level's text to a child.
 pub(crate) struct Trie<P> {
     nodes: Slab<Node<P>>,
-    /// Ids of children, by the hash of parent and level.
-    edges: HashTable<u32>,
+    edges: Edges,
     /// Texts of levels that do not fit into a key.
     long: Slab<Box<str>>,
     cutter: Cutter,
@@ -47,7 +86,7 @@ impl<P: Default> Trie<P> {
         });
         Self {
             nodes,
-            edges: HashTable::new(),
+            edges: Edges::new(),
             long: Slab::new(),
             cutter: Cutter::new(),
         }
@@ -76,43 +115,51 @@ impl<P: Default> Trie<P> {
     /// The child of `parent` by this level.
     #[inline]
     pub fn child(&self, parent: u32, level: &Level<'_>) -> Option<u32> {
-        let hash = self.cutter.edge(parent, level.hash);
-        let found = match level.key {
-            Some(key) => self.edges.find(hash, |&id| {
+        match self.nodes[parent].children.form() {
+            Form::None => None,
+            Form::Only(id) => self.leads(&self.nodes[id], level).then_some(id),
+            Form::Table(_) => self.edges.find(self.cutter.edge(parent, level.hash), |id| {
                 let node = &self.nodes[id];
-                node.parent == parent && node.key == key
+                node.parent == parent && self.leads(node, level)
             }),
-            None => self.edges.find(hash, |&id| {
-                let node = &self.nodes[id];
-                node.parent == parent
-                    && node
-                        .key
-                        .long_like(level.hash)
-                        .is_some_and(|text| *self.long[text] == *level.text)
-            }),
-        };
-        found.copied()
+        }
+    }
+
+    /// Whether this level leads to the node.
+    #[inline]
+    fn leads(&self, node: &Node<P>, level: &Level<'_>) -> bool {
+        match level.key {
+            Some(key) => node.key == key,
+            None => node
+                .key
+                .long_like(level.hash)
+                .is_some_and(|text| *self.long[text] == *level.text()),
+        }
     }
 
     /// Adds a child that `parent` does not have yet.
     pub fn add_child(&mut self, parent: u32, level: &Level<'_>) -> u32 {
         let key = match level.key {
             Some(key) => key,
-            None => Key::long(self.long.insert(level.text.into()), level.hash),
+            None => Key::long(self.long.insert(level.text().into()), level.hash),
         };
-        if self.edges.len() == self.edges.capacity() {
-            self.rebuild_edges();
-        }
         let id = self.nodes.insert(Node {
             parent,
             key,
             ..Node::default()
         });
-        self.nodes[parent].children += 1;
-        let hash = self.cutter.edge(parent, level.hash);
-        let (nodes, long, cutter) = (&self.nodes, &self.long, &self.cutter);
-        self.edges
-            .insert_unique(hash, id, |&id| edge_hash(&nodes[id], long, cutter));
+        self.nodes[parent].children = match self.nodes[parent].children.form() {
+            Form::None => Children::only(id),
+            Form::Only(first) => {
+                self.edges.insert(self.edge_hash(first), first);
+                self.edges.insert(self.cutter.edge(parent, level.hash), id);
+                Children(2)
+            }
+            Form::Table(count) => {
+                self.edges.insert(self.cutter.edge(parent, level.hash), id);
+                Children(count + 1)
+            }
+        };
         id
     }
 
@@ -127,18 +174,20 @@ impl<P: Default> Trie<P> {
 
     /// Removes a node without children, and its edge.
     pub fn remove(&mut self, id: u32) {
-        let node = &self.nodes[id];
-        let kind = node.key.kind();
+        let Node { parent, key, .. } = self.nodes[id];
+        let kind = key.kind();
         if !matches!(kind, Kind::Plus) {
-            let hash = edge_hash(node, &self.long, &self.cutter);
-            let parent = node.parent;
-            if let Kind::Long(text) = kind {
-                self.long.remove(text);
-            }
-            if let Ok(edge) = self.edges.find_entry(hash, |&other| other == id) {
-                edge.remove();
-            }
-            self.nodes[parent].children -= 1;
+            self.nodes[parent].children = match self.nodes[parent].children.form() {
+                Form::None | Form::Only(_) => Children::default(),
+                Form::Table(count) => {
+                    self.edges.remove(self.edge_hash(id), id);
+                    // The last one stays in the table: who it is could not be told without a search.
+                    Children(count - 1)
+                }
+            };
+        }
+        if let Kind::Long(text) = kind {
+            self.long.remove(text);
         }
         self.nodes.remove(id);
     }
@@ -170,28 +219,12 @@ impl<P: Default> Trie<P> {
         }
     }
 
-    /// Makes room for more edges (or sweeps out the traces of removed ones).
-    ///
-    /// The hash table could grow by itself, but would visit the nodes in the order of hashes, which is one
-    /// cache miss for each; this reads them in order.
-    fn rebuild_edges(&mut self) {
-        let len = self.edges.len();
-        self.edges = HashTable::new();
-        let mut edges = HashTable::with_capacity(len + len / 2 + 4);
-        let hash = |node| edge_hash(node, &self.long, &self.cutter);
-        for (id, node) in self.nodes.iter() {
-            if matches!(node.key.kind(), Kind::Inline(_) | Kind::Long(_)) {
-                edges.insert_unique(hash(node), id, |&id| hash(&self.nodes[id]));
-            }
-        }
-        self.edges = edges;
+    fn edge_hash(&self, id: u32) -> u64 {
+        let node = &self.nodes[id];
+        let level = match node.key.kind() {
+            Kind::Long(text) => self.cutter.hash_long(&self.long[text]),
+            _ => self.cutter.hash_key(&node.key),
+        };
+        self.cutter.edge(node.parent, level)
     }
-}
-
-fn edge_hash<P>(node: &Node<P>, long: &Slab<Box<str>>, cutter: &Cutter) -> u64 {
-    let level = match node.key.kind() {
-        Kind::Long(text) => cutter.hash_long(&long[text]),
-        _ => cutter.hash_key(&node.key),
-    };
-    cutter.edge(node.parent, level)
 }
