@@ -1,3 +1,76 @@
-//! The emqttd-ctl program.
+//! `emqttd_ctl`: takes its words to the running node and prints the answer.
 
-fn main() {}
+use emqttd_management::Request;
+use emqttd_management::client::{self, CallError, Node, TIMEOUT};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let argv: Result<Vec<String>, _> = std::env::args_os()
+        .skip(1)
+        .map(std::ffi::OsString::into_string)
+        .collect();
+    let Ok(argv) = argv else {
+        eprintln!("emqttd_ctl: an argument is not UTF-8");
+        return ExitCode::from(1);
+    };
+    let asked = password_of(&argv).and_then(|stdin| Ok((client::release_root()?, stdin)));
+    let (root, stdin) = match asked {
+        Ok(asked) => asked,
+        Err(e) => {
+            eprintln!("emqttd_ctl: {e}");
+            return ExitCode::from(1);
+        }
+    };
+    let node = Node::find(&root);
+    match client::call(&node.socket, &Request { argv, stdin }, TIMEOUT) {
+        Ok(reply) => {
+            // A reader that went away (`| head`) is no failure of the command.
+            let _ = io::stdout().write_all(reply.text.as_bytes());
+            ExitCode::from(u8::try_from(reply.exit).unwrap_or(1))
+        }
+        Err(CallError::NotThere) => {
+            eprintln!("Node '{}' not responding to pings.", node.name);
+            ExitCode::from(1)
+        }
+        Err(e) => {
+            println!("RPC to {} failed: {e}", node.name);
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// `auth test <ClientId> <Username> <Ip> [-]` reads the password: from standard input with `-`,
+/// and from a terminal in any case. An argument would show in the list of processes.
+fn password_of(argv: &[String]) -> io::Result<Option<String>> {
+    let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let terminal = io::stdin().is_terminal();
+    match words[..] {
+        ["auth", "test", _, _, _, "-"] if !terminal => line().map(Some),
+        ["auth", "test", _, _, _] | ["auth", "test", _, _, _, "-"] if terminal => {
+            eprint!("Password (empty: none): ");
+            let password = without_echo(line)?;
+            eprintln!();
+            Ok(Some(password).filter(|p| !p.is_empty()))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn line() -> io::Result<String> {
+    let mut text = String::new();
+    io::stdin().read_line(&mut text)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn without_echo<T>(read: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin)?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
+    let result = read();
+    tcsetattr(&stdin, OptionalActions::Flush, &before)?;
+    result
+}

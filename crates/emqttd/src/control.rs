@@ -1,0 +1,222 @@
+//! The verbs of `bin/emqttd` that act on a node from outside: start, stop, restart, ping, pid.
+
+use emqttd_management::VERSION;
+use emqttd_management::client::{CallError, Node, environment};
+use rustix::process::{Pid, Resource, getrlimit, setsid, test_kill_process};
+use std::fs::{File, create_dir_all};
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The verb by which `start` runs the broker; `main` then goes on as with `foreground`.
+pub const DETACHED: &str = "detached";
+
+const USAGE: &str = "Usage: emqttd {start|start_boot <file>|stop|restart|reboot|console|foreground|\
+                     ping|pid|check-config [DIR]|attach|remote_console|upgrade}";
+
+/// How often a node that starts or ends is looked at.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Carries out `verb` on the node of the release tree `root` and gives the exit code, or `None`
+/// when `main` itself is to go on as the broker (`console`, `foreground`, [`DETACHED`]) or to check
+/// the configuration.
+pub fn run(verb: &str, root: &Path) -> Option<i32> {
+    if getrlimit(Resource::Nofile)
+        .current
+        .is_some_and(|files| files < 1024)
+        && verb != DETACHED
+    {
+        println!("WARNING: ulimit -n is below 1024; the node will run out of file descriptors.");
+    }
+    let node = || Node::find(root);
+    Some(match verb {
+        "check-config" | "console" | "foreground" => return None,
+        DETACHED => {
+            // Fails when we lead a session already, and then nothing is to be done.
+            let _ = setsid();
+            return None;
+        }
+        "start" => start(root, &node()),
+        "stop" => stop(&node()),
+        "restart" | "reboot" => restart(root, &node()),
+        "ping" => told(&node(), ".ping"),
+        "pid" => told(&node(), ".pid"),
+        "attach" | "remote_console" => match pid(&node()) {
+            Some(_) => refused("there is no Erlang shell to attach to; see emqttd_ctl"),
+            None => {
+                println!("Node is not running!");
+                1
+            }
+        },
+        "start_boot" | "console_clean" | "console_boot" | "upgrade" | "downgrade" | "install"
+        | "unpack" | "escript" | "rpc" | "rpcterms" | "eval" => {
+            refused("this verb belongs to the Erlang machine and has no meaning here")
+        }
+        _ => {
+            println!("{USAGE}");
+            1
+        }
+    })
+}
+
+fn refused(why: &str) -> i32 {
+    eprintln!("emqttd: {why}");
+    1
+}
+
+/// Seconds that `start` waits.
+fn patience() -> Duration {
+    let given = std::env::var("WAIT_FOR_ERLANG")
+        .ok()
+        .and_then(|v| v.trim().parse().ok());
+    Duration::from_secs(given.unwrap_or(15))
+}
+
+fn pid(node: &Node) -> Option<Pid> {
+    let reply = node.ask(&[".pid"]).ok()?;
+    Pid::from_raw(reply.text.trim().parse().ok()?)
+}
+
+fn told(node: &Node, command: &str) -> i32 {
+    match node.ask(&[command]) {
+        Ok(reply) => {
+            print!("{}", reply.text);
+            reply.exit
+        }
+        Err(CallError::NotThere) => not_there(node),
+        Err(e) => {
+            eprintln!("RPC to {} failed: {e}", node.name);
+            1
+        }
+    }
+}
+
+fn not_there(node: &Node) -> i32 {
+    eprintln!("Node '{}' not responding to pings.", node.name);
+    1
+}
+
+/// Every error of the configuration on stderr; whether there was one.
+fn config_is_bad(root: &Path) -> bool {
+    let Err(problems) = emqttd_config::load(&root.join("etc"), environment()) else {
+        return false;
+    };
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    true
+}
+
+fn start(root: &Path, node: &Node) -> i32 {
+    if pid(node).is_some() {
+        println!("Node is already running!");
+        return 1;
+    }
+    if config_is_bad(root) {
+        return 1;
+    }
+    let mut child = match detach(root) {
+        Ok(child) => child,
+        Err(e) => return refused(&format!("cannot start: {e}")),
+    };
+    let end = Instant::now() + patience();
+    while Instant::now() < end {
+        if pid(node).is_some() {
+            println!("emqttd {VERSION} is started successfully!");
+            return 0;
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            eprintln!("emqttd ended at once ({status}); log/run.log says why.");
+            return 1;
+        }
+        sleep(STEP);
+    }
+    println!(
+        "Node did not answer within {} seconds.\n\
+         Run ./bin/emqttd console to see what it does, or\n\
+         set WAIT_FOR_ERLANG to a greater number of seconds.",
+        patience().as_secs()
+    );
+    1
+}
+
+/// The broker as a process of its own session, its output in `log/run.log`.
+fn detach(root: &Path) -> io::Result<Child> {
+    let log = root.join("log");
+    create_dir_all(&log)?;
+    let out = File::options()
+        .create(true)
+        .append(true)
+        .open(log.join("run.log"))?;
+    let err = out.try_clone()?;
+    Command::new(std::env::current_exe()?)
+        .arg(DETACHED)
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .spawn()
+}
+
+fn stop(node: &Node) -> i32 {
+    let Some(pid) = pid(node) else {
+        return not_there(node);
+    };
+    match node.ask(&[".stop"]) {
+        // The end of the connection is the end of the process.
+        Err(CallError::Ended | CallError::NotThere) => {}
+        Ok(reply) => return refused(reply.text.trim_end()),
+        Err(e) => return refused(&format!("{} does not stop: {e}", node.name)),
+    }
+    // Its files are closed; the last traces of the process follow within moments.
+    let end = Instant::now() + Duration::from_secs(10);
+    while alive(pid) {
+        if Instant::now() > end {
+            return refused(&format!("process {} does not end", pid.as_raw_nonzero()));
+        }
+        sleep(STEP);
+    }
+    println!("ok");
+    0
+}
+
+/// Whether the process exists and is not merely waiting to be collected by its parent.
+fn alive(pid: Pid) -> bool {
+    if test_kill_process(pid).is_err_and(|e| e == rustix::io::Errno::SRCH) {
+        return false;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    // `<pid> (<name>) <state> …`, and the name may hold anything.
+    let dead = |s: String| {
+        s.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+    };
+    !stat.is_ok_and(dead)
+}
+
+/// The node executes itself anew: same process number, fresh configuration.
+fn restart(root: &Path, node: &Node) -> i32 {
+    if pid(node).is_none() {
+        return not_there(node);
+    }
+    // Better found now than after the node has gone.
+    if config_is_bad(root) {
+        return 1;
+    }
+    match node.ask(&[".restart"]) {
+        Err(CallError::Ended | CallError::NotThere) => {}
+        Ok(reply) => return refused(reply.text.trim_end()),
+        Err(e) => return refused(&format!("{} does not stop: {e}", node.name)),
+    }
+    let end = Instant::now() + patience();
+    while pid(node).is_none() {
+        if Instant::now() > end {
+            return refused("the node did not come back; its log says why");
+        }
+        sleep(STEP);
+    }
+    println!("ok");
+    0
+}

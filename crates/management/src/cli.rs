@@ -1,0 +1,239 @@
+//! The registry of commands and the frame of their answers: usage texts and exit codes.
+
+use crate::wire::Reply;
+use parking_lot::RwLock;
+use std::any::Any;
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// The arguments of one call, without the name of the command.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Arguments, as the shell passed them: blanks inside one are kept.
+    pub args: &'a [&'a str],
+    /// Standard input of `emqttd_ctl`, where the command asked for it.
+    pub stdin: Option<&'a str>,
+}
+
+/// Answers a call with the text to print, or `None` when the arguments are not understood: then
+/// the usage rows of the command are printed.
+pub type Handler = Box<dyn Fn(Call<'_>) -> Option<String> + Send + Sync>;
+
+struct Command {
+    name: String,
+    /// `None`: built in and not part of the usage text.
+    usage: Option<Vec<(String, String)>>,
+    handler: Handler,
+}
+
+impl Command {
+    fn usage_rows(&self, out: &mut String) {
+        for (call, what) in self.usage.iter().flatten() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{call:<48}# {what}");
+        }
+    }
+}
+
+/// All commands, in the order in which they were registered.
+pub struct Cli {
+    node: String,
+    commands: RwLock<Vec<Arc<Command>>>,
+}
+
+impl Cli {
+    /// An empty registry of the node `node`.
+    pub fn new(node: &str) -> Cli {
+        Cli {
+            node: node.to_owned(),
+            commands: RwLock::default(),
+        }
+    }
+
+    /// Adds a command with its usage rows (call, description). A name that is already there is
+    /// replaced in its place, with a warning.
+    pub fn register(&self, name: &str, usage: &[(&str, &str)], handler: Handler) {
+        let rows = usage
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+            .collect();
+        self.add(name, Some(rows), handler);
+    }
+
+    /// Adds a command that the usage text does not show.
+    pub fn register_hidden(&self, name: &str, handler: Handler) {
+        self.add(name, None, handler);
+    }
+
+    fn add(&self, name: &str, usage: Option<Vec<(String, String)>>, handler: Handler) {
+        let command = Arc::new(Command {
+            name: name.to_owned(),
+            usage,
+            handler,
+        });
+        let mut commands = self.commands.write();
+        match commands.iter_mut().find(|c| c.name == name) {
+            Some(old) => {
+                log::warn!("command {name} is registered again and replaces the former one");
+                *old = command;
+            }
+            None => commands.push(command),
+        }
+    }
+
+    /// Takes a command away; what is running of it ends by itself.
+    pub fn unregister(&self, name: &str) {
+        self.commands.write().retain(|c| c.name != name);
+    }
+
+    /// Answers `emqttd_ctl <argv>`. Never panics: a command that does is answered for.
+    pub fn run(&self, argv: &[String], stdin: Option<&str>) -> Reply {
+        let Some((name, rest)) = argv.split_first().filter(|(name, _)| *name != "help") else {
+            return Reply {
+                exit: 0,
+                text: self.usage(),
+            };
+        };
+        // The lock is not held while the command runs: it may register others.
+        let found = self
+            .commands
+            .read()
+            .iter()
+            .find(|c| c.name == *name)
+            .cloned();
+        let Some(command) = found else {
+            return Reply {
+                exit: 1,
+                text: self.usage(),
+            };
+        };
+        let args: Vec<&str> = rest.iter().map(String::as_str).collect();
+        let call = Call { args: &args, stdin };
+        match catch_unwind(AssertUnwindSafe(|| (command.handler)(call))) {
+            Ok(Some(text)) => Reply { exit: 0, text },
+            Ok(None) => {
+                let mut text = String::new();
+                command.usage_rows(&mut text);
+                Reply { exit: 0, text }
+            }
+            Err(panic) => {
+                let reason = panic_text(&*panic);
+                log::error!("command {name} crashed: {reason}");
+                let text = format!(
+                    "Reason:{reason}, get_stacktrace:[]\nRPC to {} error: {reason}\n",
+                    self.node
+                );
+                Reply { exit: 1, text }
+            }
+        }
+    }
+
+    fn usage(&self) -> String {
+        let mut out = String::from("Usage: emqttd_ctl\n");
+        for command in self.commands.read().iter().filter(|c| c.usage.is_some()) {
+            out.push_str(&"-".repeat(80));
+            out.push('\n');
+            command.usage_rows(&mut out);
+        }
+        out
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn words(line: &[&str]) -> Vec<String> {
+        line.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    fn sample() -> Cli {
+        let cli = Cli::new("emq@127.0.0.1");
+        cli.register(
+            "echo",
+            &[("echo <Text>", "Say it"), ("echo <A> <B>", "Say both")],
+            Box::new(|call| match call.args {
+                ["boom"] => panic!("on purpose"),
+                [one] => Some(format!("{one}|{}\n", call.stdin.unwrap_or("-"))),
+                _ => None,
+            }),
+        );
+        cli.register_hidden("secret", Box::new(|_| Some("found\n".into())));
+        cli
+    }
+
+    #[test]
+    fn whole_usage_with_and_without_help() {
+        let cli = sample();
+        let rows = format!(
+            "{:<48}# Say it\n{:<48}# Say both\n",
+            "echo <Text>", "echo <A> <B>"
+        );
+        let usage = format!("Usage: emqttd_ctl\n{}\n{rows}", "-".repeat(80));
+        assert_eq!(
+            cli.run(&[], None),
+            Reply {
+                exit: 0,
+                text: usage.clone()
+            }
+        );
+        assert_eq!(
+            cli.run(&words(&["help"]), None),
+            Reply {
+                exit: 0,
+                text: usage.clone()
+            }
+        );
+        assert_eq!(
+            cli.run(&words(&["nope"]), None),
+            Reply {
+                exit: 1,
+                text: usage
+            }
+        );
+        assert_eq!(
+            cli.run(&words(&["echo"]), None),
+            Reply {
+                exit: 0,
+                text: rows
+            }
+        );
+    }
+
+    #[test]
+    fn arguments_keep_their_blanks_and_input_arrives() {
+        let cli = sample();
+        assert_eq!(cli.run(&words(&["echo", "a b"]), None).text, "a b|-\n");
+        assert_eq!(cli.run(&words(&["echo", "a"]), Some("pw")).text, "a|pw\n");
+        assert_eq!(cli.run(&words(&["secret"]), None).text, "found\n");
+    }
+
+    #[test]
+    fn a_crash_is_answered_with_exit_1() {
+        let reply = sample().run(&words(&["echo", "boom"]), None);
+        assert_eq!(reply.exit, 1);
+        assert_eq!(
+            reply.text,
+            "Reason:on purpose, get_stacktrace:[]\nRPC to emq@127.0.0.1 error: on purpose\n"
+        );
+    }
+
+    #[test]
+    fn commands_come_and_go() {
+        let cli = sample();
+        cli.register("echo", &[("echo", "New")], Box::new(|_| Some("new".into())));
+        assert_eq!(cli.run(&words(&["echo", "x"]), None).text, "new");
+        cli.unregister("echo");
+        assert_eq!(cli.run(&words(&["echo", "x"]), None).exit, 1);
+    }
+}

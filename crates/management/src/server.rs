@@ -1,0 +1,326 @@
+//! The control socket: who may open the directory and the socket (its owner, and root) may ask.
+
+use crate::cli::Cli;
+use crate::wire::{MAX_REQUEST, Reply, Request};
+use rustix::process::geteuid;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Connections answered at a time; one more is told to come again.
+const MAX_CONNECTIONS: usize = 16;
+
+/// For the request to arrive, and for each piece of the reply to leave.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The open socket. Dropping it removes the socket's file, so that the next `ping` sees at once
+/// that nobody is there; connections that are being answered go on.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    /// Held locked while this node owns its data directory.
+    _lock: File,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // If it is gone already, nobody misses it.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Opens the socket `path` with permissions 0600 and answers on it in threads of its own.
+///
+/// # Errors
+/// `AddrInUse` when another node owns the directory of `path`; else what the system said.
+pub fn serve(path: &Path, cli: Arc<Cli>) -> io::Result<Server> {
+    let lock = own_directory(path)?;
+    let listener = bind(path)?;
+    let server = Server {
+        path: path.to_owned(),
+        _lock: lock,
+    };
+    thread::Builder::new()
+        .name("ctl".into())
+        .spawn(move || accept(&listener, &cli))?;
+    Ok(server)
+}
+
+/// Two nodes must not share one data directory: the second finds it locked.
+fn own_directory(path: &Path) -> io::Result<File> {
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.with_extension("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            format!(
+                "another node runs with this data directory ({})",
+                path.display()
+            ),
+        )),
+        Err(fs::TryLockError::Error(e)) => Err(e),
+    }
+}
+
+/// Binds in a directory that only we can enter and moves the socket to its place when its
+/// permissions are right: at no time is it open to others, and what a dead node left is replaced.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    match fs::symlink_metadata(path) {
+        Ok(old) if !old.file_type().is_socket() => {
+            let text = format!("{} is there and is not a socket", path.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        _ => {}
+    }
+    let private = path.with_extension(format!("{}", std::process::id()));
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&private)
+        .or_else(|e| match e.kind() {
+            // Left by a process of the same number that died here.
+            io::ErrorKind::AlreadyExists => {
+                fs::set_permissions(&private, Permissions::from_mode(0o700))
+            }
+            _ => Err(e),
+        })?;
+    let inside = private.join("s");
+    let _ = fs::remove_file(&inside);
+    let bound = UnixListener::bind(&inside).and_then(|listener| {
+        fs::set_permissions(&inside, Permissions::from_mode(0o600))?;
+        fs::rename(&inside, path)?;
+        Ok(listener)
+    });
+    let _ = fs::remove_dir_all(&private);
+    bound
+}
+
+fn accept(listener: &UnixListener, cli: &Arc<Cli>) {
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => {
+                log::error!("control socket: {e}");
+                // Out of file descriptors, most likely: others must give some back first.
+                thread::sleep(Duration::from_secs(1));
+                continue;
+            }
+        };
+        if let Err(e) = admit(stream, &open, cli) {
+            log::warn!("control connection: {e}");
+        }
+    }
+}
+
+fn admit(stream: UnixStream, open: &Arc<AtomicUsize>, cli: &Arc<Cli>) -> io::Result<()> {
+    if !trusted(&stream)? {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "refused: another user",
+        ));
+    }
+    stream.set_write_timeout(Some(PATIENCE))?;
+    if open.fetch_add(1, Ordering::AcqRel) >= MAX_CONNECTIONS {
+        open.fetch_sub(1, Ordering::AcqRel);
+        // Read first: closing on unread data would take the answer with it.
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        BufReader::new((&stream).take(MAX_REQUEST)).read_line(&mut String::new())?;
+        return answer(
+            &stream,
+            &Reply {
+                exit: 1,
+                text: "Too many commands at a time.\n".into(),
+            },
+        );
+    }
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let slot = Slot(open.clone());
+    let cli = cli.clone();
+    thread::Builder::new()
+        .name("ctl-call".into())
+        .spawn(move || {
+            let _slot = slot;
+            if let Err(e) = talk(&stream, &cli) {
+                log::warn!("control connection: {e}");
+            }
+        })?;
+    Ok(())
+}
+
+/// Gives its place back when the connection ends, however it ends.
+struct Slot(Arc<AtomicUsize>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The peer is this user or root. (The permissions of the socket say the same; a file system may
+/// ignore them.)
+#[cfg(target_os = "linux")]
+fn trusted(stream: &UnixStream) -> io::Result<bool> {
+    let peer = rustix::net::sockopt::socket_peercred(stream)?;
+    Ok(peer.uid.is_root() || peer.uid == geteuid())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn trusted(_: &UnixStream) -> io::Result<bool> {
+    let _ = geteuid();
+    Ok(true)
+}
+
+fn talk(stream: &UnixStream, cli: &Cli) -> io::Result<()> {
+    let mut line = String::new();
+    BufReader::new(stream.take(MAX_REQUEST)).read_line(&mut line)?;
+    if line.is_empty() {
+        // Somebody looked whether the socket is alive.
+        return Ok(());
+    }
+    let reply = match serde_json::from_str::<Request>(&line) {
+        Ok(request) => cli.run(&request.argv, request.stdin.as_deref()),
+        Err(e) => Reply {
+            exit: 1,
+            text: format!("Bad request: {e}\n"),
+        },
+    };
+    answer(stream, &reply)
+}
+
+fn answer(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(reply)?;
+    bytes.push(b'\n');
+    stream.write_all(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::client::{self, CallError};
+
+    fn cli() -> Arc<Cli> {
+        let cli = Cli::new("emq@127.0.0.1");
+        cli.register(
+            "say",
+            &[("say <Text>", "Say it")],
+            Box::new(|call| match call.args {
+                [one] => Some(format!("{one}{}\n", call.stdin.unwrap_or(""))),
+                _ => None,
+            }),
+        );
+        Arc::new(cli)
+    }
+
+    fn ask(path: &Path, argv: &[&str], stdin: Option<&str>) -> Result<Reply, CallError> {
+        let argv = argv.iter().map(|s| (*s).to_owned()).collect();
+        client::call(
+            path,
+            &Request {
+                argv,
+                stdin: stdin.map(str::to_owned),
+            },
+            PATIENCE,
+        )
+    }
+
+    #[test]
+    fn arguments_go_there_and_the_answer_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("emqttd.sock");
+        let server = serve(&path, cli()).unwrap();
+        assert_eq!(
+            ask(&path, &["say", "a  b"], Some("!")).unwrap().text,
+            "a  b!\n"
+        );
+        assert_eq!(ask(&path, &["nope"], None).unwrap().exit, 1);
+        drop(server);
+        assert!(matches!(
+            ask(&path, &["say", "x"], None),
+            Err(CallError::NotThere)
+        ));
+    }
+
+    #[test]
+    fn only_the_owner_may_open_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("emqttd.sock");
+        let _server = serve(&path, cli()).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let mut names: Vec<_> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["emqttd.lock", "emqttd.sock"]);
+    }
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_a_living_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("emqttd.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let server = serve(&path, cli()).unwrap();
+        assert_eq!(
+            serve(&path, cli()).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        assert_eq!(ask(&path, &["say", "x"], None).unwrap().text, "x\n");
+        drop(server);
+        fs::write(&path, "a file").unwrap();
+        assert_eq!(
+            serve(&path, cli()).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+    }
+
+    #[test]
+    fn a_request_that_is_too_long_or_no_json_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("emqttd.sock");
+        let _server = serve(&path, cli()).unwrap();
+        for request in ["{\n".to_owned(), "\"".repeat(MAX_REQUEST as usize)] {
+            let mut stream = UnixStream::connect(&path).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            let reply: Reply = serde_json::from_str(&text).unwrap();
+            assert_eq!(reply.exit, 1);
+            assert!(reply.text.starts_with("Bad request: "), "{}", reply.text);
+        }
+    }
+
+    #[test]
+    fn connections_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("emqttd.sock");
+        let _server = serve(&path, cli()).unwrap();
+        let idle: Vec<UnixStream> = (0..MAX_CONNECTIONS)
+            .map(|_| UnixStream::connect(&path).unwrap())
+            .collect();
+        let reply = ask(&path, &["say", "x"], None).unwrap();
+        assert_eq!(
+            (reply.exit, reply.text.as_str()),
+            (1, "Too many commands at a time.\n")
+        );
+        drop(idle);
+        // Their threads end on their own time; the place comes back.
+        while ask(&path, &["say", "x"], None).unwrap().exit != 0 {
+            thread::yield_now();
+        }
+    }
+}
