@@ -32,10 +32,15 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
     }
     let node = || Node::find(root);
     Some(match verb {
-        "check-config" | "console" | "foreground" => return None,
+        "check-config" => return None,
+        "console" | "foreground" => {
+            make_certificates(root);
+            return None;
+        }
         DETACHED => {
             // Fails when we lead a session already, and then nothing is to be done.
             let _ = setsid();
+            make_certificates(root);
             return None;
         }
         "start" => start(root, &node()),
@@ -59,6 +64,32 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
             1
         }
     })
+}
+
+/// A tree is shipped without keys, so that no two nodes share one. The shipped configuration names
+/// files in `etc/certs`; they are made when that directory holds none, and never touched after.
+fn make_certificates(root: &Path) {
+    let dir = root.join("etc/certs");
+    let Ok(entries) = std::fs::read_dir(&dir) else {
+        return;
+    };
+    if entries
+        .flatten()
+        .any(|e| e.path().extension().is_some_and(|x| x == "pem"))
+    {
+        return;
+    }
+    match emqttd_net::selfsigned::write_missing(&dir) {
+        Ok(_) => println!(
+            "etc/certs was empty: made a certificate of our own for this node. Clients that verify \
+             it need etc/certs/cacert.pem; put your own files there for others."
+        ),
+        // The listener that needs them says so if they are missed.
+        Err(e) => eprintln!(
+            "WARNING: cannot make certificates in {}: {e}",
+            dir.display()
+        ),
+    }
 }
 
 fn refused(why: &str) -> i32 {
