@@ -1,0 +1,1 @@
+//! The log: console, files with rotation, syslog; crash reports; trace files.
