@@ -1,0 +1,2 @@
+//! Conformance table.
+fn main() {}
