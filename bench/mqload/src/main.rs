@@ -1,0 +1,95 @@
+//! mqload: MQTT 3.1.1 load generator and raw relay. `cargo xtask bench` drives it.
+mod codec;
+mod hist;
+mod load;
+mod relay;
+mod sys;
+mod uring;
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+pub struct Args {
+    m: HashMap<String, String>,
+}
+
+impl Args {
+    pub fn num(&self, k: &str, d: u64) -> u64 {
+        self.m.get(k).map_or(d, |v| v.parse().unwrap_or_else(|_| die(&format!("--{k} {v}: not a number"))))
+    }
+    pub fn float(&self, k: &str, d: f64) -> f64 {
+        self.m.get(k).map_or(d, |v| v.parse().unwrap_or_else(|_| die(&format!("--{k} {v}: not a number"))))
+    }
+    pub fn flag(&self, k: &str) -> bool {
+        self.m.contains_key(k)
+    }
+    pub fn addr(&self) -> SocketAddrV4 {
+        let a = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.num("port", 1883) as u16);
+        // loopback only, by construction
+        assert!(a.ip().is_loopback());
+        a
+    }
+    pub fn pids(&self) -> Vec<u32> {
+        self.m.get("pid").map_or(vec![], |v| v.split(',').filter_map(|x| x.parse().ok()).collect())
+    }
+    pub fn label(&self) -> String {
+        let mut s = String::new();
+        for k in ["peer", "row"] {
+            if let Some(v) = self.m.get(k) {
+                s.push_str(&format!(",\"{k}\":\"{v}\""));
+            }
+        }
+        s
+    }
+}
+
+fn die(m: &str) -> ! {
+    eprintln!("mqload: {m}");
+    std::process::exit(2)
+}
+
+const USAGE: &str = "usage: mqload MODE [--port 1883] [--pid BROKER[,PID]] [--peer NAME] [--row NAME] [options]
+  p2p     --pairs 16 --qos 0 --size 64 [--window 100 | --rate MSG_S --burst 1 --tick-us 200] --warmup 1 --dur 5
+  fanout  --pubs 1 --subs 1000 --window 10 | --rate ...
+  fanin   --pubs 1000 --subs 1 [--shared] --window 4 | --rate ...
+  wild    --filters 100000 --clients 100 --pubs 4 --window 50 | --rate ...
+  retain  --messages 100000 --rounds 3 [--sub-qos 0]
+  storm   --slots 32 --dur 5 [--no-sub]
+  conn    --n 20000 --procs 1 --hold 3 [--sub] [--ping SECONDS] [--keepalive S]
+  relay   --port P [--ack] [--coalesce] [--nap-us N] [--procs K]
+  relay-uring --port P [--coop]";
+
+fn main() {
+    let mut it = std::env::args().skip(1);
+    let mode = it.next().unwrap_or_else(|| die(USAGE));
+    let mut m = HashMap::new();
+    let rest: Vec<String> = it.collect();
+    let mut i = 0;
+    while i < rest.len() {
+        let k = rest[i].strip_prefix("--").unwrap_or_else(|| die(&format!("{}?\n{USAGE}", rest[i])));
+        let v = rest.get(i + 1).filter(|v| !v.starts_with("--"));
+        m.insert(k.to_string(), v.cloned().unwrap_or_default());
+        i += if v.is_some() { 2 } else { 1 };
+    }
+    let a = Args { m };
+    sys::raise_nofile();
+    let r = match mode.as_str() {
+        "p2p" => load::p2p(&a),
+        "fanout" => load::fanout(&a),
+        "fanin" => load::fanin(&a),
+        "wild" => load::wild(&a),
+        "retain" => load::retain(&a),
+        "storm" => load::storm(&a),
+        "conn" => load::conn(&a),
+        "relay" => relay::run(&a),
+        "relay-uring" => uring::run(&a),
+        _ => die(USAGE),
+    };
+    match r {
+        Ok(s) => println!("{s}"),
+        Err(e) => {
+            println!("{{\"mode\":\"{mode}\"{},\"error\":\"{}\"}}", a.label(), e.replace('"', "'"));
+            std::process::exit(1)
+        }
+    }
+}
