@@ -7,6 +7,7 @@ mod peers;
 mod report;
 mod server;
 
+use crate::shell::{at, cargo, has, root, run as run_command, target};
 use peers::{ROWS, Relay, Row};
 use serde_json::Value;
 use server::{Peer, Programs, Server};
@@ -45,12 +46,9 @@ pub struct Run {
 /// Measures, prints the table, and writes it on demand.
 pub fn run(args: &[String]) -> Result<(), String> {
     let options = Options::parse(args)?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
-    let programs = programs(root, &options)?;
-    let scratch = target(root).join("bench");
-    std::fs::create_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
+    let programs = programs(&options)?;
+    let scratch = target().join("bench");
+    at(&scratch, std::fs::create_dir_all(&scratch))?;
     let before = report::load_average();
     let mut runs = Vec::new();
     for rep in 1..=options.reps {
@@ -76,8 +74,8 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let report = report::markdown(&options.rows, &runs, options.reps, &before);
     println!("{report}");
     if options.write {
-        let path = root.join("bench/RESULTS.md");
-        std::fs::write(&path, &report).map_err(|e| format!("{}: {e}", path.display()))?;
+        let path = root().join("bench/RESULTS.md");
+        at(&path, std::fs::write(&path, &report))?;
     }
     let failed = runs.iter().filter(|r| r.result.is_err()).count();
     if failed > 0 {
@@ -193,23 +191,21 @@ fn measure(
 }
 
 /// Builds the generator and the broker, and finds mosquitto.
-fn programs(root: &Path, options: &Options) -> Result<Programs, String> {
-    let generator = root.join("bench/mqload");
-    // Beside the workspace's own files: it is a workspace of its own.
-    let target = target(root);
-    cargo(
-        &generator,
-        &["build", "--release"],
-        Some(&target.join("mqload")),
+fn programs(options: &Options) -> Result<Programs, String> {
+    // A workspace of its own; its files go beside ours.
+    let place = target().join("mqload");
+    let manifest = root().join("bench/mqload/Cargo.toml");
+    run_command(
+        cargo(&["build", "--quiet", "--release", "--manifest-path"])
+            .arg(manifest)
+            .arg("--target-dir")
+            .arg(&place),
     )?;
-    let mqload = target.join("mqload/release/mqload");
     let ours = match &options.broker {
-        Some(path) => path
-            .canonicalize()
-            .map_err(|e| format!("{}: {e}", path.display()))?,
+        Some(path) => at(path, path.canonicalize())?,
         None if options.peers.contains(&Peer::Ours) => {
-            cargo(root, &["build", "--release", "-p", "emqttd"], None)?;
-            target.join("release/emqttd")
+            run_command(&mut cargo(&["build", "--release", "-p", "emqttd"]))?;
+            target().join("release/emqttd")
         }
         None => PathBuf::new(),
     };
@@ -219,49 +215,27 @@ fn programs(root: &Path, options: &Options) -> Result<Programs, String> {
         PathBuf::new()
     };
     Ok(Programs {
-        mqload,
+        mqload: place.join("release/mqload"),
         ours,
         mosquitto,
     })
 }
 
-/// Where cargo puts what it builds.
-pub fn target(root: &Path) -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    root.join(target)
-}
-
-/// Runs cargo in a directory.
-pub fn cargo(dir: &Path, args: &[&str], target: Option<&Path>) -> Result<(), String> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.args(args).current_dir(dir);
-    if let Some(target) = target {
-        command.env("CARGO_TARGET_DIR", target);
-    }
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(format!("cargo {} failed", args.join(" "))),
-        Err(e) => Err(format!("cargo: {e}")),
-    }
-}
-
-/// Finds a program in the usual places.
-pub fn find(program: &str) -> Option<PathBuf> {
+/// Finds mosquitto, which Debian puts where only root looks.
+fn find_mosquitto() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     places
-        .map(|place| place.join(program))
+        .map(|place| place.join("mosquitto"))
         .find(|file| file.is_file())
 }
 
 /// Finds mosquitto, or installs Debian's without letting its service start.
 fn mosquitto() -> Result<PathBuf, String> {
-    if let Some(found) = find("mosquitto") {
+    if let Some(found) = find_mosquitto() {
         return Ok(found);
     }
-    if find("apt-get").is_none() {
+    if !has("apt-get") {
         return Err(
             "mosquitto is missing: install it, or leave it out with --peers relay,emqttd".into(),
         );
@@ -277,7 +251,7 @@ fn mosquitto() -> Result<PathBuf, String> {
     if ours {
         let _ = std::fs::remove_file(policy);
     }
-    match (installed, find("mosquitto")) {
+    match (installed, find_mosquitto()) {
         (Ok(status), Some(found)) if status.success() => Ok(found),
         _ => Err("apt-get install mosquitto failed (apt-get update first?)".into()),
     }

@@ -5,7 +5,7 @@
 //! operations and nothing else. The counts do not depend on what else the machine does, so they can be compared
 //! with those kept in `bench/instructions.txt`.
 
-use crate::bench::{cargo, find, target};
+use crate::shell::{at, cargo, has, root, run as run_command, target};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -35,22 +35,20 @@ pub fn run(update: bool) -> Result<(), String> {
         println!("instructions: the kept counts are those of x86-64; nothing to compare here");
         return Ok(());
     }
-    let valgrind =
-        find("valgrind").ok_or("valgrind is missing (Debian: apt-get install valgrind)")?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
-    let file = root.join("bench/instructions.txt");
-    let counts = count_all(root, &valgrind)?;
+    if !has("valgrind") {
+        return Err("valgrind is missing (Debian: apt-get install valgrind)".into());
+    }
+    let file = root().join("bench/instructions.txt");
+    let counts = count_all()?;
     if update {
         let mut text = String::from(HEADER);
         for (name, count) in &counts {
             let _ = writeln!(text, "{name} {count:.0}");
         }
         print!("{text}");
-        return std::fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()));
+        return at(&file, std::fs::write(&file, text));
     }
-    let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let text = at(&file, std::fs::read_to_string(&file))?;
     let (report, worse) = compare(&parse(&text)?, &counts);
     print!("{report}");
     if worse.is_empty() {
@@ -62,29 +60,20 @@ pub fn run(update: bool) -> Result<(), String> {
     ))
 }
 
-fn count_all(root: &Path, valgrind: &Path) -> Result<BTreeMap<String, f64>, String> {
+fn count_all() -> Result<BTreeMap<String, f64>, String> {
     let mut counts = BTreeMap::new();
     for (package, example) in PROGRAMS {
-        cargo(
-            root,
-            &[
-                "build",
-                "--quiet",
-                "--release",
-                "-p",
-                package,
-                "--example",
-                example,
-            ],
-            None,
-        )?;
-        let program = target(root).join("release/examples").join(example);
-        let names = Command::new(&program)
-            .output()
-            .map_err(|e| format!("{}: {e}", program.display()))?;
+        run_command(cargo(&["build", "--quiet", "--release"]).args([
+            "-p",
+            package,
+            "--example",
+            example,
+        ]))?;
+        let program = target().join("release/examples").join(example);
+        let names = at(&program, Command::new(&program).output())?;
         for name in String::from_utf8_lossy(&names.stdout).lines() {
-            let once = callgrind(valgrind, &program, name, TIMES)?;
-            let thrice = callgrind(valgrind, &program, name, 3 * TIMES)?;
+            let once = callgrind(&program, name, TIMES)?;
+            let thrice = callgrind(&program, name, 3 * TIMES)?;
             counts.insert(name.to_owned(), (thrice - once) / (2 * TIMES) as f64);
         }
     }
@@ -92,8 +81,8 @@ fn count_all(root: &Path, valgrind: &Path) -> Result<BTreeMap<String, f64>, Stri
 }
 
 /// Instructions of a whole run of the program.
-fn callgrind(valgrind: &Path, program: &Path, operation: &str, times: u64) -> Result<f64, String> {
-    let output = Command::new(valgrind)
+fn callgrind(program: &Path, operation: &str, times: u64) -> Result<f64, String> {
+    let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(program)
         .args([operation, &times.to_string()])
