@@ -1,3 +1,57 @@
-//! Developer commands.
+//! Developer commands of the project: `cargo xtask help`.
 
-fn main() {}
+mod bench;
+mod check;
+mod dist;
+mod fuzz;
+mod instructions;
+mod oracle;
+mod run;
+mod shell;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: cargo xtask <command>
+
+  run                      build and start the broker from ./etc with data under ./data
+  test [--quick]           every test there is; installs on Debian what they need
+                           (--quick: format, lints and the tests of the crates)
+       [--fuzz-seconds N]  how long each fuzz target runs (60)
+  dist --out DIR           a release tree: bin, etc, data, log
+       [--profile NAME]    of cargo (release)
+  oracle [ARGS]            replay recorded answers of EMQ 2.3.11; ARGS go to the runner
+  fuzz [--seconds N] [T]   run the fuzz targets, or the one named T
+  bench [ARGS]             the speed table of bench/RESULTS.md
+  instructions [--update]  compare instruction counts with those kept in the repository
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let result = match command {
+        "run" => run::run(rest),
+        "test" => check::run(rest),
+        "dist" => dist::run(rest),
+        "oracle" => oracle::run(rest).map(|_| ()),
+        "fuzz" => fuzz::run(rest).map(|_| ()),
+        "bench" => bench::run(rest),
+        "instructions" => instructions::run(rest.iter().any(|a| a == "--update")),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("no such command: {other}\n{HELP}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("xtask: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}

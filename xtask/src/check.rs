@@ -1,0 +1,174 @@
+//! `cargo xtask test`: everything that must be green.
+
+use crate::shell::{build, cargo, option, run as sh, run_and_keep};
+use crate::{fuzz, instructions, oracle, tools};
+use std::time::Instant;
+
+#[derive(Default)]
+struct Summary {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    complaints: Vec<String>,
+}
+
+impl Summary {
+    /// A step that is one test: it passes or it does not.
+    fn step(&mut self, name: &str, what: impl FnOnce() -> Result<(), String>) {
+        heading(name);
+        match what() {
+            Ok(()) => self.passed += 1,
+            Err(e) => self.complain(name, &e),
+        }
+    }
+
+    fn complain(&mut self, name: &str, why: &str) {
+        eprintln!("{name}: {why}");
+        self.failed += 1;
+        self.complaints.push(format!("{name}: {why}"));
+    }
+
+    /// Adds the results that `cargo test` printed.
+    fn add(&mut self, output: &str) {
+        for line in output
+            .lines()
+            .filter_map(|l| l.strip_prefix("test result: "))
+        {
+            self.passed += number_before(line, " passed");
+            self.failed += number_before(line, " failed");
+            self.skipped += number_before(line, " ignored");
+        }
+    }
+}
+
+fn heading(name: &str) {
+    println!("\n=== {name}");
+}
+
+fn number_before(line: &str, word: &str) -> usize {
+    let head = line.split(word).next().unwrap_or_default();
+    head.rsplit(' ')
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
+}
+
+/// `[--quick] [--fuzz-seconds N]`
+pub fn run(args: &[String]) -> Result<(), String> {
+    let quick = args.iter().any(|a| a == "--quick");
+    let seconds = option(args, "--fuzz-seconds").unwrap_or("60");
+    let started = Instant::now();
+    let mut all = Summary::default();
+
+    all.step("format", || sh(&mut cargo(&["fmt", "--all", "--check"])));
+    all.step("lints", || {
+        let clippy = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        sh(&mut cargo(&clippy))
+    });
+    if quick {
+        cargo_tests(
+            &mut all,
+            "tests of the crates",
+            &["--exclude", "emqttd-tests"],
+        );
+        return finish(&all, started);
+    }
+
+    heading("tools");
+    // Those without them fail on their own; here it is said why.
+    let missing = tools::ensure();
+    for what in &missing {
+        all.complain("missing", what);
+    }
+    // The black-box tests run the programs that lie beside them.
+    all.step("build", || build("dev"));
+    cargo_tests(&mut all, "tests of the crates and of the broker", &[]);
+
+    heading("recorded answers of EMQ 2.3.11");
+    match oracle::replay(&[]) {
+        Ok(count) => {
+            all.passed += count.passed;
+            all.skipped += count.skipped;
+            if count.failed > 0 {
+                all.failed += count.failed;
+                all.complaints
+                    .push(format!("{} recorded answers differ", count.failed));
+            }
+        }
+        Err(e) => all.complain("recorded answers", &e),
+    }
+
+    heading("fuzzing");
+    match fuzz::run(&["--seconds".into(), seconds.into()]) {
+        Ok(count) => all.passed += count,
+        Err(e) => all.complain("fuzzing", &e),
+    }
+    all.step("instruction counts", || instructions::run(false));
+    finish(&all, started)
+}
+
+fn cargo_tests(all: &mut Summary, name: &str, args: &[&str]) {
+    heading(name);
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    command.args(args);
+    // Where the tests with clients from the registries find them.
+    command.env("EMQTTD_TEST_PYTHON", tools::python());
+    command.env("EMQTTD_TEST_NODE_DIR", tools::node_dir());
+    match run_and_keep(&mut command) {
+        Ok((ok, output)) => {
+            let failed = all.failed;
+            all.add(&output);
+            if all.failed > failed {
+                all.complaints
+                    .push(format!("{name}: {} failed, see above", all.failed - failed));
+            } else if !ok {
+                all.complain(name, "did not build or did not end well");
+            }
+        }
+        Err(e) => all.complain(name, &e),
+    }
+}
+
+fn finish(all: &Summary, started: Instant) -> Result<(), String> {
+    heading("summary");
+    for complaint in &all.complaints {
+        println!("  {complaint}");
+    }
+    println!(
+        "     Summary [{:.0}s] {} tests run: {} passed, {} failed, {} skipped",
+        started.elapsed().as_secs_f64(),
+        all.passed + all.failed,
+        all.passed,
+        all.failed,
+        all.skipped
+    );
+    if all.failed == 0 {
+        Ok(())
+    } else {
+        Err("not green".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_cargo_test_are_added_up() {
+        let mut all = Summary::default();
+        all.add(
+            "running 3 tests\n\
+             test result: ok. 28 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.08s\n\
+             noise\n\
+             test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out\n",
+        );
+        assert_eq!((all.passed, all.failed, all.skipped), (30, 3, 1));
+    }
+}

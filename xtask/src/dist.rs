@@ -1,0 +1,60 @@
+//! `cargo xtask dist`: a release tree as EMQ 2.x laid it out.
+
+use crate::shell::{at, binaries, build, option, root};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Plugins that EMQ 2.3 starts from a fresh tree.
+const LOADED_PLUGINS: &str = "emq_recon.\nemq_modules.\nemq_retainer.\nemq_dashboard.\n";
+
+/// `--out DIR [--profile NAME]`
+pub fn run(args: &[String]) -> Result<(), String> {
+    let out = option(args, "--out").ok_or("dist: --out DIR is missing")?;
+    let profile = option(args, "--profile").unwrap_or("release");
+    build(profile)?;
+    let out = PathBuf::from(out);
+    make(&out, profile)?;
+    println!("{} is ready: bin/emqttd start", out.display());
+    Ok(())
+}
+
+/// Lays the tree out in `out`, which must be empty or absent: nobody's configuration is overwritten.
+pub fn make(out: &Path, profile: &str) -> Result<(), String> {
+    if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(format!("{} is there and not empty", out.display()));
+    }
+    for dir in ["bin", "data", "log", "hook_lua"] {
+        at(out, fs::create_dir_all(out.join(dir)))?;
+    }
+    for program in ["emqttd", "emqttd_ctl"] {
+        let from = binaries(profile).join(program);
+        at(&from, fs::copy(&from, out.join("bin").join(program)))?;
+    }
+    copy_tree(&root().join("etc"), &out.join("etc"))?;
+    at(
+        out,
+        fs::write(out.join("data/loaded_plugins"), LOADED_PLUGINS),
+    )?;
+    for file in ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
+        let from = root().join(file);
+        at(&from, fs::copy(&from, out.join(file)))?;
+    }
+    Ok(())
+}
+
+/// Everything but keys: each node makes its own.
+fn copy_tree(from: &Path, to: &Path) -> Result<(), String> {
+    at(to, fs::create_dir_all(to))?;
+    for entry in at(from, fs::read_dir(from))? {
+        let path = at(from, entry)?.path();
+        let Some(name) = path.file_name() else {
+            continue;
+        };
+        if path.is_dir() {
+            copy_tree(&path, &to.join(name))?;
+        } else if path.extension().is_none_or(|x| x != "pem") {
+            at(&path, fs::copy(&path, to.join(name)))?;
+        }
+    }
+    Ok(())
+}

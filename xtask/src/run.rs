@@ -1,0 +1,24 @@
+//! `cargo xtask run`: the broker in the foreground, out of the repository.
+
+use crate::shell::{at, binaries, build, root};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Builds quickly and becomes the broker, so that Ctrl-C and signals reach it.
+pub fn run(args: &[String]) -> Result<(), String> {
+    build("fast")?;
+    for dir in ["data", "log"] {
+        let dir = root().join(dir);
+        at(&dir, std::fs::create_dir_all(&dir))?;
+    }
+    let program = binaries("fast").join("emqttd");
+    println!("Starting the broker with ./etc and ./data; stop it with Ctrl-C.");
+    println!("Try: mosquitto_sub -t 'hello/#' -v &  mosquitto_pub -t hello/world -m hi");
+    // The program lies outside of a release tree, so the current directory is its root.
+    let error = Command::new(&program)
+        .arg("foreground")
+        .args(args)
+        .current_dir(root())
+        .exec();
+    Err(format!("{}: {error}", program.display()))
+}
