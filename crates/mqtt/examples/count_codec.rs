@@ -2,8 +2,8 @@
 //! Without arguments it prints the operations that it knows.
 
 use emqttd_mqtt::{
-    AckKind, PublishHead, QoS, ReasonCode, Version, decode, decode_publish, encode_ack, encode_publish_head,
-    fixed_header,
+    AckKind, PublishHead, QoS, ReasonCode, Version, decode, decode_publish, encode_ack,
+    encode_publish_head, fixed_header,
 };
 use std::hint::black_box;
 
@@ -45,7 +45,14 @@ fn main() {
             repeat(times, || {
                 out.clear();
                 let id = black_box(7);
-                encode_ack(&mut out, Version::V311, AckKind::PubAck, id, ReasonCode::SUCCESS, None);
+                encode_ack(
+                    &mut out,
+                    Version::V311,
+                    AckKind::PubAck,
+                    id,
+                    ReasonCode::SUCCESS,
+                    None,
+                );
                 black_box(out.len() == 4)
             });
         }
@@ -57,7 +64,13 @@ fn main() {
 }
 
 fn head(qos: QoS) -> PublishHead<'static> {
-    PublishHead { qos, topic: TOPIC, packet_id: 7, payload_len: PAYLOAD.len(), ..PublishHead::default() }
+    PublishHead {
+        qos,
+        topic: TOPIC,
+        packet_id: 7,
+        payload_len: PAYLOAD.len(),
+        ..PublishHead::default()
+    }
 }
 
 fn decode_publishes(version: Version, head: &PublishHead<'_>, times: u64) {
@@ -67,7 +80,9 @@ fn decode_publishes(version: Version, head: &PublishHead<'_>, times: u64) {
     repeat(times, || {
         let (first, body) = split(black_box(&packet));
         let publish = decode_publish(version, first, body);
-        black_box(&publish).as_ref().is_ok_and(|p| p.payload.len() == PAYLOAD.len())
+        black_box(&publish)
+            .as_ref()
+            .is_ok_and(|p| p.payload.len() == PAYLOAD.len())
     });
 }
 
@@ -84,7 +99,10 @@ fn encode_publishes(version: Version, times: u64) {
 /// First byte and body of a packet that is complete.
 fn split(packet: &[u8]) -> (u8, &[u8]) {
     match fixed_header(packet) {
-        Ok(Some(header)) => (header.first, &packet[header.len..header.len + header.remaining]),
+        Ok(Some(header)) => (
+            header.first,
+            &packet[header.len..header.len + header.remaining],
+        ),
         _ => (0, &[]),
     }
 }

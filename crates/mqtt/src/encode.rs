@@ -3,8 +3,8 @@
 use crate::frame::{MAX_REMAINING_LENGTH, put_varint, varint_len, write_varint};
 use crate::property::id;
 use crate::{
-    Ack, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, Properties, Property, Publish, QoS, ReasonCode, SubAck,
-    Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe, Version,
+    Ack, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, Properties, Property, Publish,
+    QoS, ReasonCode, SubAck, Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe, Version,
 };
 
 /// A PUBLISH but for its payload.
@@ -56,7 +56,10 @@ impl PublishHead<'_> {
         let remaining = 2 + self.topic.len() + id_len + self.payload_len;
         if version.is_v5() {
             let properties_len = self.properties_len();
-            (remaining + varint_len(properties_len) + properties_len, properties_len)
+            (
+                remaining + varint_len(properties_len) + properties_len,
+                properties_len,
+            )
         } else {
             (remaining, 0)
         }
@@ -76,7 +79,11 @@ pub fn publish_len(version: Version, head: &PublishHead<'_>) -> usize {
 /// The packet must not be longer than MQTT allows, see [`publish_len`].
 #[inline]
 pub fn encode_publish_head(out: &mut Vec<u8>, version: Version, head: &PublishHead<'_>) {
-    debug_assert!(head.topic.len() <= crate::topic::MAX_LEN, "topic of {} bytes", head.topic.len());
+    debug_assert!(
+        head.topic.len() <= crate::topic::MAX_LEN,
+        "topic of {} bytes",
+        head.topic.len()
+    );
     let (remaining, properties_len) = head.lengths(version);
     out.reserve(5 + remaining - head.payload_len);
 
@@ -84,7 +91,10 @@ pub fn encode_publish_head(out: &mut Vec<u8>, version: Version, head: &PublishHe
     let mut start = [0; 7];
     // [MQTT-3.3.1-2]: QoS 0 has no DUP.
     let dup = head.dup && head.qos != QoS::AtMostOnce;
-    start[0] = (PacketType::Publish as u8) << 4 | u8::from(dup) << 3 | (head.qos as u8) << 1 | u8::from(head.retain);
+    start[0] = (PacketType::Publish as u8) << 4
+        | u8::from(dup) << 3
+        | (head.qos as u8) << 1
+        | u8::from(head.retain);
     let topic_len = (head.topic.len() as u16).to_be_bytes();
     if remaining < 0x80 {
         start[1] = remaining as u8;
@@ -204,14 +214,19 @@ impl ConnAckProps<'_> {
             self.session_expiry.map(Property::SessionExpiryInterval),
             self.receive_maximum.map(Property::ReceiveMaximum),
             self.maximum_qos.map(Property::MaximumQos),
-            self.retain_available.map(|yes| Property::RetainAvailable(yes.into())),
+            self.retain_available
+                .map(|yes| Property::RetainAvailable(yes.into())),
             self.maximum_packet_size.map(Property::MaximumPacketSize),
-            self.assigned_client_id.map(Property::AssignedClientIdentifier),
+            self.assigned_client_id
+                .map(Property::AssignedClientIdentifier),
             self.topic_alias_maximum.map(Property::TopicAliasMaximum),
             self.reason_string.map(Property::ReasonString),
-            self.wildcard_subscription_available.map(|yes| Property::WildcardSubscriptionAvailable(yes.into())),
-            self.subscription_ids_available.map(|yes| Property::SubscriptionIdentifierAvailable(yes.into())),
-            self.shared_subscription_available.map(|yes| Property::SharedSubscriptionAvailable(yes.into())),
+            self.wildcard_subscription_available
+                .map(|yes| Property::WildcardSubscriptionAvailable(yes.into())),
+            self.subscription_ids_available
+                .map(|yes| Property::SubscriptionIdentifierAvailable(yes.into())),
+            self.shared_subscription_available
+                .map(|yes| Property::SharedSubscriptionAvailable(yes.into())),
             self.server_keep_alive.map(Property::ServerKeepAlive),
             self.response_information.map(Property::ResponseInformation),
             self.server_reference.map(Property::ServerReference),
@@ -231,7 +246,8 @@ impl ConnAckProps<'_> {
 pub fn encode_connack(out: &mut Vec<u8>, version: Version, connack: &ConnAckOut<'_>) {
     packet(out, PacketType::ConnAck.first_byte(), |out| {
         // 3.1 has no session present: the byte is reserved there.
-        let session_present = connack.session_present && connack.code == 0 && version >= Version::V311;
+        let session_present =
+            connack.session_present && connack.code == 0 && version >= Version::V311;
         out.extend_from_slice(&[u8::from(session_present), connack.code]);
         if version.is_v5() {
             with_length(out, |out| connack.props.put(out));
@@ -240,7 +256,13 @@ pub fn encode_connack(out: &mut Vec<u8>, version: Version, connack: &ConnAckOut<
 }
 
 /// Appends a SUBACK with one code per filter. In 3.x every code above 2 becomes 0x80 [3.1.1: MQTT-3.9.3-2].
-pub fn encode_suback(out: &mut Vec<u8>, version: Version, packet_id: u16, codes: &[u8], reason_string: Option<&str>) {
+pub fn encode_suback(
+    out: &mut Vec<u8>,
+    version: Version,
+    packet_id: u16,
+    codes: &[u8],
+    reason_string: Option<&str>,
+) {
     packet(out, PacketType::SubAck.first_byte(), |out| {
         out.extend_from_slice(&packet_id.to_be_bytes());
         if version.is_v5() {
@@ -253,7 +275,13 @@ pub fn encode_suback(out: &mut Vec<u8>, version: Version, packet_id: u16, codes:
 }
 
 /// Appends an UNSUBACK. The codes, one per filter, are for 5.0 only.
-pub fn encode_unsuback(out: &mut Vec<u8>, version: Version, packet_id: u16, codes: &[u8], reason_string: Option<&str>) {
+pub fn encode_unsuback(
+    out: &mut Vec<u8>,
+    version: Version,
+    packet_id: u16,
+    codes: &[u8],
+    reason_string: Option<&str>,
+) {
     packet(out, PacketType::UnsubAck.first_byte(), |out| {
         out.extend_from_slice(&packet_id.to_be_bytes());
         if version.is_v5() {
@@ -324,7 +352,8 @@ pub fn encode_connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
         if let Some(will) = &connect.will {
             flags |= 0x04 | (will.qos as u8) << 3 | u8::from(will.retain) << 5;
         }
-        flags |= u8::from(connect.username.is_some()) << 7 | u8::from(connect.password.is_some()) << 6;
+        flags |=
+            u8::from(connect.username.is_some()) << 7 | u8::from(connect.password.is_some()) << 6;
         out.push(flags);
         out.extend_from_slice(&connect.keep_alive.to_be_bytes());
         put_properties(out, version, connect.properties);
@@ -356,7 +385,11 @@ pub fn encode_subscribe(
         put_properties(out, version, properties);
         for &(filter, options) in filters {
             put_string(out, filter);
-            out.push(if version.is_v5() { options.to_byte() } else { options.qos as u8 });
+            out.push(if version.is_v5() {
+                options.to_byte()
+            } else {
+                options.qos as u8
+            });
         }
     });
 }
@@ -389,17 +422,62 @@ pub fn encode(out: &mut Vec<u8>, version: Version, packet: &Packet<'_>) {
         Packet::PubRec(ack) => put_ack(out, version, AckKind::PubRec, ack),
         Packet::PubRel(ack) => put_ack(out, version, AckKind::PubRel, ack),
         Packet::PubComp(ack) => put_ack(out, version, AckKind::PubComp, ack),
-        Packet::Subscribe(Subscribe { packet_id, properties, payload, .. }) => {
-            put_with_id(out, version, PacketType::Subscribe, *packet_id, *properties, payload);
+        Packet::Subscribe(Subscribe {
+            packet_id,
+            properties,
+            payload,
+            ..
+        }) => {
+            put_with_id(
+                out,
+                version,
+                PacketType::Subscribe,
+                *packet_id,
+                *properties,
+                payload,
+            );
         }
-        Packet::SubAck(SubAck { packet_id, properties, codes }) => {
-            put_with_id(out, version, PacketType::SubAck, *packet_id, *properties, codes);
+        Packet::SubAck(SubAck {
+            packet_id,
+            properties,
+            codes,
+        }) => {
+            put_with_id(
+                out,
+                version,
+                PacketType::SubAck,
+                *packet_id,
+                *properties,
+                codes,
+            );
         }
-        Packet::Unsubscribe(Unsubscribe { packet_id, properties, payload }) => {
-            put_with_id(out, version, PacketType::Unsubscribe, *packet_id, *properties, payload);
+        Packet::Unsubscribe(Unsubscribe {
+            packet_id,
+            properties,
+            payload,
+        }) => {
+            put_with_id(
+                out,
+                version,
+                PacketType::Unsubscribe,
+                *packet_id,
+                *properties,
+                payload,
+            );
         }
-        Packet::UnsubAck(UnsubAck { packet_id, properties, codes }) => {
-            put_with_id(out, version, PacketType::UnsubAck, *packet_id, *properties, codes);
+        Packet::UnsubAck(UnsubAck {
+            packet_id,
+            properties,
+            codes,
+        }) => {
+            put_with_id(
+                out,
+                version,
+                PacketType::UnsubAck,
+                *packet_id,
+                *properties,
+                codes,
+            );
         }
         Packet::PingReq => encode_pingreq(out),
         Packet::PingResp => encode_pingresp(out),
@@ -464,24 +542,36 @@ fn put_disconnect(out: &mut Vec<u8>, version: Version, disconnect: &Disconnect<'
     packet(out, PacketType::Disconnect.first_byte(), |out| {
         if version.is_v5() {
             let properties = disconnect.properties.as_bytes();
-            put_reason_and_properties(out, disconnect.reason, |out| out.extend_from_slice(properties));
+            put_reason_and_properties(out, disconnect.reason, |out| {
+                out.extend_from_slice(properties)
+            });
         }
     });
 }
 
 fn put_auth(out: &mut Vec<u8>, auth: &Auth<'_>) {
     packet(out, PacketType::Auth.first_byte(), |out| {
-        put_auth_body(out, auth.reason, |out| out.extend_from_slice(auth.properties.as_bytes()));
+        put_auth_body(out, auth.reason, |out| {
+            out.extend_from_slice(auth.properties.as_bytes())
+        });
     });
 }
 
 /// The body of DISCONNECT: nothing, the reason alone, or both.
-fn put_reason_and_properties(out: &mut Vec<u8>, reason: ReasonCode, properties: impl FnOnce(&mut Vec<u8>)) {
+fn put_reason_and_properties(
+    out: &mut Vec<u8>,
+    reason: ReasonCode,
+    properties: impl FnOnce(&mut Vec<u8>),
+) {
     let start = out.len();
     out.push(reason.0);
     with_length(out, properties);
     if out[start + 1..] == [0] {
-        out.truncate(if reason == ReasonCode::SUCCESS { start } else { start + 1 });
+        out.truncate(if reason == ReasonCode::SUCCESS {
+            start
+        } else {
+            start + 1
+        });
     }
 }
 
@@ -528,7 +618,10 @@ fn with_length(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     out.push(0);
     fill(out);
     let len = out.len() - start - 1;
-    debug_assert!(len <= MAX_REMAINING_LENGTH, "a packet longer than MQTT can say");
+    debug_assert!(
+        len <= MAX_REMAINING_LENGTH,
+        "a packet longer than MQTT can say"
+    );
     let mut length = [0; 4];
     let length_len = write_varint(&mut length, len);
     out[start] = length[0];

@@ -60,10 +60,12 @@ impl DecodeError {
     /// The reason code for the DISCONNECT or CONNACK of MQTT 5.0.
     pub const fn reason(&self) -> ReasonCode {
         match self.kind {
-            DecodeErrorKind::Malformed | DecodeErrorKind::InvalidLength => ReasonCode::MALFORMED_PACKET,
-            DecodeErrorKind::ProtocolError | DecodeErrorKind::SubscriptionQos | DecodeErrorKind::EmptyFilters => {
-                ReasonCode::PROTOCOL_ERROR
+            DecodeErrorKind::Malformed | DecodeErrorKind::InvalidLength => {
+                ReasonCode::MALFORMED_PACKET
             }
+            DecodeErrorKind::ProtocolError
+            | DecodeErrorKind::SubscriptionQos
+            | DecodeErrorKind::EmptyFilters => ReasonCode::PROTOCOL_ERROR,
             DecodeErrorKind::PacketTooLarge => ReasonCode::PACKET_TOO_LARGE,
             DecodeErrorKind::UnknownProtocol | DecodeErrorKind::UnsupportedVersion => {
                 ReasonCode::UNSUPPORTED_PROTOCOL_VERSION
@@ -77,11 +79,15 @@ impl DecodeError {
     /// The name EMQ 2 has for the end of such a connection, as hooks, presence and `listeners` show it.
     pub const fn emq_reason(&self) -> &'static str {
         match self.kind {
-            DecodeErrorKind::Malformed | DecodeErrorKind::ProtocolError | DecodeErrorKind::TopicAliasInvalid => {
-                "parser_error"
+            DecodeErrorKind::Malformed
+            | DecodeErrorKind::ProtocolError
+            | DecodeErrorKind::TopicAliasInvalid => "parser_error",
+            DecodeErrorKind::InvalidLength | DecodeErrorKind::PacketTooLarge => {
+                "invalid_mqtt_frame_len"
             }
-            DecodeErrorKind::InvalidLength | DecodeErrorKind::PacketTooLarge => "invalid_mqtt_frame_len",
-            DecodeErrorKind::UnknownProtocol | DecodeErrorKind::UnsupportedVersion => "protocol_header_corrupt",
+            DecodeErrorKind::UnknownProtocol | DecodeErrorKind::UnsupportedVersion => {
+                "protocol_header_corrupt"
+            }
             DecodeErrorKind::TopicNameInvalid
             | DecodeErrorKind::TopicFilterInvalid
             | DecodeErrorKind::SubscriptionQos => "badtopic",

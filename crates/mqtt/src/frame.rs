@@ -32,9 +32,11 @@ impl FixedHeader {
 #[inline]
 pub fn fixed_header(buf: &[u8]) -> Result<Option<FixedHeader>, DecodeError> {
     match *buf {
-        [first, length, ..] if length < 0x80 => {
-            Ok(Some(FixedHeader { first, len: 2, remaining: usize::from(length) }))
-        }
+        [first, length, ..] if length < 0x80 => Ok(Some(FixedHeader {
+            first,
+            len: 2,
+            remaining: usize::from(length),
+        })),
         [first, ref rest @ ..] => long_header(first, rest),
         [] => Ok(None),
     }
@@ -42,11 +44,16 @@ pub fn fixed_header(buf: &[u8]) -> Result<Option<FixedHeader>, DecodeError> {
 
 fn long_header(first: u8, rest: &[u8]) -> Result<Option<FixedHeader>, DecodeError> {
     match varint(rest) {
-        Varint::Value { value, len } => Ok(Some(FixedHeader { first, len: 1 + len, remaining: value as usize })),
+        Varint::Value { value, len } => Ok(Some(FixedHeader {
+            first,
+            len: 1 + len,
+            remaining: value as usize,
+        })),
         Varint::Incomplete => Ok(None),
-        Varint::Invalid => {
-            Err(DecodeError::new(DecodeErrorKind::InvalidLength, "remaining length of a form that is not allowed"))
-        }
+        Varint::Invalid => Err(DecodeError::new(
+            DecodeErrorKind::InvalidLength,
+            "remaining length of a form that is not allowed",
+        )),
     }
 }
 
@@ -71,7 +78,14 @@ pub(crate) fn varint(buf: &[u8]) -> Varint {
         value |= u32::from(byte & 0x7F) << (7 * index);
         if byte < 0x80 {
             // A last byte of 0 adds nothing: the form is longer than it need be.
-            return if byte == 0 && index > 0 { Varint::Invalid } else { Varint::Value { value, len: index + 1 } };
+            return if byte == 0 && index > 0 {
+                Varint::Invalid
+            } else {
+                Varint::Value {
+                    value,
+                    len: index + 1,
+                }
+            };
         }
     }
     Varint::Invalid
@@ -93,7 +107,10 @@ pub const fn varint_len(value: usize) -> usize {
 /// `value` is at most [`MAX_REMAINING_LENGTH`]: whoever makes a packet has checked its length before.
 #[inline]
 pub(crate) fn write_varint(buf: &mut [u8; 4], value: usize) -> usize {
-    debug_assert!(value <= MAX_REMAINING_LENGTH, "a packet longer than MQTT can say");
+    debug_assert!(
+        value <= MAX_REMAINING_LENGTH,
+        "a packet longer than MQTT can say"
+    );
     let len = varint_len(value);
     let mut rest = value;
     for byte in &mut buf[..len - 1] {

@@ -34,15 +34,16 @@ mod version;
 
 pub use decode::{decode, decode_publish, decode_publish_from_server};
 pub use encode::{
-    AckKind, ConnAckOut, ConnAckProps, PublishHead, encode, encode_ack, encode_auth, encode_connack, encode_connect,
-    encode_disconnect, encode_pingreq, encode_pingresp, encode_publish_head, encode_suback, encode_subscribe,
-    encode_unsuback, encode_unsubscribe, publish_len,
+    AckKind, ConnAckOut, ConnAckProps, PublishHead, encode, encode_ack, encode_auth,
+    encode_connack, encode_connect, encode_disconnect, encode_pingreq, encode_pingresp,
+    encode_publish_head, encode_suback, encode_subscribe, encode_unsuback, encode_unsubscribe,
+    publish_len,
 };
 pub use error::{DecodeError, DecodeErrorKind};
 pub use frame::{FixedHeader, MAX_REMAINING_LENGTH, fixed_header, varint_len};
 pub use packet::{
-    Ack, Auth, ConnAck, Connect, Disconnect, Filters, Packet, Publish, SubAck, Subscribe, SubscriptionOptions, UnsubAck,
-    Unsubscribe, UnsubscribeFilters, Will,
+    Ack, Auth, ConnAck, Connect, Disconnect, Filters, Packet, Publish, SubAck, Subscribe,
+    SubscriptionOptions, UnsubAck, Unsubscribe, UnsubscribeFilters, Will,
 };
 pub use property::{Properties, Property, PropertyIter};
 pub use reason::ReasonCode;

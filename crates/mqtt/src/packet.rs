@@ -143,7 +143,9 @@ impl SubscriptionOptions {
     /// The options of a byte. Bits without a meaning are not looked at; `None` for a QoS or retain handling of 3.
     #[inline]
     pub const fn from_byte(byte: u8) -> Option<SubscriptionOptions> {
-        let Some(qos) = QoS::from_u8(byte & 0b11) else { return None };
+        let Some(qos) = QoS::from_u8(byte & 0b11) else {
+            return None;
+        };
         let retain_handling = byte >> 4 & 0b11;
         if retain_handling == 3 {
             return None;
@@ -185,7 +187,10 @@ pub struct Subscribe<'a> {
 impl<'a> Subscribe<'a> {
     /// The filters with their options, in the order of the packet; at least one.
     pub fn filters(&self) -> Filters<'a> {
-        Filters { reader: Reader::new(self.payload), version: self.version }
+        Filters {
+            reader: Reader::new(self.payload),
+            version: self.version,
+        }
     }
 }
 
@@ -203,7 +208,11 @@ impl<'a> Iterator for Filters<'a> {
         // The payload was validated when the packet was decoded, so an error is the end.
         let filter = self.reader.string().ok()?;
         let byte = self.reader.u8().ok()?;
-        let options = SubscriptionOptions::from_byte(if self.version.is_v5() { byte } else { byte & 0b11 })?;
+        let options = SubscriptionOptions::from_byte(if self.version.is_v5() {
+            byte
+        } else {
+            byte & 0b11
+        })?;
         Some((filter, options))
     }
 }

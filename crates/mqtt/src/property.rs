@@ -86,11 +86,17 @@ pub(crate) mod id {
 pub(crate) struct Allowed {
     once: u64,
     repeated: u64,
+    /// Known in the packet, but not from this side: a protocol error.
+    other_side: u64,
 }
 
 impl Allowed {
     const fn new(once: &[u8], repeated: &[u8]) -> Allowed {
-        Allowed { once: bits(once), repeated: bits(repeated) }
+        Allowed {
+            once: bits(once),
+            repeated: bits(repeated),
+            other_side: 0,
+        }
     }
 }
 
@@ -122,7 +128,14 @@ pub(crate) mod allowed {
         &[USER_PROPERTY],
     );
     pub(crate) const WILL: Allowed = Allowed::new(
-        &[PAYLOAD_FORMAT, MESSAGE_EXPIRY, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA, WILL_DELAY],
+        &[
+            PAYLOAD_FORMAT,
+            MESSAGE_EXPIRY,
+            CONTENT_TYPE,
+            RESPONSE_TOPIC,
+            CORRELATION_DATA,
+            WILL_DELAY,
+        ],
         &[USER_PROPERTY],
     );
     pub(crate) const CONNACK: Allowed = Allowed::new(
@@ -147,27 +160,43 @@ pub(crate) mod allowed {
         &[USER_PROPERTY],
     );
     /// [MQTT-3.3.4-6]: a client sends no subscription identifier.
-    pub(crate) const PUBLISH_OF_CLIENT: Allowed = Allowed::new(
-        &[PAYLOAD_FORMAT, MESSAGE_EXPIRY, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA, TOPIC_ALIAS],
-        &[USER_PROPERTY],
-    );
+    pub(crate) const PUBLISH_OF_CLIENT: Allowed = Allowed {
+        repeated: super::bits(&[USER_PROPERTY]),
+        other_side: super::bits(&[SUBSCRIPTION_ID]),
+        ..PUBLISH_OF_SERVER
+    };
     pub(crate) const PUBLISH_OF_SERVER: Allowed = Allowed::new(
-        &[PAYLOAD_FORMAT, MESSAGE_EXPIRY, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA, TOPIC_ALIAS],
+        &[
+            PAYLOAD_FORMAT,
+            MESSAGE_EXPIRY,
+            CONTENT_TYPE,
+            RESPONSE_TOPIC,
+            CORRELATION_DATA,
+            TOPIC_ALIAS,
+        ],
         &[USER_PROPERTY, SUBSCRIPTION_ID],
     );
     /// PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK.
     pub(crate) const ACK: Allowed = Allowed::new(&[REASON_STRING], &[USER_PROPERTY]);
     pub(crate) const SUBSCRIBE: Allowed = Allowed::new(&[SUBSCRIPTION_ID], &[USER_PROPERTY]);
     pub(crate) const UNSUBSCRIBE: Allowed = Allowed::new(&[], &[USER_PROPERTY]);
-    pub(crate) const DISCONNECT: Allowed =
-        Allowed::new(&[SESSION_EXPIRY, SERVER_REFERENCE, REASON_STRING], &[USER_PROPERTY]);
-    pub(crate) const AUTH: Allowed = Allowed::new(&[AUTH_METHOD, AUTH_DATA, REASON_STRING], &[USER_PROPERTY]);
+    pub(crate) const DISCONNECT: Allowed = Allowed::new(
+        &[SESSION_EXPIRY, SERVER_REFERENCE, REASON_STRING],
+        &[USER_PROPERTY],
+    );
+    pub(crate) const AUTH: Allowed =
+        Allowed::new(&[AUTH_METHOD, AUTH_DATA, REASON_STRING], &[USER_PROPERTY]);
 }
 
 /// What a server passes on with an application message: [MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16],
 /// [MQTT-3.3.2-17], [MQTT-3.3.2-20].
-const FORWARDED: u64 =
-    bits(&[id::PAYLOAD_FORMAT, id::CONTENT_TYPE, id::RESPONSE_TOPIC, id::CORRELATION_DATA, id::USER_PROPERTY]);
+const FORWARDED: u64 = bits(&[
+    id::PAYLOAD_FORMAT,
+    id::CONTENT_TYPE,
+    id::RESPONSE_TOPIC,
+    id::CORRELATION_DATA,
+    id::USER_PROPERTY,
+]);
 
 impl<'a> Properties<'a> {
     /// No properties.
@@ -182,7 +211,10 @@ impl<'a> Properties<'a> {
 
     /// Reads a length and as many bytes, and checks them against what `allowed` says.
     #[inline]
-    pub(crate) fn decode(reader: &mut Reader<'a>, allowed: Allowed) -> Result<Properties<'a>, DecodeError> {
+    pub(crate) fn decode(
+        reader: &mut Reader<'a>,
+        allowed: Allowed,
+    ) -> Result<Properties<'a>, DecodeError> {
         // The most common length is 0 [MQTT-2.2.2-1].
         if let [0, ..] = reader.rest() {
             reader.u8()?;
@@ -200,8 +232,13 @@ impl<'a> Properties<'a> {
         while !reader.is_empty() {
             let property = Property::read(&mut reader)?;
             let bit = 1 << property.id();
+            if allowed.other_side & bit != 0 {
+                return Err(DecodeError::protocol("property that only a server sends"));
+            }
             if (allowed.once | allowed.repeated) & bit == 0 {
-                return Err(DecodeError::malformed("property that may not stand in this packet"));
+                return Err(DecodeError::malformed(
+                    "property that may not stand in this packet",
+                ));
             }
             if seen & allowed.once & bit != 0 {
                 return Err(DecodeError::protocol("property that stands twice"));
@@ -210,7 +247,9 @@ impl<'a> Properties<'a> {
             property.check_value()?;
         }
         if seen & bits(&[id::AUTH_DATA, id::AUTH_METHOD]) == bits(&[id::AUTH_DATA]) {
-            return Err(DecodeError::protocol("authentication data without an authentication method"));
+            return Err(DecodeError::protocol(
+                "authentication data without an authentication method",
+            ));
         }
         Ok(())
     }
@@ -275,11 +314,15 @@ impl<'a> Properties<'a> {
     }
 
     fn two_bytes(&self, id: u8) -> Option<u16> {
-        self.find(id)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+        self.find(id)?
+            .first_chunk()
+            .map(|bytes| u16::from_be_bytes(*bytes))
     }
 
     fn four_bytes(&self, id: u8) -> Option<u32> {
-        self.find(id)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+        self.find(id)?
+            .first_chunk()
+            .map(|bytes| u32::from_be_bytes(*bytes))
     }
 
     fn string(&self, id: u8) -> Option<&'a str> {
@@ -419,7 +462,8 @@ impl<'a> Properties<'a> {
 
     /// Whether filters may have wildcards; absent means yes.
     pub fn wildcard_subscription_available(&self) -> Option<bool> {
-        self.byte(id::WILDCARD_SUB_AVAILABLE).map(|value| value != 0)
+        self.byte(id::WILDCARD_SUB_AVAILABLE)
+            .map(|value| value != 0)
     }
 
     /// Whether subscriptions may have identifiers; absent means yes.
@@ -477,10 +521,13 @@ impl<'a> Raw<'a> {
             | id::WILDCARD_SUB_AVAILABLE
             | id::SUB_ID_AVAILABLE
             | id::SHARED_SUB_AVAILABLE => reader.bytes(1)?,
-            id::SERVER_KEEP_ALIVE | id::RECEIVE_MAXIMUM | id::TOPIC_ALIAS_MAXIMUM | id::TOPIC_ALIAS => {
-                reader.bytes(2)?
+            id::SERVER_KEEP_ALIVE
+            | id::RECEIVE_MAXIMUM
+            | id::TOPIC_ALIAS_MAXIMUM
+            | id::TOPIC_ALIAS => reader.bytes(2)?,
+            id::MESSAGE_EXPIRY | id::SESSION_EXPIRY | id::WILL_DELAY | id::MAXIMUM_PACKET_SIZE => {
+                reader.bytes(4)?
             }
-            id::MESSAGE_EXPIRY | id::SESSION_EXPIRY | id::WILL_DELAY | id::MAXIMUM_PACKET_SIZE => reader.bytes(4)?,
             id::CONTENT_TYPE
             | id::RESPONSE_TOPIC
             | id::CORRELATION_DATA
@@ -590,14 +637,19 @@ impl<'a> Property<'a> {
                 Err(DecodeError::protocol("property that must be 0 or 1"))
             }
             // [MQTT-3.3.2-8]
-            Property::TopicAlias(0) => Err(DecodeError::new(DecodeErrorKind::TopicAliasInvalid, "topic alias 0")),
+            Property::TopicAlias(0) => Err(DecodeError::new(
+                DecodeErrorKind::TopicAliasInvalid,
+                "topic alias 0",
+            )),
             Property::ReceiveMaximum(0) => Err(DecodeError::protocol("receive maximum 0")),
             Property::MaximumPacketSize(0) => Err(DecodeError::protocol("maximum packet size 0")),
-            Property::SubscriptionIdentifier(0) => Err(DecodeError::protocol("subscription identifier 0")),
-            // [MQTT-3.3.2-14]
-            Property::ResponseTopic(name) if topic::validate_name(name).is_err() => {
-                Err(DecodeError::protocol("response topic that is not a topic name"))
+            Property::SubscriptionIdentifier(0) => {
+                Err(DecodeError::protocol("subscription identifier 0"))
             }
+            // [MQTT-3.3.2-14]
+            Property::ResponseTopic(name) if topic::validate_name(name).is_err() => Err(
+                DecodeError::protocol("response topic that is not a topic name"),
+            ),
             _ => Ok(()),
         }
     }
@@ -630,7 +682,9 @@ impl<'a> Property<'a> {
             | Property::ResponseInformation(text)
             | Property::ServerReference(text)
             | Property::ReasonString(text) => put_string(out, text),
-            Property::CorrelationData(data) | Property::AuthenticationData(data) => put_binary(out, data),
+            Property::CorrelationData(data) | Property::AuthenticationData(data) => {
+                put_binary(out, data)
+            }
             Property::UserProperty(name, value) => {
                 put_string(out, name);
                 put_string(out, value);

@@ -145,8 +145,12 @@ impl ReasonCode {
             ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED => "shared_subscriptions_not_supported",
             ReasonCode::CONNECTION_RATE_EXCEEDED => "connection_rate_exceeded",
             ReasonCode::MAXIMUM_CONNECT_TIME => "maximum_connect_time",
-            ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED => "subscription_identifiers_not_supported",
-            ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED => "wildcard_subscriptions_not_supported",
+            ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED => {
+                "subscription_identifiers_not_supported"
+            }
+            ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED => {
+                "wildcard_subscriptions_not_supported"
+            }
             _ => "unknown",
         }
     }

@@ -65,7 +65,9 @@ impl<'a> Reader<'a> {
                 Ok(value)
             }
             Varint::Incomplete => Err(TRUNCATED),
-            Varint::Invalid => Err(DecodeError::malformed("variable byte integer of a form that is not allowed")),
+            Varint::Invalid => Err(DecodeError::malformed(
+                "variable byte integer of a form that is not allowed",
+            )),
         }
     }
 
@@ -96,7 +98,11 @@ impl<'a> Reader<'a> {
     /// Fails if anything is left: a packet ends where its last field ends.
     #[inline]
     pub(crate) fn end(&self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::malformed("bytes behind the end of the packet")) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::malformed("bytes behind the end of the packet"))
+        }
     }
 }
 

@@ -45,14 +45,24 @@ impl From<TopicError> for DecodeError {
     fn from(error: TopicError) -> DecodeError {
         let (kind, detail) = match error {
             TopicError::Empty => (DecodeErrorKind::TopicNameInvalid, "empty topic"),
-            TopicError::TooLong => (DecodeErrorKind::TopicNameInvalid, "topic longer than 65535 bytes"),
+            TopicError::TooLong => (
+                DecodeErrorKind::TopicNameInvalid,
+                "topic longer than 65535 bytes",
+            ),
             TopicError::Nul => (DecodeErrorKind::TopicNameInvalid, "topic with a NUL"),
-            TopicError::WildcardInName => (DecodeErrorKind::TopicNameInvalid, "topic name with a wildcard"),
-            TopicError::WildcardPlace => {
-                (DecodeErrorKind::TopicFilterInvalid, "wildcard that is not a level by itself")
-            }
+            TopicError::WildcardInName => (
+                DecodeErrorKind::TopicNameInvalid,
+                "topic name with a wildcard",
+            ),
+            TopicError::WildcardPlace => (
+                DecodeErrorKind::TopicFilterInvalid,
+                "wildcard that is not a level by itself",
+            ),
             TopicError::ShareName => (DecodeErrorKind::TopicFilterInvalid, "bad share name"),
-            TopicError::Prefixes => (DecodeErrorKind::TopicFilterInvalid, "prefixes that cannot be combined"),
+            TopicError::Prefixes => (
+                DecodeErrorKind::TopicFilterInvalid,
+                "prefixes that cannot be combined",
+            ),
         };
         DecodeError::new(kind, detail)
     }
@@ -73,12 +83,20 @@ pub fn validate_name(name: &str) -> Result<(), TopicError> {
     if name.len() > MAX_LEN {
         return Err(TopicError::TooLong);
     }
-    if has_forbidden_byte(name.as_bytes()) { Err(forbidden_byte(name)) } else { Ok(()) }
+    if has_forbidden_byte(name.as_bytes()) {
+        Err(forbidden_byte(name))
+    } else {
+        Ok(())
+    }
 }
 
 #[cold]
 fn forbidden_byte(name: &str) -> TopicError {
-    if name.as_bytes().contains(&0) { TopicError::Nul } else { TopicError::WildcardInName }
+    if name.as_bytes().contains(&0) {
+        TopicError::Nul
+    } else {
+        TopicError::WildcardInName
+    }
 }
 
 /// Whether there is a NUL, `+` or `#`. None of these bytes is part of a longer UTF-8 sequence.
@@ -227,7 +245,11 @@ impl<'a> SubscriptionFilter<'a> {
     pub fn parse(filter: &'a str, strict: bool) -> Result<SubscriptionFilter<'a>, TopicError> {
         // With the prefix: so `$share/g#/x` is refused for its `#`.
         validate_filter(filter)?;
-        let mut parsed = SubscriptionFilter { filter, share: None, local: false };
+        let mut parsed = SubscriptionFilter {
+            filter,
+            share: None,
+            local: false,
+        };
         if !filter.starts_with('$') {
             return Ok(parsed);
         }
