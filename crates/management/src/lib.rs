@@ -19,4 +19,4 @@ pub use wire::{Reply, Request};
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What `broker` and `$SYS/brokers/<node>/sysdescr` call this broker.
-pub const SYSDESCR: &str = "EMQ 2.x compatible MQTT Broker";
+pub const SYSDESCR: &str = "EMQ-compatible MQTT Broker";
