@@ -1,11 +1,12 @@
 //! The table of alarms: which are raised now, and the last ones that were.
 //!
-//! Plain data. Whoever raises or clears an alarm publishes [`Alarm::alert_json`] under
-//! `alarms/<id>/alert`, or [`clear_json`] under `alarms/<id>/clear`, when the table says that
-//! something changed.
+//! Plain data. Whoever raises or clears an alarm publishes [`Alarms::alert_json`] under
+//! `alarms/<id>/alert`, or [`Alarms::clear_json`] under `alarms/<id>/clear`, when the table says
+//! that something changed.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Alarms raised at the same time; further ones are refused and counted.
 pub const MAX_ACTIVE: usize = 1000;
@@ -68,11 +69,6 @@ impl Alarm {
     }
 }
 
-/// Payload of `alarms/<id>/clear`; `ts` in unix seconds.
-pub fn clear_json(id: &str, ts: u64) -> String {
-    format!(r#"{{"id":{},"ts":{ts}}}"#, json_text(id))
-}
-
 /// An identifier as part of a topic name: what a topic name may not hold is written `%xx`. A `/`
 /// stays, as in EMQ 2.x.
 pub fn topic_part(id: &str) -> String {
@@ -95,6 +91,17 @@ pub struct Past {
     pub cleared_at: u64,
 }
 
+impl Past {
+    /// Payload of `alarms/<id>/clear`.
+    pub fn clear_json(&self) -> String {
+        format!(
+            r#"{{"id":{},"ts":{}}}"#,
+            json_text(&self.alarm.id),
+            self.cleared_at
+        )
+    }
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub struct Alarms {
@@ -112,23 +119,27 @@ struct Active {
 }
 
 impl Alarms {
-    /// Raises an alarm at `now` (unix seconds) and gives it back when it is to be published: not
-    /// when it is raised already (it stays as it was), nor when the table is full or the
-    /// identifier too long ([`Alarms::refused`] counts those).
-    pub fn set(
+    /// Raises an alarm and says whether it is to be published: not when it is raised already (it
+    /// stays as it was), nor when the table is full or the identifier too long
+    /// ([`Alarms::refused`] counts those).
+    pub fn set(&mut self, id: &str, severity: Severity, title: &str, summary: &str) -> bool {
+        self.set_at(id, severity, title, summary, unix_seconds())
+    }
+
+    fn set_at(
         &mut self,
         id: &str,
         severity: Severity,
         title: &str,
         summary: &str,
         now: u64,
-    ) -> Option<&Alarm> {
+    ) -> bool {
         if self.active.contains_key(id) {
-            return None;
+            return false;
         }
         if self.active.len() >= MAX_ACTIVE || id.len() > MAX_ID {
             self.refused += 1;
-            return None;
+            return false;
         }
         self.raised += 1;
         let alarm = Alarm {
@@ -139,15 +150,19 @@ impl Alarms {
             raised_at: now,
         };
         let order = self.raised;
-        let active = Active { order, alarm };
-        let entry = self.active.entry(id.to_owned()).insert_entry(active);
-        Some(&entry.into_mut().alarm)
+        self.active.insert(id.to_owned(), Active { order, alarm });
+        true
     }
 
-    /// Ends an alarm at `now` (unix seconds); `None` when it is not raised and there is nothing to
-    /// publish.
-    pub fn clear(&mut self, id: &str, now: u64) -> Option<&Alarm> {
-        let Active { alarm, .. } = self.active.remove(id)?;
+    /// Ends an alarm and says whether that is to be published: not when it is not raised.
+    pub fn clear(&mut self, id: &str) -> bool {
+        self.clear_at(id, unix_seconds())
+    }
+
+    fn clear_at(&mut self, id: &str, now: u64) -> bool {
+        let Some(Active { alarm, .. }) = self.active.remove(id) else {
+            return false;
+        };
         if self.history.len() >= MAX_HISTORY {
             self.history.pop_front();
         }
@@ -155,7 +170,19 @@ impl Alarms {
             alarm,
             cleared_at: now,
         });
-        self.history.back().map(|past| &past.alarm)
+        true
+    }
+
+    /// Payload of `alarms/<id>/alert`; `None` when the alarm is not raised.
+    pub fn alert_json(&self, id: &str) -> Option<String> {
+        self.active.get(id).map(|active| active.alarm.alert_json())
+    }
+
+    /// Payload of `alarms/<id>/clear` for the last time the alarm ended; `None` when it never did,
+    /// or too long ago.
+    pub fn clear_json(&self, id: &str) -> Option<String> {
+        let past = self.history.iter().rev().find(|past| past.alarm.id == id)?;
+        Some(past.clear_json())
     }
 
     /// Whether an alarm is raised.
@@ -179,6 +206,13 @@ impl Alarms {
     pub fn refused(&self) -> u64 {
         self.refused
     }
+}
+
+fn unix_seconds() -> u64 {
+    // A clock before 1970 is answered with 1970.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 fn cut(text: &str) -> String {
@@ -210,34 +244,38 @@ mod tests {
     use super::*;
 
     fn raise(alarms: &mut Alarms, id: &str, now: u64) -> bool {
-        alarms
-            .set(id, Severity::Warning, "title", "summary", now)
-            .is_some()
+        alarms.set_at(id, Severity::Warning, "title", "summary", now)
     }
 
     #[test]
     fn payloads() {
         let mut alarms = Alarms::default();
-        let alarm = alarms
-            .set(
-                "queue_high_watermark.c1",
-                Severity::Warning,
-                "Queue c1 high-water mark",
-                "queue len 61 > high_watermark 60",
-                1_700_000_000,
-            )
-            .unwrap();
+        let id = "queue_high_watermark.c1";
+        let title = "Queue c1 high-water mark";
+        let summary = "queue len 61 > high_watermark 60";
+        assert!(alarms.set_at(id, Severity::Warning, title, summary, 1_700_000_000));
         assert_eq!(
-            alarm.alert_json(),
+            alarms.alert_json(id).unwrap(),
             r#"{"id":"queue_high_watermark.c1","severity":"warning","title":"Queue c1 high-water mark","summary":"queue len 61 > high_watermark 60","ts":1700000000}"#
         );
+        assert_eq!(alarms.clear_json(id), None);
+        assert!(alarms.clear_at(id, 1_700_000_007));
+        assert_eq!(alarms.alert_json(id), None);
         assert_eq!(
-            clear_json("a\"\\\n\u{1}\u{e9}", 7),
-            "{\"id\":\"a\\\"\\\\\\n\\u0001\u{e9}\",\"ts\":7}"
+            alarms.clear_json(id).unwrap(),
+            r#"{"id":"queue_high_watermark.c1","ts":1700000007}"#
         );
-        assert_eq!(topic_part("q.a/+#b"), "q.a/%2b%23b");
         let words = [Severity::Warning, Severity::Error, Severity::Critical].map(Severity::as_str);
         assert_eq!(words, ["warning", "error", "critical"]);
+    }
+
+    #[test]
+    fn texts_of_clients() {
+        assert_eq!(
+            json_text("a\"\\\n\u{1}\u{e9}"),
+            "\"a\\\"\\\\\\n\\u0001\u{e9}\""
+        );
+        assert_eq!(topic_part("q.a/+#b"), "q.a/%2b%23b");
     }
 
     #[test]
@@ -246,14 +284,14 @@ mod tests {
         assert!(raise(&mut alarms, "b", 1));
         assert!(raise(&mut alarms, "a", 2));
         assert!(!raise(&mut alarms, "b", 3));
-        let ids: Vec<_> = alarms
+        let active: Vec<_> = alarms
             .active()
             .iter()
-            .map(|a| (a.id.clone(), a.raised_at))
+            .map(|a| (a.id.as_str(), a.raised_at))
             .collect();
-        assert_eq!(ids, [("b".to_owned(), 1), ("a".to_owned(), 2)]);
-        assert_eq!(alarms.clear("b", 4).unwrap().id, "b");
-        assert!(alarms.clear("b", 5).is_none());
+        assert_eq!(active, [("b", 1), ("a", 2)]);
+        assert!(alarms.clear_at("b", 4));
+        assert!(!alarms.clear_at("b", 5));
         assert!(!alarms.is_active("b"));
         assert!(alarms.is_active("a"));
         let past: Vec<_> = alarms
@@ -275,16 +313,16 @@ mod tests {
         for n in 0..=MAX_HISTORY {
             let id = n.to_string();
             raise(&mut alarms, &id, 2);
-            assert!(alarms.clear(&id, 3).is_some(), "{id}");
+            assert!(alarms.clear_at(&id, 3), "{id}");
         }
         assert_eq!(alarms.history().len(), MAX_HISTORY);
         assert_eq!(alarms.history().next().unwrap().alarm.id, "1");
         assert!(!raise(&mut alarms, &"x".repeat(MAX_ID + 1), 4));
         let long = "\u{e9}".repeat(MAX_TEXT);
-        let alarm = alarms
-            .set("long", Severity::Error, &long, &long, 5)
-            .unwrap();
-        assert_eq!(alarm.title.len(), MAX_TEXT);
-        assert_eq!(alarm.summary.len(), MAX_TEXT);
+        assert!(alarms.set("long", Severity::Error, &long, &long));
+        let alarms = alarms.active();
+        assert_eq!(alarms[0].title.len(), MAX_TEXT);
+        assert_eq!(alarms[0].summary.len(), MAX_TEXT);
+        assert!(alarms[0].raised_at > 1_700_000_000);
     }
 }
