@@ -23,6 +23,7 @@ Usage: cargo xtask <command>
        [--profile NAME]    of cargo (release)
   oracle [ARGS]            replay recorded answers of EMQ 2.3.11; ARGS go to the runner
   fuzz [--seconds N] [T]   run the fuzz targets, or the one named T
+  tools                    only install, or name, what the tests need
   bench [ARGS]             the speed table of bench/RESULTS.md
   instructions [--update]  compare instruction counts with those kept in the repository
 ";
@@ -39,6 +40,10 @@ fn main() -> ExitCode {
         "dist" => dist::run(rest),
         "oracle" => oracle::run(rest).map(|_| ()),
         "fuzz" => fuzz::run(rest).map(|_| ()),
+        "tools" => match tools::ensure() {
+            missing if missing.is_empty() => Ok(()),
+            missing => Err(format!("missing:\n  {}", missing.join("\n  "))),
+        },
         "bench" => bench::run(rest),
         "instructions" => instructions::run(rest.iter().any(|a| a == "--update")),
         "help" | "--help" | "-h" => {

@@ -19,6 +19,9 @@ const USAGE: &str = "Usage: emqttd {start|start_boot <file>|stop|restart|reboot|
 /// How often a node that starts or ends is looked at.
 const STEP: Duration = Duration::from_millis(100);
 
+/// Bytes of `log/run.log` beyond which a start begins a new one.
+const RUN_LOG: u64 = 1024 * 1024;
+
 /// Carries out `verb` on the node of the release tree `root` and gives the exit code, or `None`
 /// when `main` itself is to go on as the broker (`console`, `foreground`, [`DETACHED`]) or to check
 /// the configuration.
