@@ -1,62 +1,459 @@
 //! Operations on a running broker, each one once; the CLI, and later REST and the dashboard, are
-//! views of them. Every call may block for as long as the event loops take to answer (milliseconds);
-//! never call them from an event loop.
-#![allow(missing_docs, unused_variables, clippy::todo)]
+//! views of them.
+//!
+//! Every call may block for as long as the event loops take to answer (milliseconds): never call them
+//! from an event loop.
 
+use crate::access::{Access, AccessControl, AccessRequest};
+use crate::conn::NONE;
 use crate::info::*;
+use crate::listener::ListenerState;
+use crate::node::{ListenerControl, Node, session_limits};
+use crate::shard::{Mail, Shard};
+use crate::subscribe::parts_of;
+use crate::target::{NOBODY, Options};
+use emqttd_config::Settings;
+use emqttd_mqtt::QoS;
+use emqttd_session::{Message, MessageParts, Publisher, Subscription};
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// How long an event loop may take to answer.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Handle to the running broker; clones are cheap.
 #[derive(Clone)]
-pub struct Broker {}
+pub struct Broker {
+    node: Arc<Node>,
+}
 
 impl Broker {
-    pub fn node_name(&self) -> String { todo!() }
-    /// `5 seconds`, `2 minutes, 5 seconds`, ... (sheet 8.2)
-    pub fn uptime(&self) -> String { todo!() }
+    /// A broker with so many event loops, and what each of them is to run.
+    ///
+    /// # Errors
+    /// When acl.conf cannot be used: the message names file, line and rule.
+    pub fn new(settings: Settings, shards: usize) -> Result<(Broker, Vec<Shard>), String> {
+        let access = AccessControl::new(settings.mqtt.acl_file.as_deref())?;
+        // The owner of a subscription has seven bits for its shard.
+        let shards = shards.clamp(1, 127);
+        let node = Arc::new(Node::new(settings, access, shards));
+        let all = (0..shards).map(|index| Shard::new(Arc::clone(&node), index)).collect();
+        Ok((Broker { node }, all))
+    }
+
+    /// `node.name`.
+    pub fn node_name(&self) -> String {
+        self.node.name.clone()
+    }
+
+    /// `5 seconds`, `2 minutes, 5 seconds`, ... (sheet 8.2).
+    pub fn uptime(&self) -> String {
+        crate::sys::uptime(&self.node)
+    }
+
     /// Settings in force.
-    pub fn settings(&self) -> Arc<emqttd_config::Settings> { todo!() }
-    /// Puts changed settings in force (`emqttd_ctl set`).
-    pub fn reconfigure(&self, settings: emqttd_config::Settings) { todo!() }
+    pub fn settings(&self) -> Arc<Settings> {
+        self.node.settings.load_full()
+    }
+
+    /// Puts changed settings in force (`emqttd_ctl set`); sessions that are there keep theirs.
+    pub fn reconfigure(&self, settings: Settings) {
+        self.node.limits.store(Arc::new(session_limits(&settings)));
+        self.node.settings.store(Arc::new(settings));
+        self.node.access.forget();
+        self.on_all(|shard| {
+            shard.settings = shard.node.settings.load_full();
+            shard.limits = shard.node.limits.load_full();
+        });
+    }
+
+    /// The chains of authentication and ACL, for modules to join.
+    pub fn access(&self) -> &AccessControl {
+        &self.node.access
+    }
+
+    /// The hook points, for plugins to use.
+    pub fn hooks(&self) -> &crate::hooks::HookTable {
+        &self.node.hooks
+    }
+
+    /// Runs `f` on a shard and waits for its answer; `None` when the shard has ended.
+    fn on_shard<T: Send + 'static>(&self, index: usize, f: impl FnOnce(&mut Shard) -> T + Send + 'static) -> Option<T> {
+        let (sender, answer) = mpsc::sync_channel(1);
+        let call = Box::new(move |shard: &mut Shard| drop(sender.send(f(shard))));
+        self.node.mailboxes[index].post(&mut vec![Mail::Call(call)]);
+        answer.recv_timeout(ANSWER).ok()
+    }
+
+    /// Runs `f` on every shard and waits for all answers.
+    fn on_all<T: Send + 'static>(&self, f: impl Fn(&mut Shard) -> T + Send + Sync + 'static) -> Vec<T> {
+        let f = Arc::new(f);
+        let (sender, answers) = mpsc::sync_channel(self.node.mailboxes.len());
+        for mailbox in &self.node.mailboxes {
+            let (f, sender) = (Arc::clone(&f), sender.clone());
+            let call = Box::new(move |shard: &mut Shard| drop(sender.send(f(shard))));
+            mailbox.post(&mut vec![Mail::Call(call)]);
+        }
+        drop(sender);
+        std::iter::from_fn(|| answers.recv_timeout(ANSWER).ok()).collect()
+    }
+
+    fn on_client<T: Send + 'static>(
+        &self,
+        clientid: &str,
+        f: impl FnOnce(&mut Shard, u32) -> T + Send + 'static,
+    ) -> Option<T> {
+        let id = clientid.to_string();
+        self.on_shard(self.node.shard_of(clientid), move |shard| shard.find_session(&id).map(|slot| f(shard, slot)))?
+    }
+
     /// Every connected client, ordered by client id.
-    pub fn clients(&self) -> Vec<ClientInfo> { todo!() }
-    pub fn client(&self, clientid: &str) -> Option<ClientInfo> { todo!() }
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        let rows = self.on_all(|shard| {
+            let slots: Vec<u32> = shard.sessions.iter().map(|(slot, _)| slot as u32).collect();
+            slots.into_iter().filter_map(|slot| client_info(shard, slot)).collect::<Vec<_>>()
+        });
+        let mut rows: Vec<ClientInfo> = rows.into_iter().flatten().collect();
+        rows.sort_by(|a, b| a.clientid.cmp(&b.clientid));
+        rows
+    }
+
+    /// A connected client.
+    pub fn client(&self, clientid: &str) -> Option<ClientInfo> {
+        self.on_client(clientid, |shard, slot| client_info(shard, slot)).flatten()
+    }
+
     /// Ends the client's connection (reason `kick`; the will is published).
-    pub fn kick(&self, clientid: &str) -> Result<(), AdminError> { todo!() }
+    pub fn kick(&self, clientid: &str) -> Result<(), AdminError> {
+        let kicked = self.on_client(clientid, |shard, slot| {
+            let conn = shard.sessions[slot as usize].conn;
+            if conn != NONE {
+                shard.close(conn, emqttd_mqtt::ReasonCode::ADMINISTRATIVE_ACTION, "kick");
+            }
+            conn != NONE
+        });
+        if kicked == Some(true) { Ok(()) } else { Err(AdminError::NotFound) }
+    }
+
     /// Every session, online or not, ordered by client id.
-    pub fn sessions(&self) -> Vec<SessionInfo> { todo!() }
-    pub fn session(&self, clientid: &str) -> Option<SessionInfo> { todo!() }
-    pub fn subscriptions(&self) -> Vec<SubscriptionInfo> { todo!() }
-    /// `None` when there is no such session.
-    pub fn subscriptions_of(&self, clientid: &str) -> Option<Vec<SubscriptionInfo>> { todo!() }
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        let rows = self.on_all(|shard| {
+            shard.sessions.iter().map(|(slot, _)| session_info(shard, slot as u32)).collect::<Vec<_>>()
+        });
+        let mut rows: Vec<SessionInfo> = rows.into_iter().flatten().collect();
+        rows.sort_by(|a, b| a.clientid.cmp(&b.clientid));
+        rows
+    }
+
+    /// A session.
+    pub fn session(&self, clientid: &str) -> Option<SessionInfo> {
+        self.on_client(clientid, |shard, slot| session_info(shard, slot))
+    }
+
+    /// Every subscription.
+    pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
+        let rows = self.on_all(|shard| {
+            let slots: Vec<u32> = shard.sessions.iter().map(|(slot, _)| slot as u32).collect();
+            slots.into_iter().flat_map(|slot| subscriptions_of(shard, slot)).collect::<Vec<_>>()
+        });
+        rows.into_iter().flatten().collect()
+    }
+
+    /// The subscriptions of a client; `None` when there is no such session.
+    pub fn subscriptions_of(&self, clientid: &str) -> Option<Vec<SubscriptionInfo>> {
+        self.on_client(clientid, |shard, slot| subscriptions_of(shard, slot))
+    }
+
     /// Subscribes for a client: no ACL, no hook, no SUBACK.
-    pub fn subscribe(&self, clientid: &str, filter: &str, qos: u8) -> Result<(), AdminError> { todo!() }
-    pub fn unsubscribe(&self, clientid: &str, filter: &str) -> Result<(), AdminError> { todo!() }
+    pub fn subscribe(&self, clientid: &str, filter: &str, qos: u8) -> Result<(), AdminError> {
+        let qos = QoS::from_u8(qos).ok_or_else(|| AdminError::Other("QoS should be 0, 1, 2".into()))?;
+        if emqttd_mqtt::topic::SubscriptionFilter::parse(filter, false).is_err() {
+            return Err(AdminError::BadTopic);
+        }
+        let filter = filter.to_string();
+        let subscription = Subscription { qos, no_local: false, retain_as_published: false, id: 0, unchecked: true };
+        self.on_client(clientid, move |shard, slot| {
+            shard.subscribe(slot, &filter, subscription);
+            shard.offer_groups(slot);
+            let conn = shard.sessions[slot as usize].conn;
+            if conn != NONE {
+                let filter = parts_of(&filter).filter.to_string();
+                shard.begin_replay(conn, &filter, qos, 0);
+            }
+        })
+        .ok_or(AdminError::NotFound)
+    }
+
+    /// Takes a client's subscription away; fine when it has none.
+    pub fn unsubscribe(&self, clientid: &str, filter: &str) -> Result<(), AdminError> {
+        let filter = filter.to_string();
+        self.on_client(clientid, move |shard, slot| {
+            shard.unsubscribe(slot, &filter);
+        })
+        .ok_or(AdminError::NotFound)
+    }
+
+    /// Publishes a message from `from`, with hooks and retaining; no ACL.
+    pub fn publish(&self, from: &str, topic: &str, payload: &[u8], qos: u8, retain: bool) -> Result<(), AdminError> {
+        let qos = QoS::from_u8(qos).ok_or_else(|| AdminError::Other("QoS should be 0, 1, 2".into()))?;
+        if emqttd_mqtt::topic::validate_name(topic).is_err() {
+            return Err(AdminError::BadTopic);
+        }
+        let publisher = Arc::new(Publisher { clientid: from.into(), username: None });
+        let parts = MessageParts { topic, properties: &[], payload, qos, retain };
+        let message = Arc::new(Message::new(parts, Some(publisher), crate::node::unix_millis(), u64::MAX));
+        let shard = self.node.shard_of(from);
+        self.on_shard(shard, move |shard| shard.publish_message(message, NOBODY)).ok_or(AdminError::NotFound)
+    }
+
     /// Routed filters, `$local` ones last.
-    pub fn routes(&self) -> Vec<RouteInfo> { todo!() }
-    pub fn has_route(&self, filter: &str) -> bool { todo!() }
-    /// Names as in sheet 8.3 (`clients/count`, ...), sorted.
-    pub fn stats(&self) -> Vec<(&'static str, u64)> { todo!() }
-    /// Names as in sheet 8.4, sorted; further ones of ours follow the same form.
-    pub fn metrics(&self) -> Vec<(&'static str, u64)> { todo!() }
-    pub fn listeners(&self) -> Vec<ListenerInfo> { todo!() }
+    pub fn routes(&self) -> Vec<RouteInfo> {
+        let mut rows = Vec::new();
+        self.node.router.read().for_each(|topic, targets| {
+            let local = targets.iter().all(|target| Options::unpack(target.opts).local && target.owner >> 63 == 0);
+            rows.push(RouteInfo { topic: topic.into(), local });
+        });
+        rows.sort_by(|a, b| (a.local, &a.topic).cmp(&(b.local, &b.topic)));
+        rows
+    }
+
+    /// Whether exactly this filter is routed.
+    pub fn has_route(&self, filter: &str) -> bool {
+        self.node.router.read().contains(filter)
+    }
+
+    /// Stats as in sheet 8.3 (`clients/count`, ...), sorted.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        crate::sys::stats(&self.node)
+    }
+
+    /// The 38 metrics of sheet 8.4, sorted.
+    pub fn metrics(&self) -> Vec<(&'static str, u64)> {
+        crate::sys::metrics(&self.node, false)
+    }
+
+    /// The metrics of sheet 8.4 and those of ours (drops by reason and the like), sorted.
+    pub fn all_metrics(&self) -> Vec<(&'static str, u64)> {
+        crate::sys::metrics(&self.node, true)
+    }
+
+    /// Messages that wait in shared groups because no member can take them now.
+    pub fn group_backlog(&self) -> usize {
+        self.node.groups.waiting()
+    }
+
+    /// Alarms that hold.
+    pub fn alarms(&self) -> Vec<crate::alarm::Alarm> {
+        self.node.alarms.lock().active().cloned().collect()
+    }
+
+    /// Open listeners, in the order of opening.
+    pub fn listeners(&self) -> Vec<ListenerInfo> {
+        let rows = self.node.listeners.read();
+        rows.iter()
+            .map(|listener| ListenerInfo {
+                protocol: listener.protocol().into(),
+                listen_on: listener.listen_on(),
+                acceptors: listener.settings.acceptors,
+                max_clients: listener.settings.max_clients,
+                current_clients: listener.current(),
+                shutdown_count: listener.shutdown_count(),
+            })
+            .collect()
+    }
+
+    /// The event loops say how listeners are opened and closed.
+    pub fn set_listener_control(&self, control: Arc<dyn ListenerControl>) {
+        *self.node.control.write() = Some(control);
+    }
+
+    /// An event loop has opened a listener.
+    pub fn listener_opened(&self, listener: Arc<ListenerState>) {
+        self.node.listeners.write().push(listener);
+    }
+
+    /// An event loop has closed a listener.
+    pub fn listener_closed(&self, listener: &Arc<ListenerState>) {
+        self.node.listeners.write().retain(|other| !Arc::ptr_eq(other, listener));
+    }
+
+    fn control(&self) -> Result<Arc<dyn ListenerControl>, AdminError> {
+        self.node.control.read().clone().ok_or_else(|| AdminError::Other("not_running".into()))
+    }
+
+    fn is_open(&self, proto: &str, listen_on: &str) -> bool {
+        self.node.listeners.read().iter().any(|l| l.protocol() == proto && l.listen_on() == listen_on)
+    }
+
     /// `proto` as `mqtt:tcp`; `listen_on` exactly as listed.
-    pub fn listener_start(&self, proto: &str, listen_on: &str) -> Result<(), AdminError> { todo!() }
-    pub fn listener_restart(&self, proto: &str, listen_on: &str) -> Result<(), AdminError> { todo!() }
-    pub fn listener_stop(&self, proto: &str, listen_on: &str) -> Result<(), AdminError> { todo!() }
-    pub fn traces(&self) -> Vec<TraceInfo> { todo!() }
-    pub fn trace_start(&self, target: TraceTarget, file: &Path) -> Result<(), AdminError> { todo!() }
-    pub fn trace_stop(&self, target: TraceTarget) -> Result<(), AdminError> { todo!() }
-    /// Re-reads acl.conf; the error says where it is wrong, and the old rules stay.
-    pub fn acl_reload(&self) -> Result<(), String> { todo!() }
+    pub fn listener_start(&self, proto: &str, listen_on: &str) -> Result<(), AdminError> {
+        if self.is_open(proto, listen_on) {
+            return Err(AdminError::Existed);
+        }
+        self.control()?.start(proto, listen_on).map_err(AdminError::Other)
+    }
+
+    /// Closes and opens a listener; its connections end.
+    pub fn listener_restart(&self, proto: &str, listen_on: &str) -> Result<(), AdminError> {
+        self.listener_stop(proto, listen_on)?;
+        self.listener_start(proto, listen_on)
+    }
+
+    /// Closes a listener and its connections.
+    pub fn listener_stop(&self, proto: &str, listen_on: &str) -> Result<(), AdminError> {
+        if !self.is_open(proto, listen_on) {
+            return Err(AdminError::NotFound);
+        }
+        self.control()?.stop(proto, listen_on).map_err(AdminError::Other)
+    }
+
+    /// Running traces.
+    pub fn traces(&self) -> Vec<TraceInfo> {
+        self.node.traces.list()
+    }
+
+    /// Starts a trace; starting one that runs is fine.
+    pub fn trace_start(&self, target: TraceTarget, file: &Path) -> Result<(), AdminError> {
+        self.node.traces.start(target, file).map_err(|e| AdminError::Other(format!("{}: {e}", file.display())))?;
+        self.refresh_traces();
+        Ok(())
+    }
+
+    /// Ends a trace.
+    pub fn trace_stop(&self, target: TraceTarget) -> Result<(), AdminError> {
+        if !self.node.traces.stop(&target) {
+            return Err(AdminError::NotFound);
+        }
+        self.refresh_traces();
+        Ok(())
+    }
+
+    fn refresh_traces(&self) {
+        self.on_all(|shard| {
+            let node = Arc::clone(&shard.node);
+            for conn in &mut shard.conns {
+                let Some(detail) = &mut conn.detail else { continue };
+                let Some(publisher) = &detail.publisher else { continue };
+                detail.trace = node.traces.client(&publisher.clientid);
+                conn.traced = detail.trace.is_some();
+            }
+        });
+    }
+
+    /// Re-reads acl.conf; the error says where it is wrong, and the old rules stay. Decisions made so far
+    /// are void, and subscriptions that are no longer allowed end.
+    pub fn acl_reload(&self) -> Result<(), String> {
+        let settings = self.node.settings.load_full();
+        self.node.access.reload(settings.mqtt.acl_file.as_deref())?;
+        self.on_all(|shard| {
+            for id in 0..shard.conns.len() as u32 {
+                if shard.conns[id as usize].session != NONE {
+                    let slot = shard.conns[id as usize].session;
+                    shard.sessions[slot as usize].acl_generation = shard.node.access.generation();
+                    shard.recheck_subscriptions(id);
+                }
+            }
+        });
+        Ok(())
+    }
+
     /// Walks the real ACL chain.
-    pub fn acl_test(&self, clientid: &str, username: Option<&str>, ip: IpAddr, publish: bool, topic: &str) -> Vec<ChainStep> { todo!() }
+    pub fn acl_test(
+        &self,
+        clientid: &str,
+        username: Option<&str>,
+        ip: IpAddr,
+        publish: bool,
+        topic: &str,
+    ) -> Vec<ChainStep> {
+        let access = if publish { Access::Publish } else { Access::Subscribe };
+        let request = AccessRequest { clientid, username, ip };
+        let settings = self.node.settings.load();
+        let mut steps = Vec::new();
+        self.node.access.authorize(&request, access, topic, &settings.mqtt, Some(&mut steps));
+        steps
+    }
+
     /// Walks the real authentication chain.
-    pub fn auth_test(&self, clientid: &str, username: Option<&str>, password: Option<&[u8]>, ip: IpAddr) -> Vec<ChainStep> { todo!() }
-    /// (event loops, threads, resident bytes, open files) and the like for `vm` are read from /proc by management.
-    pub fn shards(&self) -> usize { todo!() }
+    pub fn auth_test(
+        &self,
+        clientid: &str,
+        username: Option<&str>,
+        password: Option<&[u8]>,
+        ip: IpAddr,
+    ) -> Vec<ChainStep> {
+        let request = AccessRequest { clientid, username, ip };
+        let settings = self.node.settings.load();
+        let mut steps = Vec::new();
+        self.node.access.authenticate(&request, password, &settings.mqtt, |step| steps.push(step));
+        steps
+    }
+
+    /// Event loops.
+    pub fn shards(&self) -> usize {
+        self.node.mailboxes.len()
+    }
+
     /// Begins an orderly stop; returns at once.
-    pub fn stop(&self) { todo!() }
+    pub fn stop(&self) {
+        if let Some(control) = &*self.node.control.read() {
+            control.shutdown();
+        }
+    }
+}
+
+fn client_info(shard: &Shard, slot: u32) -> Option<ClientInfo> {
+    let entry = &shard.sessions[slot as usize];
+    if entry.conn == NONE {
+        return None;
+    }
+    let conn = &shard.conns[entry.conn as usize];
+    let detail = conn.peek();
+    Some(ClientInfo {
+        clientid: entry.publisher.clientid.to_string(),
+        clean_sess: detail.clean_start,
+        username: entry.publisher.username.as_ref().map(ToString::to_string),
+        peername: detail.peer.addr,
+        connected_at: detail.connected_at,
+        proto_ver: conn.version.level(),
+        keepalive: detail.keepalive,
+    })
+}
+
+fn session_info(shard: &Shard, slot: u32) -> SessionInfo {
+    let entry = &shard.sessions[slot as usize];
+    let session = &entry.session;
+    SessionInfo {
+        clientid: entry.publisher.clientid.to_string(),
+        clean_sess: entry.expiry == 0,
+        subscriptions: session.subscriptions.len(),
+        max_inflight: usize::from(session.max_inflight()),
+        inflight: session.inflight_len(),
+        mqueue_len: session.queue_len(),
+        mqueue_dropped: session.dropped,
+        awaiting_rel: session.awaiting_rel_len(),
+        deliver_msg: session.delivered,
+        enqueue_msg: session.enqueued,
+        created_at: entry.created_at,
+        online: entry.conn != NONE,
+    }
+}
+
+fn subscriptions_of(shard: &Shard, slot: u32) -> Vec<SubscriptionInfo> {
+    let entry = &shard.sessions[slot as usize];
+    let pid = Pid { shard: shard.index as u16, slot };
+    let rows = entry.session.subscriptions.iter().map(|(key, subscription)| {
+        let parts = parts_of(key);
+        SubscriptionInfo {
+            clientid: entry.publisher.clientid.to_string(),
+            pid,
+            topic: parts.filter.into(),
+            qos: subscription.qos as u8,
+            share: parts.share.map(Into::into),
+            local: parts.local,
+        }
+    });
+    rows.collect()
 }

@@ -1,9 +1,43 @@
 //! The broker without sockets: sessions, routing, access, metrics, `$SYS`.
+//!
+//! An event loop drives a [`Shard`]; management drives a [`Broker`].
 
+mod access;
 pub mod acl_file;
 mod admin;
-pub mod alarm;
+mod alarm;
+mod conn;
+mod connect;
+mod group;
+mod hooks;
 mod info;
+mod life;
+mod listener;
+mod metrics;
+mod node;
+mod out;
+mod packet;
+mod publish;
+mod retain;
+mod shard;
+mod subscribe;
+mod sys;
+mod target;
+mod timer;
+mod trace;
 
+pub use access::{
+    Access, AccessControl, AccessRequest, AclAnswer, AclModule, AuthAnswer, AuthMechanism, AuthModule, Exchange,
+    ExchangeStep,
+};
 pub use admin::Broker;
+pub use alarm::{Alarm, Alarms, Severity};
+pub use conn::{ConnId, Peer};
+pub use hooks::{Flow, HookPoint, HookTable, Hooks, TopicEntry};
 pub use info::*;
+pub use listener::ListenerState;
+pub use metrics::{Counters, Metric};
+pub use node::ListenerControl;
+pub use out::OutBuf;
+pub use shard::{Next, Shard, Taken};
+pub use sys::{SYSDESCR, VERSION};

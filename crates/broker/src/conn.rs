@@ -1,0 +1,317 @@
+//! One connection as the protocol sees it: what was agreed in CONNECT, and the encoder of what leaves.
+
+use crate::hooks::{HookPoint, HookTable};
+use crate::listener::ListenerState;
+use crate::metrics::{Counters, Metric};
+use crate::out::{OutBuf, SHARE_FROM};
+use crate::access::Exchange;
+use emqttd_mqtt::{AckKind, PublishHead, QoS, ReasonCode, Version};
+use emqttd_router::Target;
+use emqttd_session::{Delivery, Effect, Message, Publisher, Sink};
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Number of a connection within its shard, chosen by the event loop.
+pub type ConnId = u32;
+
+/// No session, no connection.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Who is at the other end, as far as the transport knows.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// address, after PROXY protocol or forwarded headers
+    pub addr: SocketAddr,
+    /// the listener it came in by
+    pub listener: Arc<ListenerState>,
+    /// user name from the client certificate, where the listener asks for it
+    pub cert_username: Option<Box<str>>,
+    /// headers of the WebSocket handshake
+    pub headers: Option<Arc<Vec<(String, String)>>>,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// nobody is there
+    Free,
+    /// CONNECT awaited
+    Fresh,
+    /// an enhanced authentication exchange runs before CONNACK
+    Authenticating,
+    /// CONNACK 0 sent
+    Connected,
+    /// no more is read; what waits is written, then it closes
+    Closing,
+}
+
+/// A will as it will be published: topic with mountpoint.
+#[derive(Debug)]
+pub(crate) struct Will {
+    pub message: Arc<Message>,
+    /// Will Delay Interval, seconds
+    pub delay: u32,
+}
+
+/// A retained message on its way to a new subscription.
+pub(crate) struct Replay {
+    pub message: Arc<Message>,
+    pub qos: QoS,
+    pub sub_id: u32,
+}
+
+/// What the connection published last, so that the same again costs no look-up.
+#[derive(Debug, Default)]
+pub(crate) struct PublishCache {
+    /// without mountpoint
+    pub topic: String,
+    pub route_generation: u64,
+    pub acl_generation: u64,
+    pub allowed: bool,
+    /// sorted by owner
+    pub targets: Vec<Target>,
+}
+
+/// Topic aliases of one direction.
+#[derive(Debug, Default)]
+pub(crate) struct AliasesOut {
+    pub most: u16,
+    pub known: HashMap<Box<str>, u16>,
+}
+
+/// What is not needed for each message.
+pub(crate) struct Detail {
+    pub peer: Peer,
+    pub publisher: Option<Arc<Publisher>>,
+    pub will: Option<Box<Will>>,
+    /// topics by alias, which begins at 1
+    pub aliases_in: Vec<Option<Box<str>>>,
+    pub aliases_out: Option<Box<AliasesOut>>,
+    pub replay: Option<Box<VecDeque<Replay>>>,
+    /// publish decisions by topic
+    pub acl_cache: Option<Box<HashMap<Box<str>, (u64, bool)>>>,
+    pub exchange: Option<Box<RunningExchange>>,
+    pub trace: Option<Arc<emqttd_logging::trace::TraceFile>>,
+    /// PUBLISH packets that may still come now, in thousandths, and since when
+    pub rate: (u64, u64),
+    /// unix seconds
+    pub connected_at: u64,
+    /// since when the packet that is arriving has been incomplete; 0 = none is
+    pub partial_since: u64,
+    /// since when nothing could be written; 0 = the client reads
+    pub blocked_since: u64,
+    /// Session Expiry Interval agreed, seconds
+    pub expiry: u32,
+    pub keepalive: u16,
+    pub clean_start: bool,
+    pub problem_information: bool,
+    pub close_reason: &'static str,
+}
+
+/// An enhanced authentication exchange, with the CONNECT it belongs to (kept whole until it ends).
+pub(crate) struct RunningExchange {
+    pub method: String,
+    pub exchange: Option<Box<dyn Exchange>>,
+    pub connect: Option<Vec<u8>>,
+}
+
+/// One connection. Small, because most of a million of them are idle.
+pub(crate) struct Conn {
+    pub out: OutBuf,
+    pub detail: Option<Box<Detail>>,
+    pub cache: Option<Box<PublishCache>>,
+    /// when the last whole packet came, milliseconds
+    pub last_packet: u64,
+    pub session: u32,
+    /// Maximum Packet Size of the client; `u32::MAX` = none
+    pub max_packet: u32,
+    pub version: Version,
+    pub phase: Phase,
+    pub dirty: bool,
+    pub superuser: bool,
+    pub bridge: bool,
+    pub traced: bool,
+    /// the socket takes nothing now
+    pub blocked: bool,
+    /// sends aliases, or subscription ids are in play: nothing encoded for others can be used
+    pub plain: bool,
+}
+
+impl Default for Conn {
+    fn default() -> Self {
+        Conn {
+            out: OutBuf::default(),
+            detail: None,
+            cache: None,
+            last_packet: 0,
+            session: NONE,
+            max_packet: u32::MAX,
+            version: Version::V311,
+            phase: Phase::Free,
+            dirty: false,
+            superuser: false,
+            bridge: false,
+            traced: false,
+            blocked: false,
+            plain: true,
+        }
+    }
+}
+
+impl Conn {
+    /// The parts that are there from opening to closing.
+    pub fn detail(&mut self) -> &mut Detail {
+        self.detail.as_mut().expect("a connection that is not free has its detail")
+    }
+
+    /// As [`Conn::detail`], to look at.
+    pub fn peek(&self) -> &Detail {
+        self.detail.as_ref().expect("a connection that is not free has its detail")
+    }
+}
+
+/// Writes the packets of a session to its connection. An offline session has none to write to.
+pub(crate) struct ConnSink<'a> {
+    pub conn: Option<&'a mut Conn>,
+    pub counters: &'a Counters,
+    pub hooks: &'a HookTable,
+    pub effects: &'a mut Vec<Effect>,
+    pub now: u64,
+}
+
+impl ConnSink<'_> {
+    fn count_sent(&self, message: &Message, qos: QoS) {
+        // What the broker says of itself is not counted (sheet 8.1).
+        if message.publisher.is_some() {
+            let metric = match qos {
+                QoS::AtMostOnce => Metric::Qos0Sent,
+                QoS::AtLeastOnce => Metric::Qos1Sent,
+                QoS::ExactlyOnce => Metric::Qos2Sent,
+            };
+            self.counters.add(metric, 1);
+        }
+    }
+}
+
+impl Sink for ConnSink<'_> {
+    fn publish(&mut self, delivery: &Delivery, id: u16, dup: bool) -> bool {
+        let Some(conn) = &mut self.conn else { return false };
+        let written = delivery.with_ids(|ids| {
+            write_publish(conn, &delivery.message, delivery.qos, delivery.retain, id, dup, ids, self.now)
+        });
+        if written == 0 {
+            return false;
+        }
+        self.counters.add(Metric::BytesSent, written as u64);
+        self.count_sent(&delivery.message, delivery.qos);
+        if self.hooks.has(HookPoint::MessageDelivered)
+            && let Some(conn) = &self.conn
+            && let Some(client) = &conn.peek().publisher
+        {
+            self.hooks.each(HookPoint::MessageDelivered, |h| h.message_delivered(client, &delivery.message));
+        }
+        true
+    }
+
+    fn pubrel(&mut self, id: u16, reason: ReasonCode) {
+        if let Some(conn) = &mut self.conn {
+            write_ack(conn, AckKind::PubRel, id, reason, self.counters);
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        if !matches!(effect, Effect::Acked(_)) || self.hooks.has(HookPoint::MessageAcked) {
+            self.effects.push(effect);
+        }
+    }
+}
+
+/// Appends an acknowledgement.
+pub(crate) fn write_ack(conn: &mut Conn, kind: AckKind, id: u16, reason: ReasonCode, counters: &Counters) {
+    let metric = match kind {
+        AckKind::PubAck => Metric::PubackSent,
+        AckKind::PubRec => Metric::PubrecSent,
+        AckKind::PubRel => Metric::PubrelSent,
+        AckKind::PubComp => Metric::PubcompSent,
+    };
+    counters.add(metric, 1);
+    let version = conn.version;
+    let bytes = conn.out.bytes();
+    let before = bytes.len();
+    emqttd_mqtt::encode_ack(bytes, version, kind, id, reason, None);
+    counters.add(Metric::BytesSent, (bytes.len() - before) as u64);
+    trace_sent(conn, before);
+}
+
+/// Appends a PUBLISH; returns its length, 0 when it is larger than the client takes [MQTT-3.1.2-24].
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn write_publish(
+    conn: &mut Conn,
+    message: &Arc<Message>,
+    qos: QoS,
+    retain: bool,
+    id: u16,
+    dup: bool,
+    ids: &[u32],
+    now: u64,
+) -> usize {
+    let version = conn.version;
+    let payload = message.payload();
+    let mut head = PublishHead {
+        dup,
+        qos,
+        retain,
+        topic: message.topic(),
+        packet_id: id,
+        properties: message.properties(),
+        message_expiry: None,
+        topic_alias: None,
+        subscription_ids: ids,
+        payload_len: payload.len(),
+    };
+    if version == Version::V5 {
+        head.message_expiry = message.expiry_left(now);
+        if conn.max_packet != u32::MAX && emqttd_mqtt::publish_len(version, &head) > conn.max_packet as usize {
+            return 0;
+        }
+        if let Some(aliases) = conn.detail.as_mut().and_then(|d| d.aliases_out.as_mut()) {
+            let known = aliases.known.get(head.topic).copied();
+            if let Some(alias) = known {
+                // The receiver knows the topic by its alias [MQTT-3.3.2-8].
+                (head.topic, head.topic_alias) = ("", Some(alias));
+            } else if aliases.known.len() < usize::from(aliases.most) {
+                let alias = aliases.known.len() as u16 + 1;
+                let with_alias = PublishHead { topic_alias: Some(alias), ..head };
+                // The alias adds three bytes, which the limit may not have room for.
+                if conn.max_packet == u32::MAX
+                    || emqttd_mqtt::publish_len(version, &with_alias) <= conn.max_packet as usize
+                {
+                    aliases.known.insert(head.topic.into(), alias);
+                    head.topic_alias = Some(alias);
+                }
+            }
+        }
+    }
+    let bytes = conn.out.bytes();
+    let before = bytes.len();
+    emqttd_mqtt::encode_publish_head(bytes, version, &head);
+    if payload.len() < SHARE_FROM {
+        bytes.extend_from_slice(payload);
+    } else {
+        conn.out.push_payload(message);
+    }
+    let written = conn.out.bytes().len() - before + if payload.len() < SHARE_FROM { 0 } else { payload.len() };
+    if conn.traced {
+        crate::trace::sent_publish(conn, &head, payload);
+    }
+    written
+}
+
+/// Shows the packets appended since `before` to the trace of this client.
+pub(crate) fn trace_sent(conn: &mut Conn, before: usize) {
+    if conn.traced {
+        crate::trace::sent(conn, before);
+    }
+}

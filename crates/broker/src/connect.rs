@@ -1,0 +1,493 @@
+//! CONNECT: who comes in, and with which session.
+
+use crate::access::{AccessRequest, AuthAnswer, ExchangeStep};
+use crate::conn::{AliasesOut, ConnId, NONE, Phase, RunningExchange, Will};
+use crate::hooks::HookPoint;
+use crate::metrics::Metric;
+use crate::node::unix_seconds;
+use crate::shard::{Later, SessionSlot, Shard};
+use emqttd_mqtt::{
+    Auth, ConnAckOut, ConnAckProps, Connect, DecodeError, DecodeErrorKind, ReasonCode, Version,
+};
+use emqttd_session::{Message, MessageParts, Publisher, Session};
+use hashbrown::hash_table::Entry;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// Aliases kept for one receiving client at the most, whatever it offers.
+const MOST_ALIASES_OUT: u16 = 64;
+
+/// What the answer to a CONNECT says besides its code.
+#[derive(Default)]
+struct Extras<'a> {
+    auth_method: Option<&'a str>,
+    auth_data: Option<&'a [u8]>,
+    assigned: bool,
+}
+
+impl Shard {
+    /// CONNECT from a client that has not sent one before. `whole` is the packet with its header.
+    pub(crate) fn on_connect(&mut self, id: ConnId, connect: &Connect<'_>, whole: &[u8]) {
+        let version = connect.version;
+        let conn = &mut self.conns[id as usize];
+        conn.version = version;
+        conn.bridge = connect.bridge;
+        let detail = conn.detail();
+        // [MQTT-3.1.2-29]
+        detail.problem_information = connect.properties.request_problem_information().unwrap_or(true);
+        if connect.client_id.len() > self.settings.mqtt.max_clientid_len {
+            return self.refuse(id, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, connect.client_id, connect.username);
+        }
+        let assigned = connect.client_id.is_empty();
+        // [MQTT-3.1.3-8] of 3.1.1: an empty id needs a clean session; 3.1 has none at all.
+        if assigned && (version == Version::V31 || (version == Version::V311 && !connect.clean_start)) {
+            return self.refuse(id, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, "", connect.username);
+        }
+        let clientid: Arc<str> = if assigned { self.new_clientid() } else { connect.client_id.into() };
+        let detail = self.conns[id as usize].detail();
+        let username: Option<Arc<str>> = match &detail.peer.cert_username {
+            Some(name) => Some((&**name).into()),
+            None => connect.username.map(Into::into),
+        };
+        let publisher = Arc::new(Publisher { clientid, username });
+        detail.publisher = Some(Arc::clone(&publisher));
+        let max_topic = if version == Version::V5 { usize::MAX } else { crate::publish::MAX_TOPIC_LEN_3 };
+        if connect.will.as_ref().is_some_and(|will| will.topic.len() > max_topic) {
+            return self.refuse(id, ReasonCode::TOPIC_NAME_INVALID, connect.client_id, connect.username);
+        }
+        if let Some(method) = connect.properties.auth_method() {
+            return self.begin_exchange(id, &publisher, method, connect, whole);
+        }
+        let request = AccessRequest {
+            clientid: &publisher.clientid,
+            username: publisher.username.as_deref(),
+            ip: self.conns[id as usize].peek().peer.addr.ip(),
+        };
+        let settings = Arc::clone(&self.settings);
+        match self.node.access.authenticate(&request, connect.password, &settings.mqtt, |_| {}) {
+            AuthAnswer::Allow { superuser } => {
+                self.conns[id as usize].superuser = superuser;
+                self.accept(id, connect, publisher, &Extras { assigned, ..Extras::default() });
+            }
+            AuthAnswer::Deny | AuthAnswer::Ignore | AuthAnswer::Unavailable => {
+                self.refuse_access(id, &publisher);
+            }
+        }
+    }
+
+    /// Every failed authentication is CONNACK 4 (sheet 6.1), or 0x86; both hooks run.
+    fn refuse_access(&mut self, id: ConnId, publisher: &Publisher) {
+        log::error!(
+            "Client({}@{}): username {} is refused",
+            emqttd_logging::escape(&publisher.clientid),
+            self.conns[id as usize].peek().peer.addr,
+            emqttd_logging::escape(publisher.username.as_deref().unwrap_or("undefined")),
+        );
+        let username = publisher.username.clone();
+        self.refuse(id, ReasonCode::BAD_USER_NAME_OR_PASSWORD, &publisher.clientid, username.as_deref());
+        self.node.hooks.each(HookPoint::ClientDisconnected, |h| h.client_disconnected(publisher, "auth_failure"));
+    }
+
+    /// Answers a CONNECT that cannot be used and closes [MQTT-3.2.2-5 of 3.1.1], [MQTT-3.1.4-2].
+    fn refuse(&mut self, id: ConnId, reason: ReasonCode, clientid: &str, username: Option<&str>) {
+        let version = self.version_of(id);
+        let code = connack_code(version, reason);
+        let connack = ConnAckOut { session_present: false, code, props: ConnAckProps::default() };
+        self.counters.add(Metric::Connack, 1);
+        let publisher = Publisher { clientid: clientid.into(), username: username.map(Into::into) };
+        let code = connack_code(Version::V311, reason);
+        self.node.hooks.each(HookPoint::ClientConnected, |h| h.client_connected(&publisher, code));
+        self.reply(id, |out| emqttd_mqtt::encode_connack(out, version, &connack));
+        let why = match reason {
+            ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => "bad_clientid",
+            ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED => "auth_failure",
+            ReasonCode::BAD_AUTHENTICATION_METHOD => "bad_auth_method",
+            _ => "refused",
+        };
+        self.end(id, why);
+    }
+
+    /// A first packet that could not be read, or is none that may come first.
+    pub(crate) fn refuse_bad_connect(&mut self, id: ConnId, error: &DecodeError) {
+        let version = match error.kind {
+            // [MQTT-3.1.2-2]: the level is answered in the language of 3.1.1, which all understand.
+            DecodeErrorKind::UnsupportedVersion => Version::V311,
+            _ => return self.end(id, first_packet_reason(error)),
+        };
+        self.counters.add(Metric::Connect, 1);
+        self.counters.add(Metric::Connack, 1);
+        let code = connack_code(version, error.reason());
+        let connack = ConnAckOut { session_present: false, code, props: ConnAckProps::default() };
+        self.reply(id, |out| emqttd_mqtt::encode_connack(out, version, &connack));
+        self.end(id, error.emq_reason());
+    }
+
+    /// A client id of the form EMQ gives out, belonging to this shard.
+    fn new_clientid(&mut self) -> Arc<str> {
+        loop {
+            self.epoch = self.epoch.wrapping_add(1);
+            let number = self.hasher.hash_one((self.epoch, self.unix, self.index)) >> 16;
+            let id = format!("emqttd_{number}");
+            if self.node.shard_of(&id) == self.index && self.find_session(&id).is_none() {
+                return id.into();
+            }
+        }
+    }
+
+    fn accept(&mut self, id: ConnId, connect: &Connect<'_>, publisher: Arc<Publisher>, extras: &Extras<'_>) {
+        let version = connect.version;
+        let v5 = version == Version::V5;
+        let asked = connect.properties.session_expiry().unwrap_or(0);
+        let (expiry, expiry_told) = self.session_expiry(connect, asked);
+        let (slot, present) = self.take_session(id, connect.clean_start, &publisher);
+        let now = self.now;
+        let will = connect.will.as_ref().map(|will| self.make_will(id, will, &publisher));
+        let most_keepalive = self.settings.mqtt.max_keepalive;
+        let keepalive = match (connect.keep_alive, most_keepalive) {
+            (_, 0) => connect.keep_alive,
+            (0, most) => most,
+            (asked, most) => asked.min(most),
+        };
+        let most_aliases = connect.properties.topic_alias_maximum().unwrap_or(0).min(MOST_ALIASES_OUT);
+        let trace = self.node.traces.client(&publisher.clientid);
+        let conn = &mut self.conns[id as usize];
+        conn.session = slot;
+        conn.phase = Phase::Connected;
+        conn.traced = trace.is_some();
+        conn.max_packet = connect.properties.maximum_packet_size().unwrap_or(u32::MAX);
+        conn.plain = !v5 || (most_aliases == 0 && conn.max_packet == u32::MAX);
+        let detail = conn.detail();
+        detail.will = will;
+        detail.trace = trace;
+        // The server keeps to a 3.x client's own keep alive: it cannot tell it another.
+        detail.keepalive = if v5 { keepalive } else { connect.keep_alive };
+        detail.expiry = expiry;
+        detail.clean_start = connect.clean_start;
+        detail.connected_at = unix_seconds();
+        if most_aliases > 0 {
+            detail.aliases_out = Some(Box::new(AliasesOut { most: most_aliases, ..AliasesOut::default() }));
+        }
+        if detail.keepalive > 0 {
+            self.conn_timers.set(id, now + u64::from(detail.keepalive) * 1500);
+        } else {
+            self.conn_timers.cancel(id);
+        }
+        self.session_timers.cancel(slot);
+        let entry = &mut self.sessions[slot as usize];
+        entry.conn = id;
+        entry.expiry = expiry;
+        entry.expires_at = 0;
+        entry.publisher = Arc::clone(&publisher);
+        let receive_maximum = connect.properties.receive_maximum().unwrap_or(u16::MAX);
+        entry.session.attach(version, receive_maximum, now);
+        self.node.gauges.clients.up();
+        self.node.hooks.each(HookPoint::ClientConnected, |h| h.client_connected(&publisher, 0));
+        self.send_connack(id, connect, &publisher, present, expiry_told, keepalive, extras);
+        let generation = self.node.access.generation();
+        if std::mem::replace(&mut self.sessions[slot as usize].acl_generation, generation) != generation {
+            // Rights may have been taken away while the client was not here.
+            self.recheck_subscriptions(id);
+        }
+        let (entry, mut sink) = self.sink(slot);
+        entry.session.resume(now, &mut sink);
+        self.handle_effects(slot);
+        self.arm_session(slot);
+        self.offer_groups(slot);
+    }
+
+    /// Session Expiry Interval in force, and the one to tell the client when it is another than it asked for.
+    fn session_expiry(&self, connect: &Connect<'_>, asked: u32) -> (u32, Option<u32>) {
+        let settings = &self.settings.session;
+        if connect.version != Version::V5 {
+            let kept = u32::try_from(settings.expiry_interval.as_secs()).unwrap_or(u32::MAX - 1);
+            return (if connect.clean_start { 0 } else { kept }, None);
+        }
+        let most = settings.max_expiry_interval.as_secs();
+        if most > 0 && u64::from(asked) > most {
+            let most = u32::try_from(most).unwrap_or(u32::MAX);
+            return (most, Some(most));
+        }
+        (asked, None)
+    }
+
+    /// The session for a client id: a new one, or the one that is there, whoever had it
+    /// [MQTT-3.1.4-3], [MQTT-3.1.2-4], [MQTT-3.1.2-5]. The flag is Session Present.
+    fn take_session(&mut self, id: ConnId, clean_start: bool, publisher: &Arc<Publisher>) -> (u32, bool) {
+        if let Some(slot) = self.find_session(&publisher.clientid) {
+            let old = self.sessions[slot as usize].conn;
+            if old != NONE {
+                self.take_over(old, clean_start);
+            }
+            // Unless it went with its connection just now.
+            if let Some(slot) = self.find_session(&publisher.clientid) {
+                if !clean_start {
+                    // Back before the delay was over: no will [MQTT-3.1.3-9].
+                    self.sessions[slot as usize].will = None;
+                    return (slot, true);
+                }
+                self.end_session(slot, "conflict");
+            }
+        }
+        (self.new_session(id, publisher), false)
+    }
+
+    fn new_session(&mut self, _id: ConnId, publisher: &Arc<Publisher>) -> u32 {
+        self.epoch = self.epoch.wrapping_add(1) % crate::target::EPOCHS;
+        let slot = self.sessions.insert(SessionSlot {
+            session: Session::new(Arc::clone(&self.limits)),
+            publisher: Arc::clone(publisher),
+            conn: NONE,
+            epoch: self.epoch,
+            expiry: 0,
+            expires_at: 0,
+            will: None,
+            groups: Vec::new(),
+            refused_group: false,
+            alarmed: false,
+            acl_generation: self.node.access.generation(),
+            created_at: unix_seconds(),
+        }) as u32;
+        let Shard { registry, sessions, hasher, .. } = self;
+        let hash_of = |slot: &u32| hasher.hash_one(&*sessions[*slot as usize].publisher.clientid);
+        let hash = hasher.hash_one(&*publisher.clientid);
+        match registry.entry(hash, |other| *other == slot, hash_of) {
+            Entry::Vacant(entry) => {
+                entry.insert(slot);
+            }
+            Entry::Occupied(_) => {}
+        }
+        self.node.gauges.sessions.up();
+        self.node.hooks.each(HookPoint::SessionCreated, |h| h.session_created(publisher));
+        slot
+    }
+
+    fn make_will(&self, id: ConnId, will: &emqttd_mqtt::Will<'_>, publisher: &Arc<Publisher>) -> Box<Will> {
+        let mounted;
+        let mut topic = will.topic;
+        if let Some(prefix) = &self.conns[id as usize].peek().peer.listener.settings.mountpoint {
+            mounted = format!("{prefix}{topic}");
+            topic = &mounted;
+        }
+        let mut properties = Vec::new();
+        will.properties.forwardable(&mut properties);
+        let parts = MessageParts {
+            topic,
+            properties: &properties,
+            payload: will.payload,
+            qos: will.qos,
+            retain: will.retain,
+        };
+        // Its lifetime begins when it is published; until then the seconds stand in this field.
+        let lifetime = will.properties.message_expiry().map_or(u64::MAX, u64::from);
+        Box::new(Will {
+            message: Arc::new(Message::new(parts, Some(Arc::clone(publisher)), self.unix, lifetime)),
+            delay: will.properties.will_delay().unwrap_or(0),
+        })
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn send_connack(
+        &mut self,
+        id: ConnId,
+        connect: &Connect<'_>,
+        publisher: &Publisher,
+        session_present: bool,
+        session_expiry: Option<u32>,
+        keepalive: u16,
+        extras: &Extras<'_>,
+    ) {
+        let mqtt = &self.settings.mqtt;
+        let response_information;
+        let mut props = ConnAckProps::default();
+        if connect.version == Version::V5 {
+            let receive_maximum = self.settings.session.max_awaiting_rel;
+            props.session_expiry = session_expiry;
+            props.receive_maximum = (receive_maximum > 0).then_some(receive_maximum);
+            props.maximum_packet_size = u32::try_from(mqtt.max_packet_size).ok();
+            props.topic_alias_maximum = (mqtt.max_topic_alias > 0).then_some(mqtt.max_topic_alias);
+            // [MQTT-3.2.2-21]
+            props.server_keep_alive = (keepalive != connect.keep_alive).then_some(keepalive);
+            // [MQTT-3.1.3-7]
+            props.assigned_client_id = extras.assigned.then_some(&*publisher.clientid);
+            props.auth_method = extras.auth_method;
+            props.auth_data = extras.auth_data.filter(|data| !data.is_empty());
+            // [MQTT-3.1.2-28]
+            if connect.properties.request_response_information() == Some(true) {
+                response_information = format!("response/{}", publisher.clientid);
+                props.response_information = Some(&response_information);
+            }
+        }
+        let connack = ConnAckOut { session_present, code: 0, props };
+        self.counters.add(Metric::Connack, 1);
+        self.reply(id, |out| emqttd_mqtt::encode_connack(out, connect.version, &connack));
+    }
+
+    /// CONNECT with an Authentication Method: the exchange runs before CONNACK (MQTT 5, 4.12).
+    fn begin_exchange(
+        &mut self,
+        id: ConnId,
+        publisher: &Arc<Publisher>,
+        method: &str,
+        connect: &Connect<'_>,
+        whole: &[u8],
+    ) {
+        let Some(mechanism) = self.node.access.mechanism(method) else {
+            let username = publisher.username.clone();
+            return self.refuse(id, ReasonCode::BAD_AUTHENTICATION_METHOD, connect.client_id, username.as_deref());
+        };
+        let request = AccessRequest {
+            clientid: &publisher.clientid,
+            username: publisher.username.as_deref(),
+            ip: self.conns[id as usize].peek().peer.addr.ip(),
+        };
+        let mut exchange = mechanism.begin(&request);
+        let step = exchange.step(connect.properties.auth_data().unwrap_or_default());
+        let running =
+            RunningExchange { method: method.into(), exchange: Some(exchange), connect: Some(whole.to_vec()) };
+        let conn = &mut self.conns[id as usize];
+        conn.phase = Phase::Authenticating;
+        conn.detail().exchange = Some(Box::new(running));
+        self.exchange_step(id, step);
+    }
+
+    /// AUTH from the client: goes on with an exchange, or begins to re-authenticate.
+    pub(crate) fn on_auth(&mut self, id: ConnId, auth: &Auth<'_>) {
+        let publisher = self.conns[id as usize].peek().publisher.clone();
+        let ip = self.conns[id as usize].peek().peer.addr.ip();
+        let Some(mut running) = self.conns[id as usize].detail().exchange.take() else {
+            // [MQTT-4.12.0-7]: without a method in CONNECT there is no AUTH.
+            return self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_error");
+        };
+        // [MQTT-4.12.1-1]: the method never changes.
+        if auth.properties.auth_method() != Some(&*running.method) {
+            self.conns[id as usize].detail().exchange = Some(running);
+            return self.close(id, ReasonCode::PROTOCOL_ERROR, "bad_auth_method");
+        }
+        if auth.reason == ReasonCode::RE_AUTHENTICATE
+            && running.connect.is_none()
+            && let (Some(mechanism), Some(publisher)) = (self.node.access.mechanism(&running.method), publisher)
+        {
+            let username = publisher.username.as_deref();
+            let request = AccessRequest { clientid: &publisher.clientid, username, ip };
+            running.exchange = Some(mechanism.begin(&request));
+        } else if auth.reason != ReasonCode::CONTINUE_AUTHENTICATION {
+            running.exchange = None;
+        }
+        let step = match &mut running.exchange {
+            Some(exchange) => Some(exchange.step(auth.properties.auth_data().unwrap_or_default())),
+            None => None,
+        };
+        self.conns[id as usize].detail().exchange = Some(running);
+        match step {
+            Some(step) => self.exchange_step(id, step),
+            None => self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_error"),
+        }
+    }
+
+    fn exchange_step(&mut self, id: ConnId, step: ExchangeStep) {
+        let Some(mut running) = self.conns[id as usize].detail().exchange.take() else { return };
+        let before_connack = running.connect.is_some();
+        match step {
+            ExchangeStep::Continue(data) => {
+                self.counters.add(Metric::AuthSent, 1);
+                let method = running.method.clone();
+                self.conns[id as usize].detail().exchange = Some(running);
+                self.reply(id, |out| {
+                    let reason = ReasonCode::CONTINUE_AUTHENTICATION;
+                    emqttd_mqtt::encode_auth(out, reason, Some(&method), Some(&data), None);
+                });
+            }
+            ExchangeStep::Success { data, superuser } => {
+                self.conns[id as usize].superuser = superuser;
+                running.exchange = None;
+                let (method, connect) = (running.method.clone(), running.connect.take());
+                self.conns[id as usize].detail().exchange = Some(running);
+                match connect {
+                    Some(whole) => self.accept_after_exchange(id, &whole, &method, &data),
+                    None => {
+                        self.counters.add(Metric::AuthSent, 1);
+                        self.reply(id, |out| {
+                            emqttd_mqtt::encode_auth(out, ReasonCode::SUCCESS, Some(&method), Some(&data), None);
+                        });
+                    }
+                }
+            }
+            // [MQTT-4.12.0-1], [MQTT-4.12.1-2]
+            ExchangeStep::Fail if before_connack => {
+                if let Some(publisher) = self.conns[id as usize].peek().publisher.clone() {
+                    let username = publisher.username.as_deref();
+                    self.refuse(id, ReasonCode::NOT_AUTHORIZED, &publisher.clientid, username);
+                }
+            }
+            ExchangeStep::Fail => self.close(id, ReasonCode::NOT_AUTHORIZED, "auth_failure"),
+        }
+    }
+
+    fn accept_after_exchange(&mut self, id: ConnId, whole: &[u8], method: &str, data: &[u8]) {
+        let publisher = self.conns[id as usize].peek().publisher.clone();
+        // It was decoded once already, so it decodes again.
+        let header = emqttd_mqtt::fixed_header(whole).ok().flatten();
+        let decoded = header.map(|h| emqttd_mqtt::decode(Version::V5, h.first, &whole[h.len..]));
+        if let (Some(Ok(emqttd_mqtt::Packet::Connect(connect))), Some(publisher)) = (decoded, publisher) {
+            let assigned = connect.client_id.is_empty();
+            let extras = Extras { auth_method: Some(method), auth_data: Some(data), assigned };
+            self.accept(id, &connect, publisher, &extras);
+        }
+    }
+
+    /// The old connection of a client id that has come again.
+    fn take_over(&mut self, old: ConnId, clean_start: bool) {
+        let v5 = self.version_of(old) == Version::V5;
+        let detail = self.conns[old as usize].detail();
+        let will = detail.will.take();
+        // 3.x clients see EMQ's way: no will on takeover. MQTT 5 has it, unless its delay lets the
+        // client return in time [MQTT-3.1.3-9]; a clean start ends the session and with it the delay.
+        if let Some(will) = will
+            && v5
+            && (will.delay == 0 || clean_start)
+        {
+            self.publish_will(old, &will.message);
+        }
+        if v5 {
+            self.say_goodbye(old, ReasonCode::SESSION_TAKEN_OVER);
+        }
+        self.detach(old, "conflict", true);
+        self.end(old, "conflict");
+    }
+
+    /// Publishes a will if its client may; its lifetime begins now.
+    pub(crate) fn publish_will(&mut self, id: ConnId, will: &Arc<Message>) {
+        if !self.may_publish_will(id, will.topic()) {
+            log::error!("the will on {} is denied", emqttd_logging::escape(will.topic()));
+            return;
+        }
+        self.publish_allowed_will(will);
+    }
+
+    pub(crate) fn publish_allowed_will(&mut self, will: &Arc<Message>) {
+        let expires_at = match will.expires_at {
+            u64::MAX => u64::MAX,
+            seconds => self.now + seconds * 1000,
+        };
+        let message = Message::new(will.parts(), will.publisher.clone(), self.unix, expires_at);
+        self.later.push_back(Later::Publish(Arc::new(message)));
+    }
+}
+
+/// The CONNACK code of a reason: 3.x has five.
+fn connack_code(version: Version, reason: ReasonCode) -> u8 {
+    if version == Version::V5 {
+        return reason.0;
+    }
+    match reason {
+        ReasonCode::SUCCESS => 0,
+        ReasonCode::UNSUPPORTED_PROTOCOL_VERSION => 1,
+        ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => 2,
+        ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED | ReasonCode::BANNED => 4,
+        _ => 3,
+    }
+}
+
+fn first_packet_reason(error: &DecodeError) -> &'static str {
+    if error.detail == "the first packet is not CONNECT" { "protocol_not_connected" } else { error.emq_reason() }
+}

@@ -1,0 +1,166 @@
+//! From bytes to the function for each packet.
+
+use crate::conn::{ConnId, Phase};
+use crate::metrics::Metric;
+use crate::shard::{Next, Shard, Step};
+use emqttd_mqtt::{Ack, AckKind, DecodeError, DecodeErrorKind, Packet, PacketType, ReasonCode, Version};
+
+impl Shard {
+    /// The next packet of a connection.
+    pub(crate) fn packet(&mut self, id: ConnId, bytes: &[u8]) -> Result<Step, DecodeError> {
+        let conn = &self.conns[id as usize];
+        let (phase, version) = (conn.phase, conn.version);
+        // Before CONNECT nothing else is looked at, however long it says it is [MQTT-3.1.0-1].
+        if phase == Phase::Fresh && bytes[0] >> 4 != PacketType::Connect as u8 {
+            return Err(DecodeError::new(DecodeErrorKind::ProtocolError, "the first packet is not CONNECT"));
+        }
+        let Some(header) = emqttd_mqtt::fixed_header(bytes)? else { return Ok(Step::More(0)) };
+        if header.remaining > self.settings.mqtt.max_packet_size {
+            return Err(DecodeError::new(DecodeErrorKind::PacketTooLarge, "larger than mqtt.max_packet_size"));
+        }
+        let whole = header.len + header.remaining;
+        if bytes.len() < whole {
+            return Ok(Step::More(whole));
+        }
+        let body = &bytes[header.len..whole];
+        if phase == Phase::Connected && header.first >> 4 == PacketType::Publish as u8 {
+            let publish = emqttd_mqtt::decode_publish(version, header.first, body)?;
+            if let Some(pause) = self.over_rate(id) {
+                return Ok(Step::Wait(0, Next::Pause(pause)));
+            }
+            if self.conns[id as usize].traced {
+                crate::trace::received(&self.conns[id as usize], &Packet::Publish(publish));
+            }
+            self.on_publish(id, &publish)?;
+            return Ok(Step::Done(whole));
+        }
+        let packet = emqttd_mqtt::decode(version, header.first, body)?;
+        if self.conns[id as usize].traced {
+            crate::trace::received(&self.conns[id as usize], &packet);
+        }
+        match phase {
+            Phase::Fresh => self.first_packet(id, packet, &bytes[..whole]),
+            Phase::Authenticating => self.authenticating_packet(id, packet).map(|()| Step::Done(whole)),
+            Phase::Connected => self.connected_packet(id, packet).map(|()| Step::Done(whole)),
+            Phase::Free | Phase::Closing => Ok(Step::Done(whole)),
+        }
+    }
+
+    fn first_packet(&mut self, id: ConnId, packet: Packet<'_>, whole: &[u8]) -> Result<Step, DecodeError> {
+        let Packet::Connect(connect) = packet else {
+            return Err(DecodeError::new(DecodeErrorKind::ProtocolError, "the first packet is not CONNECT"));
+        };
+        if !connect.client_id.is_empty() {
+            let shard = self.node.shard_of(connect.client_id);
+            if shard != self.index {
+                return Ok(Step::Wait(0, Next::Move(shard)));
+            }
+        }
+        self.counters.add(Metric::Connect, 1);
+        self.on_connect(id, &connect, whole);
+        Ok(Step::Done(whole.len()))
+    }
+
+    fn authenticating_packet(&mut self, id: ConnId, packet: Packet<'_>) -> Result<(), DecodeError> {
+        match packet {
+            Packet::Auth(auth) => {
+                self.counters.add(Metric::AuthReceived, 1);
+                self.on_auth(id, &auth);
+                Ok(())
+            }
+            Packet::Disconnect(_) => {
+                self.counters.add(Metric::Disconnect, 1);
+                self.hang_up(id, "normal");
+                Ok(())
+            }
+            // [MQTT-3.1.2-30]: nothing but AUTH and DISCONNECT before CONNACK.
+            _ => Err(DecodeError::new(DecodeErrorKind::ProtocolError, "only AUTH and DISCONNECT before CONNACK")),
+        }
+    }
+
+    fn connected_packet(&mut self, id: ConnId, packet: Packet<'_>) -> Result<(), DecodeError> {
+        match packet {
+            Packet::PubAck(ack) => self.on_puback(id, &ack),
+            Packet::PubRec(ack) => self.on_pubrec(id, &ack),
+            Packet::PubRel(ack) => self.on_pubrel(id, &ack),
+            Packet::PubComp(ack) => self.on_pubcomp(id, &ack),
+            Packet::Subscribe(subscribe) => self.on_subscribe(id, &subscribe)?,
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(id, &unsubscribe)?,
+            Packet::PingReq => {
+                self.counters.add(Metric::Pingreq, 1);
+                self.counters.add(Metric::Pingresp, 1);
+                self.reply(id, emqttd_mqtt::encode_pingresp);
+            }
+            Packet::Disconnect(disconnect) => self.on_disconnect(id, &disconnect),
+            Packet::Auth(auth) => {
+                self.counters.add(Metric::AuthReceived, 1);
+                self.on_auth(id, &auth);
+            }
+            Packet::Connect(_) => {
+                // [MQTT-3.1.0-2]
+                self.counters.add(Metric::Connect, 1);
+                self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_bad_connect");
+            }
+            Packet::Publish(publish) => self.on_publish(id, &publish)?,
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                let detail = "a packet that only a server sends";
+                return Err(DecodeError::new(DecodeErrorKind::ProtocolError, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a packet to a connection's output.
+    pub(crate) fn reply(&mut self, id: ConnId, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.mark(id);
+        let conn = &mut self.conns[id as usize];
+        let bytes = conn.out.bytes();
+        let before = bytes.len();
+        encode(bytes);
+        let written = bytes.len() - before;
+        crate::conn::trace_sent(conn, before);
+        self.counters.add(Metric::BytesSent, written as u64);
+    }
+
+    pub(crate) fn reply_ack(&mut self, id: ConnId, kind: AckKind, packet_id: u16, reason: ReasonCode) {
+        self.mark(id);
+        crate::conn::write_ack(&mut self.conns[id as usize], kind, packet_id, reason, &self.counters);
+    }
+
+    fn on_puback(&mut self, id: ConnId, ack: &Ack<'_>) {
+        self.counters.add(Metric::PubackReceived, 1);
+        self.with_session(id, Metric::PubackMissed, |session, now, sink| session.puback(ack.packet_id, now, sink));
+    }
+
+    fn on_pubrec(&mut self, id: ConnId, ack: &Ack<'_>) {
+        self.counters.add(Metric::PubrecReceived, 1);
+        let refused = ack.reason.is_error();
+        self.with_session(id, Metric::PubrecMissed, |session, now, sink| {
+            session.pubrec(ack.packet_id, refused, now, sink)
+        });
+    }
+
+    fn on_pubcomp(&mut self, id: ConnId, ack: &Ack<'_>) {
+        self.counters.add(Metric::PubcompReceived, 1);
+        self.with_session(id, Metric::PubcompMissed, |session, now, sink| session.pubcomp(ack.packet_id, now, sink));
+    }
+
+    /// PUBREL: the message is routed now, as EMQ does it, and PUBCOMP always answers [MQTT-4.3.3-11].
+    fn on_pubrel(&mut self, id: ConnId, ack: &Ack<'_>) {
+        self.counters.add(Metric::PubrelReceived, 1);
+        let slot = self.conns[id as usize].session;
+        let owner = self.owner_of(slot);
+        let released = self.sessions[slot as usize].session.release(ack.packet_id);
+        let unknown = released.is_none();
+        let reason = if unknown && self.version_of(id) == Version::V5 {
+            ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+        } else {
+            ReasonCode::SUCCESS
+        };
+        self.reply_ack(id, AckKind::PubComp, ack.packet_id, reason);
+        match released {
+            Some(message) => self.publish_message(message, owner),
+            None => self.counters.add(Metric::PubrelMissed, 1),
+        }
+    }
+}

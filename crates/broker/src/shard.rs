@@ -1,0 +1,515 @@
+//! One event loop's share of the broker: its connections and sessions.
+//!
+//! The event loop (`net`) opens and closes connections here, hands in bytes, and takes out what is to
+//! be written. A client id belongs to one shard, so everything about a client happens on one thread.
+
+use crate::conn::{Conn, ConnId, ConnSink, Detail, NONE, Peer, Phase};
+use crate::group::Group;
+use crate::metrics::{Counters, Metric};
+use crate::node::{Node, unix_millis};
+use crate::out::OutBuf;
+use crate::target::Owner;
+use crate::timer::Wheel;
+use emqttd_config::Settings;
+use emqttd_mqtt::{DecodeError, ReasonCode, Version};
+use emqttd_router::Target;
+use emqttd_session::{Effect, Limits, Message, Publisher, Session};
+use hashbrown::HashTable;
+use slab::Slab;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+/// A message another shard has for sessions of this one, or a question from management.
+pub(crate) enum Mail {
+    /// for these sessions of this shard, sorted by owner
+    Publish { message: Arc<Message>, targets: Box<[Target]>, from: u64 },
+    /// a shared group has chosen this session
+    Assigned { message: Arc<Message>, group: Arc<Group>, owner: u64 },
+    /// a closure for the shard itself
+    Call(Box<dyn FnOnce(&mut Shard) + Send>),
+}
+
+/// What the event loop is to do after [`Shard::input`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Read on.
+    Continue,
+    /// Keep what was not consumed, and read on after so many milliseconds.
+    Pause(u64),
+    /// Hand the connection with all its bytes to that shard.
+    Move(usize),
+}
+
+/// How much of the input was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// bytes consumed
+    pub consumed: usize,
+    /// bytes of the packet that is arriving, as far as its header is known; 0 = unknown
+    pub wanted: usize,
+    /// what to do
+    pub next: Next,
+}
+
+/// A session with what the broker keeps beside it.
+pub(crate) struct SessionSlot {
+    pub session: Session,
+    pub publisher: Arc<Publisher>,
+    pub conn: u32,
+    pub epoch: u32,
+    /// Session Expiry Interval, seconds; 0 = ends with its connection, `u32::MAX` = never ends
+    pub expiry: u32,
+    /// when it ends if nobody returns; 0 = somebody is here
+    pub expires_at: u64,
+    /// the will that waits for its delay, and when it is due
+    pub will: Option<Box<(u64, Arc<Message>)>>,
+    /// shared groups it is a member of
+    pub groups: Vec<Arc<Group>>,
+    /// a group has been told that there is no room here
+    pub refused_group: bool,
+    /// its queue is above the high mark
+    pub alarmed: bool,
+    /// generation of the access chains under which its subscriptions were last looked at
+    pub acl_generation: u64,
+    /// unix seconds
+    pub created_at: u64,
+}
+
+/// One event loop's share of the broker.
+pub struct Shard {
+    pub(crate) node: Arc<Node>,
+    pub(crate) index: usize,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) conns: Vec<Conn>,
+    pub(crate) sessions: Slab<SessionSlot>,
+    pub(crate) registry: HashTable<u32>,
+    pub(crate) hasher: RandomState,
+    pub(crate) epoch: u32,
+    pub(crate) conn_timers: Wheel,
+    pub(crate) session_timers: Wheel,
+    pub(crate) dirty: Vec<ConnId>,
+    /// mail gathered this round, by shard
+    pub(crate) outgoing: Vec<Vec<Mail>>,
+    pub(crate) effects: Vec<Effect>,
+    /// sessions and messages that wait for the present call to end (wills, bounced group messages)
+    pub(crate) later: VecDeque<Later>,
+    /// milliseconds since the node started, as of this round
+    pub(crate) now: u64,
+    /// unix milliseconds, as of this round
+    pub(crate) unix: u64,
+    pub(crate) encoded: Vec<u8>,
+    pub(crate) sys: crate::sys::Ticker,
+    incoming: Vec<Mail>,
+    fired: Vec<u32>,
+}
+
+/// Work that must not begin while a session or connection is being worked on.
+pub(crate) enum Later {
+    /// publish a message of the broker's own making or a will
+    Publish(Arc<Message>),
+    /// find another member for a group's message
+    Assign(Arc<Group>, Arc<Message>),
+}
+
+impl Shard {
+    pub(crate) fn new(node: Arc<Node>, index: usize) -> Shard {
+        let now = node.now();
+        Shard {
+            counters: Arc::clone(&node.counters[index]),
+            settings: node.settings.load_full(),
+            limits: node.limits.load_full(),
+            conns: Vec::new(),
+            sessions: Slab::new(),
+            registry: HashTable::new(),
+            hasher: RandomState::new(),
+            epoch: 0,
+            conn_timers: Wheel::new(now),
+            session_timers: Wheel::new(now),
+            dirty: Vec::new(),
+            outgoing: node.mailboxes.iter().map(|_| Vec::new()).collect(),
+            effects: Vec::new(),
+            later: VecDeque::new(),
+            now,
+            unix: unix_millis(),
+            encoded: Vec::new(),
+            sys: crate::sys::Ticker::new(now),
+            incoming: Vec::new(),
+            fired: Vec::new(),
+            node,
+            index,
+        }
+    }
+
+    /// Number of this shard.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Settings in force.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Registers how to wake this shard's event loop.
+    pub fn set_waker(&self, waker: Box<dyn Fn() + Send + Sync>) {
+        self.node.set_waker(self.index, waker);
+    }
+
+    /// Begins a round: the clock is read once for all that happens in it.
+    pub fn begin_round(&mut self) {
+        self.now = self.node.now();
+        self.unix = unix_millis();
+    }
+
+    /// A connection whose transport is ready. `id` must be free.
+    pub fn open(&mut self, id: ConnId, peer: Peer) {
+        if id as usize >= self.conns.len() {
+            self.conns.resize_with(id as usize + 1, Conn::default);
+        }
+        let conn = &mut self.conns[id as usize];
+        *conn = Conn {
+            phase: Phase::Fresh,
+            last_packet: self.now,
+            detail: Some(Box::new(Detail {
+                peer,
+                publisher: None,
+                will: None,
+                aliases_in: Vec::new(),
+                aliases_out: None,
+                replay: None,
+                acl_cache: None,
+                exchange: None,
+                trace: None,
+                rate: (0, 0),
+                connected_at: 0,
+                partial_since: 0,
+                blocked_since: 0,
+                expiry: 0,
+                keepalive: 0,
+                clean_start: true,
+                problem_information: true,
+                close_reason: "closed",
+            })),
+            ..Conn::default()
+        };
+        self.conn_timers.set(id, self.now + self.settings.mqtt.idle_timeout.as_millis() as u64);
+    }
+
+    /// Takes a connection out again before its CONNECT was used, to give it to another shard.
+    pub fn give_away(&mut self, id: ConnId) -> Option<Peer> {
+        let conn = std::mem::take(&mut self.conns[id as usize]);
+        self.conn_timers.cancel(id);
+        conn.detail.map(|detail| detail.peer)
+    }
+
+    /// Bytes from a connection. What is not consumed must come again, with more behind it.
+    pub fn input(&mut self, id: ConnId, bytes: &[u8]) -> Taken {
+        let mut at = 0;
+        let mut wanted = 0;
+        let mut next = Next::Continue;
+        while at < bytes.len() && self.conns[id as usize].phase != Phase::Closing {
+            match self.packet(id, &bytes[at..]) {
+                Ok(Step::Done(n)) => at += n,
+                Ok(Step::More(n)) => {
+                    wanted = n;
+                    break;
+                }
+                Ok(Step::Wait(n, verdict)) => {
+                    at += n;
+                    next = verdict;
+                    break;
+                }
+                Err(error) => {
+                    self.malformed(id, error);
+                    break;
+                }
+            }
+            if !self.later.is_empty() {
+                self.settle();
+            }
+        }
+        if !self.later.is_empty() {
+            self.settle();
+        }
+        self.counters.add(Metric::BytesReceived, at as u64);
+        let closing = self.conns[id as usize].phase == Phase::Closing;
+        let consumed = if closing { bytes.len() } else { at };
+        self.note_progress(id, at > 0, consumed < bytes.len() && next == Next::Continue);
+        Taken { consumed, wanted, next }
+    }
+
+    /// Watches for a packet that stops half-way.
+    fn note_progress(&mut self, id: ConnId, progress: bool, partial: bool) {
+        let now = self.now;
+        let idle = self.settings.mqtt.idle_timeout.as_millis() as u64;
+        let conn = &mut self.conns[id as usize];
+        if progress {
+            conn.last_packet = now;
+        }
+        let fresh = conn.phase != Phase::Connected;
+        let Some(detail) = &mut conn.detail else { return };
+        if !partial {
+            detail.partial_since = 0;
+        } else if progress || detail.partial_since == 0 {
+            detail.partial_since = now;
+            let keepalive = u64::from(detail.keepalive) * 1500;
+            if !fresh && (keepalive == 0 || keepalive > idle) {
+                self.conn_timers.set(id, now + idle);
+            }
+        }
+    }
+
+    /// A connection can take no more of what it was given: bytes that could not be written stay in its
+    /// buffer. `written` bytes went out.
+    pub fn after_write(&mut self, id: ConnId, written: usize, blocked: bool) {
+        let limit = self.settings.mqtt.max_send_buffer;
+        let now = self.now;
+        let conn = &mut self.conns[id as usize];
+        conn.blocked = blocked;
+        let pending = conn.out.len();
+        let Some(detail) = &mut conn.detail else { return };
+        let timeout = detail.peer.listener.settings.send_timeout.as_millis() as u64;
+        if !blocked {
+            detail.blocked_since = 0;
+        } else if written > 0 || detail.blocked_since == 0 {
+            detail.blocked_since = now;
+            self.conn_timers.set(id, now + timeout);
+        }
+        if blocked && pending > HARD * limit {
+            // Nobody reads: no packet would arrive, so none is sent.
+            return self.hang_up(id, "timeout");
+        }
+        if pending < limit / 2 && self.conns[id as usize].peek().replay.is_some() {
+            self.replay(id);
+        }
+    }
+
+    /// The transport is gone, or is to go: ends the connection if it has not ended yet.
+    pub fn lost(&mut self, id: ConnId, reason: &'static str) {
+        if !matches!(self.conns[id as usize].phase, Phase::Free | Phase::Closing) {
+            self.hang_up(id, reason);
+            self.settle();
+        }
+    }
+
+    /// Frees the number; the event loop has closed the socket.
+    pub fn release(&mut self, id: ConnId) {
+        let conn = std::mem::take(&mut self.conns[id as usize]);
+        self.conn_timers.cancel(id);
+        if let Some(detail) = conn.detail {
+            detail.peer.listener.leave(detail.close_reason);
+        }
+    }
+
+    /// Whether the connection is to be closed once its output is written.
+    pub fn closing(&self, id: ConnId) -> bool {
+        self.conns[id as usize].phase == Phase::Closing
+    }
+
+    /// Why a connection that is closing does so.
+    pub fn close_reason(&self, id: ConnId) -> &'static str {
+        self.conns[id as usize].detail.as_ref().map_or("closed", |detail| detail.close_reason)
+    }
+
+    /// What waits to be written.
+    pub fn output(&mut self, id: ConnId) -> &mut OutBuf {
+        &mut self.conns[id as usize].out
+    }
+
+    /// Connections with output, or to be closed, since the last call.
+    pub fn take_dirty(&mut self, into: &mut Vec<ConnId>) {
+        into.clear();
+        std::mem::swap(&mut self.dirty, into);
+        for id in into.iter() {
+            self.conns[*id as usize].dirty = false;
+        }
+    }
+
+    /// Puts a connection on the list of those with something to do.
+    #[inline]
+    pub(crate) fn mark(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id as usize];
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Hands the mail of this round to the other shards.
+    pub fn post(&mut self) {
+        for (shard, batch) in self.outgoing.iter_mut().enumerate() {
+            if !batch.is_empty() {
+                self.node.mailboxes[shard].post(batch);
+            }
+        }
+    }
+
+    /// Does what other threads have left here.
+    pub fn receive(&mut self) {
+        let mut mail = std::mem::take(&mut self.incoming);
+        self.node.mailboxes[self.index].take(&mut mail);
+        for item in mail.drain(..) {
+            match item {
+                Mail::Publish { message, targets, from } => self.deliver_here(&message, &targets, from),
+                Mail::Assigned { message, group, owner } => self.assigned(message, &group, owner),
+                Mail::Call(call) => call(self),
+            }
+            self.settle();
+        }
+        self.incoming = mail;
+    }
+
+    /// Does what waits until nothing else is being worked on.
+    pub(crate) fn settle(&mut self) {
+        while let Some(later) = self.later.pop_front() {
+            match later {
+                Later::Publish(message) => self.publish_message(message, crate::target::NOBODY),
+                Later::Assign(group, message) => self.assign(&group, &message),
+            }
+        }
+    }
+
+    /// Fires what is due.
+    pub fn timers(&mut self) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.conn_timers.expired(self.now, &mut fired);
+        for id in fired.drain(..) {
+            self.conn_timer(id);
+        }
+        self.session_timers.expired(self.now, &mut fired);
+        for slot in fired.drain(..) {
+            self.session_timer(slot);
+        }
+        self.fired = fired;
+        if self.index == 0 {
+            self.sys_tick();
+        }
+        self.settle();
+    }
+
+    /// Milliseconds until [`Shard::timers`] has something to do; `None` = nothing is set.
+    pub fn timeout(&self) -> Option<u64> {
+        let sys = if self.index == 0 { self.sys_due() } else { None };
+        let next = [self.conn_timers.next(), self.session_timers.next(), sys].into_iter().flatten().min()?;
+        Some(next.saturating_sub(self.now))
+    }
+
+    fn conn_timer(&mut self, id: ConnId) {
+        let idle = self.settings.mqtt.idle_timeout.as_millis() as u64;
+        let now = self.now;
+        let conn = &mut self.conns[id as usize];
+        let (phase, last) = (conn.phase, conn.last_packet);
+        let Some(detail) = &mut conn.detail else { return };
+        let send_timeout = detail.peer.listener.settings.send_timeout.as_millis() as u64;
+        let (partial, blocked) = (detail.partial_since, detail.blocked_since);
+        let keepalive = u64::from(detail.keepalive) * 1500;
+        if blocked > 0 && now >= blocked + send_timeout {
+            if phase == Phase::Closing {
+                // It has had its time to take the last packet.
+                conn.out = OutBuf::default();
+                return self.mark(id);
+            }
+            return self.hang_up(id, "timeout");
+        }
+        let mut next = if blocked > 0 { blocked + send_timeout } else { u64::MAX };
+        match phase {
+            Phase::Free | Phase::Closing => {}
+            Phase::Fresh | Phase::Authenticating if now >= last + idle => return self.hang_up(id, "idle_timeout"),
+            Phase::Fresh | Phase::Authenticating => next = next.min(last + idle),
+            Phase::Connected => {
+                if partial > 0 && now >= partial + idle {
+                    return self.close(id, ReasonCode::MALFORMED_PACKET, "idle_timeout");
+                }
+                if partial > 0 {
+                    next = next.min(partial + idle);
+                }
+                // [MQTT-3.1.2-22]: nothing within one and a half times the keep alive.
+                if keepalive > 0 && now >= last + keepalive {
+                    return self.close(id, ReasonCode::KEEP_ALIVE_TIMEOUT, "keepalive_timeout");
+                }
+                if keepalive > 0 {
+                    next = next.min(last + keepalive);
+                }
+                conn.out.shrink();
+            }
+        }
+        if next != u64::MAX {
+            self.conn_timers.set(id, next);
+        }
+    }
+
+    /// A packet that breaks the rules: answered where the version has an answer, then closed
+    /// [MQTT-4.13.1-1].
+    fn malformed(&mut self, id: ConnId, error: DecodeError) {
+        let reason = error.emq_reason();
+        let conn = &self.conns[id as usize];
+        let addr = conn.peek().peer.addr;
+        let who = conn.peek().publisher.as_ref().map_or_else(|| "?".into(), |p| emqttd_logging::escape(&p.clientid));
+        log::warn!("Client({who}@{addr}): {reason}: {}", error.detail);
+        if conn.phase == Phase::Connected {
+            return self.close(id, error.reason(), reason);
+        }
+        self.refuse_bad_connect(id, &error);
+    }
+
+    pub(crate) fn sink<'a>(&'a mut self, slot: u32) -> (&'a mut SessionSlot, ConnSink<'a>) {
+        let entry = &mut self.sessions[slot as usize];
+        let conn = match entry.conn {
+            NONE => None,
+            id => {
+                let conn = &mut self.conns[id as usize];
+                if !conn.dirty {
+                    conn.dirty = true;
+                    self.dirty.push(id);
+                }
+                Some(conn)
+            }
+        };
+        let sink = ConnSink {
+            conn,
+            counters: &self.counters,
+            hooks: &self.node.hooks,
+            effects: &mut self.effects,
+            now: self.now,
+        };
+        (entry, sink)
+    }
+
+    pub(crate) fn owner_of(&self, slot: u32) -> u64 {
+        let epoch = self.sessions[slot as usize].epoch;
+        Owner { shard: self.index as u16, slot, epoch }.pack()
+    }
+
+    pub(crate) fn find_session(&self, clientid: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(clientid);
+        self.registry.find(hash, |slot| *self.sessions[*slot as usize].publisher.clientid == *clientid).copied()
+    }
+
+    /// The slot, if the session that owner names still lives.
+    #[inline]
+    pub(crate) fn living(&self, owner: u64) -> Option<u32> {
+        let owner = Owner::unpack(owner);
+        let entry = self.sessions.get(owner.slot as usize)?;
+        (entry.epoch == owner.epoch).then_some(owner.slot)
+    }
+
+    pub(crate) fn version_of(&self, id: ConnId) -> Version {
+        self.conns[id as usize].version
+    }
+}
+
+/// Beyond so many times the limit of the send buffer a connection that takes nothing is ended at once.
+const HARD: usize = 8;
+
+/// What one packet came to.
+pub(crate) enum Step {
+    /// so many bytes were used
+    Done(usize),
+    /// the packet is not whole yet; it will have so many bytes (0 = unknown)
+    More(usize),
+    /// so many bytes were used, then stop
+    Wait(usize, Next),
+}

@@ -1,0 +1,449 @@
+//! SUBSCRIBE and UNSUBSCRIBE, from clients and from management, and the retained messages that follow.
+
+use crate::conn::{ConnId, NONE, Replay};
+use crate::hooks::{HookPoint, TopicEntry};
+use crate::metrics::Metric;
+use crate::shard::Shard;
+use crate::target::{Options, group_target};
+use emqttd_mqtt::topic::SubscriptionFilter;
+use emqttd_mqtt::{
+    DecodeError, DecodeErrorKind, QoS, ReasonCode, Subscribe, SubscriptionOptions, Unsubscribe, Version,
+};
+use emqttd_router::Target;
+use emqttd_session::{Delivery, Subscription};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One filter of a SUBSCRIBE on its way through ACL and hook.
+struct Wanted {
+    entry: TopicEntry,
+    options: SubscriptionOptions,
+    /// what SUBACK will say if nothing is subscribed
+    refused: Option<ReasonCode>,
+}
+
+/// The name under which a session keeps a subscription.
+fn key_of(entry: &TopicEntry, mountpoint: Option<&str>) -> String {
+    let local = if entry.local { "$local/" } else { "" };
+    let mount = mountpoint.unwrap_or("");
+    match entry.share.as_deref() {
+        None => format!("{local}{mount}{}", entry.topic),
+        Some("$queue") => format!("{local}$queue/{mount}{}", entry.topic),
+        Some(group) => format!("{local}$share/{group}/{mount}{}", entry.topic),
+    }
+}
+
+/// The parts of such a name. It was made from parts that were valid, so it has them.
+pub(crate) fn parts_of(key: &str) -> SubscriptionFilter<'_> {
+    SubscriptionFilter::parse(key, false).unwrap_or(SubscriptionFilter { filter: key, share: None, local: false })
+}
+
+impl Shard {
+    /// SUBSCRIBE from a client.
+    pub(crate) fn on_subscribe(&mut self, id: ConnId, packet: &Subscribe<'_>) -> Result<(), DecodeError> {
+        self.counters.add(Metric::Subscribe, 1);
+        let v5 = self.version_of(id) == Version::V5;
+        let mut wanted = Vec::new();
+        for (filter, options) in packet.filters() {
+            wanted.push(self.examine(id, filter, options)?);
+        }
+        for one in wanted.iter_mut().filter(|one| one.refused.is_none()) {
+            // A literal `%u` or `%c` asked for by a client is no variable and is never granted by one.
+            if !self.may_subscribe(id, &one.entry.topic) {
+                one.refused = Some(ReasonCode::NOT_AUTHORIZED);
+            }
+        }
+        let denied = wanted.iter().any(|one| one.refused == Some(ReasonCode::NOT_AUTHORIZED));
+        if denied {
+            self.log_denied(id, &wanted);
+            if self.settings.mqtt.acl_deny_action == emqttd_config::AclDenyAction::Disconnect {
+                self.close(id, ReasonCode::NOT_AUTHORIZED, "acl_denied");
+                return Ok(());
+            }
+            if !v5 {
+                // EMQ refuses the whole packet for one denied filter (sheet 6.3).
+                wanted.iter_mut().for_each(|one| one.refused = Some(ReasonCode::NOT_AUTHORIZED));
+            }
+        }
+        self.ask_subscribe_hook(id, &mut wanted);
+        let sub_id = packet.properties.subscription_id().unwrap_or(0);
+        let mut codes = Vec::with_capacity(wanted.len());
+        let mut replays = Vec::new();
+        for one in &wanted {
+            let code = match one.refused {
+                Some(reason) => reason,
+                None => self.grant(id, one, sub_id, &mut replays),
+            };
+            codes.push(if v5 || !code.is_error() { code.0 } else { 0x80 });
+        }
+        let version = self.version_of(id);
+        let packet_id = packet.packet_id;
+        self.counters.add(Metric::Suback, 1);
+        self.reply(id, |out| emqttd_mqtt::encode_suback(out, version, packet_id, &codes, None));
+        for (filter, qos, sub_id) in replays {
+            self.begin_replay(id, &filter, qos, sub_id);
+        }
+        let slot = self.conns[id as usize].session;
+        self.offer_groups(slot);
+        Ok(())
+    }
+
+    /// The parts of a filter, with what is wrong with it. 3.x clients are closed for a bad one (sheet 7.2).
+    fn examine(&self, id: ConnId, filter: &str, options: SubscriptionOptions) -> Result<Wanted, DecodeError> {
+        let v5 = self.version_of(id) == Version::V5;
+        let most = self.settings.mqtt.max_topic_levels;
+        let too_deep = |filter: &str| {
+            (most > 0 && emqttd_mqtt::topic::count_levels(filter) > most)
+                || (!v5 && filter.len() > crate::publish::MAX_TOPIC_LEN_3)
+        };
+        let parsed = SubscriptionFilter::parse(filter, v5).ok().filter(|parsed| !too_deep(parsed.filter));
+        let Some(parsed) = parsed else {
+            if !v5 {
+                return Err(DecodeError::new(DecodeErrorKind::TopicFilterInvalid, "a topic filter that is not valid"));
+            }
+            let entry = TopicEntry { topic: filter.into(), qos: options.qos, share: None, local: false };
+            return Ok(Wanted { entry, options, refused: Some(ReasonCode::TOPIC_FILTER_INVALID) });
+        };
+        if parsed.share.is_some() && options.no_local {
+            // [MQTT-3.8.3-4]
+            return Err(DecodeError::new(DecodeErrorKind::ProtocolError, "no local on a shared subscription"));
+        }
+        let entry = TopicEntry {
+            topic: parsed.filter.into(),
+            qos: options.qos,
+            share: parsed.share.map(Into::into),
+            local: parsed.local,
+        };
+        Ok(Wanted { entry, options, refused: None })
+    }
+
+    fn log_denied(&self, id: ConnId, wanted: &[Wanted]) {
+        let conn = self.conns[id as usize].peek();
+        let clientid = conn.publisher.as_ref().map_or("", |p| &*p.clientid);
+        for one in wanted.iter().filter(|one| one.refused == Some(ReasonCode::NOT_AUTHORIZED)) {
+            log::error!(
+                "Client({}@{}): ACL denies SUBSCRIBE to {}",
+                emqttd_logging::escape(clientid),
+                conn.peer.addr,
+                emqttd_logging::escape(&one.entry.topic)
+            );
+        }
+    }
+
+    /// Runs `client.subscribe` over what the ACL let through; a stop refuses it all (sheet 15, 13).
+    fn ask_subscribe_hook(&mut self, id: ConnId, wanted: &mut [Wanted]) {
+        if !self.node.hooks.has(HookPoint::ClientSubscribe) {
+            return;
+        }
+        let Some(publisher) = self.conns[id as usize].peek().publisher.clone() else { return };
+        let table: Vec<TopicEntry> =
+            wanted.iter().filter(|one| one.refused.is_none()).map(|one| one.entry.clone()).collect();
+        let answer = self.node.hooks.fold(HookPoint::ClientSubscribe, table, |h, t| h.client_subscribe(&publisher, t));
+        let mut entries = answer.into_iter().flatten();
+        for one in wanted.iter_mut().filter(|one| one.refused.is_none()) {
+            match entries.next() {
+                Some(entry) if emqttd_mqtt::topic::validate_filter(&entry.topic).is_ok() => one.entry = entry,
+                _ => one.refused = Some(ReasonCode::NOT_AUTHORIZED),
+            }
+        }
+    }
+
+    fn grant(
+        &mut self,
+        id: ConnId,
+        one: &Wanted,
+        sub_id: u32,
+        replays: &mut Vec<(String, QoS, u32)>,
+    ) -> ReasonCode {
+        let conn = &self.conns[id as usize];
+        let (slot, v5, bridge) = (conn.session, conn.version == Version::V5, conn.bridge);
+        let mountpoint = conn.peek().peer.listener.settings.mountpoint.clone();
+        let key = key_of(&one.entry, mountpoint.as_deref());
+        let most = self.settings.session.max_subscriptions;
+        let subscriptions = &self.sessions[slot as usize].session.subscriptions;
+        let known = subscriptions.get(&key).is_some();
+        if most > 0 && !known && subscriptions.len() >= most {
+            return ReasonCode::QUOTA_EXCEEDED;
+        }
+        let subscription = Subscription {
+            qos: one.entry.qos,
+            no_local: one.options.no_local,
+            retain_as_published: one.options.retain_as_published || bridge,
+            id: sub_id,
+            unchecked: false,
+        };
+        let new = self.subscribe(slot, &key, subscription);
+        let send_retained = match one.options.retain_handling {
+            // [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]
+            0 => true,
+            1 => new,
+            _ => false,
+        };
+        // No retained messages for a shared subscription of MQTT 5 (4.8.2); EMQ sends them to 3.x clients.
+        if send_retained && !(v5 && one.entry.share.is_some()) {
+            let mounted = format!("{}{}", mountpoint.as_deref().unwrap_or(""), one.entry.topic);
+            replays.push((mounted, one.entry.qos, sub_id));
+        }
+        let mut entry = one.entry.clone();
+        entry.topic.insert_str(0, mountpoint.as_deref().unwrap_or(""));
+        let publisher = &self.sessions[slot as usize].publisher;
+        self.node.hooks.each(HookPoint::SessionSubscribed, |h| h.session_subscribed(publisher, &entry));
+        ReasonCode(one.entry.qos as u8)
+    }
+
+    /// Subscribes a session under `key`; `true` when it had no such subscription.
+    pub(crate) fn subscribe(&mut self, slot: u32, key: &str, subscription: Subscription) -> bool {
+        let owner = self.owner_of(slot);
+        let parts = parts_of(key);
+        self.drop_same(slot, key, &parts);
+        let entry = &mut self.sessions[slot as usize];
+        let options = Options {
+            qos: subscription.qos,
+            no_local: subscription.no_local,
+            keep_retain: subscription.retain_as_published,
+            local: parts.local,
+        };
+        let target = Target { owner, opts: options.pack(), sub_id: subscription.id };
+        match parts.share {
+            Some(name) => {
+                let persistent = entry.expiry > 0;
+                let group =
+                    self.node.groups.join(name, parts.filter, owner, target.opts, target.sub_id, persistent);
+                let target = group_target(group.id);
+                self.node.change_routes(|router| router.subscribe(parts.filter, target));
+                if !entry.groups.iter().any(|known| Arc::ptr_eq(known, &group)) {
+                    entry.groups.push(group);
+                }
+                entry.refused_group = true;
+            }
+            None => {
+                self.node.change_routes(|router| router.subscribe(parts.filter, target));
+            }
+        }
+        if parts.filter.starts_with("$SYS") && self.index != 0 {
+            // Shard 0 publishes there once a second, but only while somebody listens.
+            self.node.mailboxes[0].wake();
+        }
+        let new = self.sessions[slot as usize].session.subscriptions.insert(key, subscription).is_none();
+        if new {
+            self.node.gauges.subscriptions.up();
+            self.node.gauges.subscribers.up();
+        }
+        new
+    }
+
+    /// A 3.x session holds one subscription for each stripped filter, whatever stood before it (sheet
+    /// 7.8). A plain and a `$local/` one exclude each other in every version: they have the same route.
+    fn drop_same(&mut self, slot: u32, key: &str, parts: &SubscriptionFilter<'_>) {
+        let session = &self.sessions[slot as usize].session;
+        let three = session.version() != Version::V5;
+        let plain_only = parts.share.is_none() && !parts.local && self.sessions[slot as usize].groups.is_empty();
+        if plain_only && session.subscriptions.get(&format!("$local/{key}")).is_none() {
+            return;
+        }
+        let same: Vec<String> = session
+            .subscriptions
+            .iter()
+            .filter(|(other, _)| *other != key)
+            .filter(|(other, _)| {
+                let other = parts_of(other);
+                other.filter == parts.filter && (three || (other.share.is_none() && parts.share.is_none()))
+            })
+            .map(|(other, _)| other.to_string())
+            .collect();
+        for other in same {
+            self.unsubscribe(slot, &other);
+        }
+    }
+
+    /// Takes a subscription away; `false` when there was none.
+    pub(crate) fn unsubscribe(&mut self, slot: u32, key: &str) -> bool {
+        let owner = self.owner_of(slot);
+        if self.sessions[slot as usize].session.subscriptions.remove(key).is_none() {
+            return false;
+        }
+        self.unroute(slot, owner, key);
+        self.node.gauges.subscriptions.down();
+        self.node.gauges.subscribers.down();
+        true
+    }
+
+    fn unroute(&mut self, slot: u32, owner: u64, key: &str) {
+        let parts = parts_of(key);
+        let Some(name) = parts.share else {
+            self.node.change_routes(|router| router.unsubscribe(parts.filter, owner));
+            return;
+        };
+        let groups = &mut self.sessions[slot as usize].groups;
+        let Some(at) = groups.iter().position(|g| *g.name == *name && *g.filter == *parts.filter) else { return };
+        let group = groups.swap_remove(at);
+        if self.node.groups.leave(&group, owner) {
+            self.node.change_routes(|router| router.unsubscribe(parts.filter, group_target(group.id).owner));
+            for _ in 0..group.waiting() {
+                self.counters.add(Metric::DroppedGroupFull, 1);
+            }
+        } else {
+            // Another member may have room for what this one was about to take.
+            while let Some(message) = group.take() {
+                self.later.push_back(crate::shard::Later::Assign(Arc::clone(&group), message));
+            }
+        }
+    }
+
+    /// Takes all routes of a session that ends away, at once.
+    pub(crate) fn unroute_all(&mut self, slot: u32, owner: u64) {
+        let subscriptions = std::mem::take(&mut self.sessions[slot as usize].session.subscriptions);
+        let mut shared = Vec::new();
+        if !subscriptions.is_empty() {
+            self.node.change_routes(|router| {
+                for (key, _) in subscriptions.iter() {
+                    let parts = parts_of(key);
+                    if parts.share.is_some() {
+                        shared.push(key.to_string());
+                    } else {
+                        router.unsubscribe(parts.filter, owner);
+                    }
+                }
+            });
+        }
+        for key in shared {
+            self.unroute(slot, owner, &key);
+        }
+        let n = subscriptions.len();
+        self.node.gauges.subscriptions.down_by(n);
+        self.node.gauges.subscribers.down_by(n);
+    }
+
+    /// UNSUBSCRIBE from a client.
+    pub(crate) fn on_unsubscribe(&mut self, id: ConnId, packet: &Unsubscribe<'_>) -> Result<(), DecodeError> {
+        self.counters.add(Metric::Unsubscribe, 1);
+        let version = self.version_of(id);
+        let v5 = version == Version::V5;
+        let mut entries = Vec::new();
+        for filter in packet.filters() {
+            match SubscriptionFilter::parse(filter, v5) {
+                Ok(parsed) => entries.push(Ok(TopicEntry {
+                    topic: parsed.filter.into(),
+                    qos: QoS::AtMostOnce,
+                    share: parsed.share.map(Into::into),
+                    local: parsed.local,
+                })),
+                Err(_) if v5 => entries.push(Err(ReasonCode::TOPIC_FILTER_INVALID)),
+                Err(_) => {
+                    let detail = "a topic filter that is not valid";
+                    return Err(DecodeError::new(DecodeErrorKind::TopicFilterInvalid, detail));
+                }
+            }
+        }
+        self.ask_unsubscribe_hook(id, &mut entries);
+        let codes: Vec<u8> = entries
+            .into_iter()
+            .map(|entry| match entry {
+                Ok(entry) => self.take_away(id, &entry).0,
+                Err(reason) => reason.0,
+            })
+            .collect();
+        self.counters.add(Metric::Unsuback, 1);
+        let packet_id = packet.packet_id;
+        // [MQTT-3.10.4-4]: answered whether anything was taken away or not.
+        self.reply(id, |out| emqttd_mqtt::encode_unsuback(out, version, packet_id, &codes, None));
+        Ok(())
+    }
+
+    fn ask_unsubscribe_hook(&mut self, id: ConnId, entries: &mut [Result<TopicEntry, ReasonCode>]) {
+        if !self.node.hooks.has(HookPoint::ClientUnsubscribe) {
+            return;
+        }
+        let Some(publisher) = self.conns[id as usize].peek().publisher.clone() else { return };
+        let table: Vec<TopicEntry> = entries.iter().flatten().cloned().collect();
+        let ask = |h: &dyn crate::hooks::Hooks, t| h.client_unsubscribe(&publisher, t);
+        let mut answer = self.node.hooks.fold(HookPoint::ClientUnsubscribe, table, ask).into_iter().flatten();
+        for entry in entries.iter_mut().filter(|entry| entry.is_ok()) {
+            // A stop leaves the subscription and is answered all the same (sheet 5.2).
+            *entry = answer.next().ok_or(ReasonCode::NO_SUBSCRIPTION_EXISTED);
+        }
+    }
+
+    fn take_away(&mut self, id: ConnId, entry: &TopicEntry) -> ReasonCode {
+        let slot = self.conns[id as usize].session;
+        let mountpoint = self.conns[id as usize].peek().peer.listener.settings.mountpoint.clone();
+        let key = key_of(entry, mountpoint.as_deref());
+        let mut gone = self.unsubscribe(slot, &key);
+        if !gone && self.version_of(id) != Version::V5 {
+            // Any spelling with the same stripped filter takes the subscription of a 3.x client away.
+            let filter = parts_of(&key).filter.to_string();
+            let same = self.sessions[slot as usize].session.subscriptions.iter().map(|(other, _)| other);
+            let other = same.filter(|other| parts_of(other).filter == filter).map(str::to_string).next();
+            gone = other.is_some_and(|other| self.unsubscribe(slot, &other));
+        }
+        if !gone {
+            return ReasonCode::NO_SUBSCRIPTION_EXISTED;
+        }
+        let topic = parts_of(&key).filter;
+        let publisher = &self.sessions[slot as usize].publisher;
+        self.node.hooks.each(HookPoint::SessionUnsubscribed, |h| h.session_unsubscribed(publisher, topic));
+        ReasonCode::SUCCESS
+    }
+
+    /// Puts the retained messages of a new subscription in line.
+    pub(crate) fn begin_replay(&mut self, id: ConnId, filter: &str, qos: QoS, sub_id: u32) {
+        let found = self.node.retained.matching(filter, self.now);
+        if found.is_empty() || self.closing(id) {
+            return;
+        }
+        let line = self.conns[id as usize].detail().replay.get_or_insert_with(|| Box::new(VecDeque::new()));
+        line.extend(found.into_iter().map(|message| Replay { message, qos, sub_id }));
+        self.replay(id);
+    }
+
+    /// Sends retained messages as far as the connection and the window have room; the rest follows when
+    /// they have it again. None is ever dropped for being one of many.
+    pub(crate) fn replay(&mut self, id: ConnId) {
+        let limit = self.settings.mqtt.max_send_buffer / 2;
+        loop {
+            let conn = &mut self.conns[id as usize];
+            let slot = conn.session;
+            let full = conn.out.len() > limit;
+            let Some(detail) = &mut conn.detail else { return };
+            let Some(line) = &mut detail.replay else { return };
+            let Some(next) = line.front() else {
+                detail.replay = None;
+                return;
+            };
+            let qos = next.message.qos.min(next.qos);
+            if full || slot == NONE || (qos != QoS::AtMostOnce && !self.sessions[slot as usize].session.has_room()) {
+                return;
+            }
+            let Some(next) = line.pop_front() else { return };
+            let mut delivery = Delivery::new(next.message, qos);
+            delivery.sub_id = next.sub_id;
+            // [MQTT-3.3.1-8]
+            delivery.retain = true;
+            self.send(slot, delivery);
+        }
+    }
+
+    /// Asks the ACL again about every subscription of a connected client; what it no longer allows ends.
+    pub(crate) fn recheck_subscriptions(&mut self, id: ConnId) {
+        let slot = self.conns[id as usize].session;
+        if slot == NONE || self.conns[id as usize].superuser {
+            return;
+        }
+        let mount = self.conns[id as usize].peek().peer.listener.settings.mountpoint.clone().unwrap_or_default();
+        let keys: Vec<String> = self.sessions[slot as usize]
+            .session
+            .subscriptions
+            .iter()
+            .filter(|(_, subscription)| !subscription.unchecked)
+            .map(|(key, _)| key.to_string())
+            .collect();
+        for key in keys {
+            let mounted = parts_of(&key).filter;
+            let filter = mounted.strip_prefix(mount.as_str()).unwrap_or(mounted);
+            if !self.may_subscribe(id, filter) {
+                log::warn!("the ACL no longer allows a subscription to {}: ended", emqttd_logging::escape(filter));
+                self.unsubscribe(slot, &key);
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The QoS 1 and 2 flows of a session, in both directions.
+
+use crate::ids::Ids;
+use crate::message::{Delivery, Message};
+use crate::queue::Queue;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How far an outbound QoS 1 or 2 message has come.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// PUBLISH sent, PUBACK or PUBREC awaited
+    Published(Delivery),
+    /// PUBREC seen and PUBREL sent, PUBCOMP awaited; the body is no longer needed [MQTT-4.3.3-8]
+    Released,
+}
+
+/// An outbound QoS 1 or 2 message under its packet identifier.
+#[derive(Debug)]
+pub(crate) struct Inflight {
+    pub stage: Stage,
+    /// when its last packet was sent
+    pub sent_at: u64,
+    /// takes a place in the window of this connection
+    pub counted: bool,
+}
+
+/// An inbound QoS 2 message that waits for its PUBREL.
+#[derive(Debug)]
+pub(crate) struct Awaiting {
+    pub message: Arc<Message>,
+    pub since: u64,
+}
+
+/// Allocated when a session first needs it; idle clients have none.
+#[derive(Debug, Default)]
+pub(crate) struct Flows {
+    pub inflight: Ids<Inflight>,
+    /// identifiers of messages sent on an earlier connection for which this one has had no room yet
+    pub held: VecDeque<u16>,
+    pub queue: Queue,
+    pub awaiting: Ids<Awaiting>,
+    last_id: u16,
+    /// places of the window taken on this connection
+    pub used: u16,
+    pub retry_at: Option<u64>,
+    pub await_at: Option<u64>,
+}
+
+impl Flows {
+    /// The next identifier that is not in use [MQTT-2.2.1-3]. The window is smaller than the number of
+    /// identifiers, so there always is one.
+    pub fn next_id(&mut self) -> u16 {
+        loop {
+            self.last_id = if self.last_id == u16::MAX { 1 } else { self.last_id + 1 };
+            if !self.inflight.contains(self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+
+    /// Takes back the identifier just given out: nothing was sent under it.
+    pub fn unused_id(&mut self, id: u16) {
+        self.last_id = if id == 1 { u16::MAX } else { id - 1 };
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.inflight.is_empty() && self.queue.is_empty() && self.awaiting.is_empty()
+    }
+}

@@ -1,0 +1,147 @@
+//! Messages that wait: for the client to come back, or for room in the window.
+
+use crate::message::Delivery;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Bounds of a queue, shared by all sessions made under the same settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// messages; 0 = no limit; with priorities it holds for each level
+    pub max_length: usize,
+    /// bytes of topics, properties and payloads; 0 = no limit
+    pub max_bytes: usize,
+    /// keep QoS 0 messages too
+    pub store_qos0: bool,
+    /// exact topic names with their priority; `None` = one lane for all
+    pub priorities: Option<Arc<Vec<(String, u8)>>>,
+    /// percent of `max_length` above which the alarm is set; 0 = never
+    pub high_watermark: u8,
+    /// percent of `max_length` below which it is cleared
+    pub low_watermark: u8,
+}
+
+/// Why a message left the queue, or never got in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// the oldest went because the queue was full
+    Full,
+    /// QoS 0, and `store_qos0` is off
+    QoS0,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    priority: u8,
+    waiting: VecDeque<Delivery>,
+}
+
+/// First in, first out; with priorities, the higher level first.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// in descending order of priority; one lane when there are no priorities
+    lanes: Vec<Lane>,
+    len: usize,
+    bytes: usize,
+    above_high: bool,
+}
+
+impl Queue {
+    /// Messages waiting.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes waiting.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a delivery. When a bound is reached the oldest of its lane goes, whatever its QoS
+    /// (sheet 7.7); those are handed to `dropped`.
+    pub fn push(&mut self, delivery: Delivery, limits: &QueueLimits, mut dropped: impl FnMut(Delivery, Dropped)) {
+        if delivery.qos == emqttd_mqtt::QoS::AtMostOnce && !limits.store_qos0 {
+            return dropped(delivery, Dropped::QoS0);
+        }
+        let size = delivery.message.size();
+        if limits.max_bytes > 0 && size > limits.max_bytes {
+            return dropped(delivery, Dropped::Full);
+        }
+        let at = self.lane(&delivery, limits);
+        while self.lanes[at].waiting.len() >= limits.max_length && limits.max_length > 0 {
+            let oldest = self.pop_lane(at).expect("the lane is as long as its limit, which is above 0");
+            dropped(oldest, Dropped::Full);
+        }
+        while limits.max_bytes > 0 && self.bytes + size > limits.max_bytes {
+            // The lowest priority pays first.
+            let Some(from) = self.lanes.iter().rposition(|lane| !lane.waiting.is_empty()) else { break };
+            let oldest = self.pop_lane(from).expect("the lane was found not to be empty");
+            dropped(oldest, Dropped::Full);
+        }
+        self.bytes += size;
+        self.len += 1;
+        self.lanes[at].waiting.push_back(delivery);
+    }
+
+    fn lane(&mut self, delivery: &Delivery, limits: &QueueLimits) -> usize {
+        let priority = limits.priorities.as_ref().map_or(0, |listed| {
+            let topic = delivery.message.topic_bytes();
+            listed.iter().find(|(t, _)| t.as_bytes() == topic).map_or(0, |(_, p)| *p)
+        });
+        match self.lanes.binary_search_by(|lane| priority.cmp(&lane.priority)) {
+            Ok(at) => at,
+            Err(at) => {
+                self.lanes.insert(at, Lane { priority, waiting: VecDeque::new() });
+                at
+            }
+        }
+    }
+
+    fn pop_lane(&mut self, at: usize) -> Option<Delivery> {
+        let delivery = self.lanes[at].waiting.pop_front()?;
+        self.len -= 1;
+        self.bytes -= delivery.message.size();
+        Some(delivery)
+    }
+
+    /// The next to be sent.
+    pub fn pop(&mut self) -> Option<Delivery> {
+        let at = self.lanes.iter().position(|lane| !lane.waiting.is_empty())?;
+        let delivery = self.pop_lane(at);
+        if self.len == 0 {
+            self.lanes = Vec::new();
+        }
+        delivery
+    }
+
+    /// Puts back what was taken by [`Queue::pop`] and could not be sent; no bound is applied.
+    pub fn push_front(&mut self, delivery: Delivery, limits: &QueueLimits) {
+        let at = self.lane(&delivery, limits);
+        self.len += 1;
+        self.bytes += delivery.message.size();
+        self.lanes[at].waiting.push_front(delivery);
+    }
+
+    /// `Some(true)` when the high mark has just been passed, `Some(false)` when the queue has just
+    /// fallen below the low one.
+    pub fn watermark(&mut self, limits: &QueueLimits) -> Option<bool> {
+        if limits.max_length == 0 || limits.high_watermark == 0 || limits.priorities.is_some() {
+            return None;
+        }
+        let percent = self.len * 100;
+        if !self.above_high && percent > limits.max_length * usize::from(limits.high_watermark) {
+            self.above_high = true;
+            return Some(true);
+        }
+        if self.above_high && percent < limits.max_length * usize::from(limits.low_watermark) {
+            self.above_high = false;
+            return Some(false);
+        }
+        None
+    }
+}

@@ -1,0 +1,537 @@
+//! The session machine.
+
+use crate::flows::{Awaiting, Flows, Inflight, Stage};
+use crate::message::{Delivery, Message};
+use crate::queue::{Dropped, QueueLimits};
+use crate::subscriptions::Subscriptions;
+use emqttd_mqtt::{QoS, ReasonCode, Version};
+use std::sync::Arc;
+
+/// Where a session's packets and effects go.
+pub trait Sink {
+    /// Writes a PUBLISH; `id` is 0 for QoS 0. `false` when it is larger than the client takes; the
+    /// session then behaves as if it had been sent and acknowledged [MQTT-3.1.2-25].
+    fn publish(&mut self, delivery: &Delivery, id: u16, dup: bool) -> bool;
+    /// Writes a PUBREL.
+    fn pubrel(&mut self, id: u16, reason: ReasonCode);
+    /// Tells what happened besides.
+    fn effect(&mut self, effect: Effect);
+}
+
+/// What happened besides packets.
+#[derive(Debug)]
+pub enum Effect {
+    /// The client has acknowledged it: PUBACK, or the first PUBREC.
+    Acked(Arc<Message>),
+    /// It will not be delivered: the queue was full, or keeps no QoS 0.
+    Dropped(Delivery, Dropped),
+    /// It expired before it could be sent [MQTT-3.3.2-5].
+    Expired(Delivery),
+    /// It is larger than the client takes.
+    TooLarge(Delivery),
+    /// The queue has passed its high mark; its length.
+    QueueHigh(usize),
+    /// The queue has fallen below its low mark.
+    QueueLow,
+    /// An inbound QoS 2 message was given up after `await_rel_timeout` (3.x only).
+    AwaitRelTimeout(Arc<Message>),
+}
+
+/// Limits under which a session works; shared by all that were made under the same settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// window of unacknowledged QoS 1 and 2 messages; 0 = as many as there are identifiers
+    pub max_inflight: u16,
+    /// milliseconds after which 3.x clients are sent an unacknowledged message again; 0 = never
+    pub retry_interval: u64,
+    /// inbound QoS 2 messages that may wait for PUBREL; 0 = as many as there are identifiers
+    pub max_awaiting_rel: u16,
+    /// milliseconds after which a 3.x client's is given up; 0 = never
+    pub await_rel_timeout: u64,
+    /// bounds of the queue
+    pub queue: QueueLimits,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It was written.
+    Now,
+    /// It waits.
+    Queued,
+    /// It is gone; the reason went to [`Sink::effect`].
+    Gone,
+}
+
+/// What an acknowledgement was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    /// a message in flight
+    Known,
+    /// nothing that is in flight
+    Missed,
+}
+
+/// What an inbound QoS 2 PUBLISH is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inbound {
+    /// new: kept until PUBREL
+    New,
+    /// one that is already kept: to be answered again, not to be routed twice [MQTT-4.3.3-10]
+    Duplicate,
+    /// one too many
+    Full,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    /// what it is subscribed to
+    pub subscriptions: Subscriptions,
+    limits: Arc<Limits>,
+    flows: Option<Box<Flows>>,
+    /// PUBLISH packets written, retransmissions included
+    pub delivered: u64,
+    /// messages that were queued
+    pub enqueued: u64,
+    /// messages dropped because the queue was full
+    pub dropped: u64,
+    window: u16,
+    version: Version,
+    online: bool,
+}
+
+/// One fewer than there are identifiers, so that a free one can always be found.
+const MOST_INFLIGHT: u16 = u16::MAX - 1;
+
+impl Session {
+    /// A new session, offline.
+    pub fn new(limits: Arc<Limits>) -> Session {
+        Session {
+            subscriptions: Subscriptions::default(),
+            limits,
+            flows: None,
+            delivered: 0,
+            enqueued: 0,
+            dropped: 0,
+            window: 0,
+            version: Version::V311,
+            online: false,
+        }
+    }
+
+    /// Puts a connection behind the session. `receive_maximum` is the client's [MQTT-3.3.4-9]
+    /// (65,535 for 3.x). Nothing is sent before [`Session::resume`].
+    pub fn attach(&mut self, version: Version, receive_maximum: u16, now: u64) {
+        let own = if self.limits.max_inflight == 0 { MOST_INFLIGHT } else { self.limits.max_inflight };
+        self.window = own.min(receive_maximum).clamp(1, MOST_INFLIGHT);
+        self.version = version;
+        self.online = true;
+        if let Some(flows) = &mut self.flows {
+            // The time offline does not count against a client that could not send its PUBREL.
+            for (_, awaiting) in flows.awaiting.iter_mut() {
+                awaiting.since = now;
+            }
+        }
+        self.arm_await(now);
+    }
+
+    /// Takes the connection away.
+    pub fn detach(&mut self) {
+        self.online = false;
+        if self.flows.as_ref().is_some_and(|flows| flows.is_empty()) {
+            self.flows = None;
+        }
+    }
+
+    /// A connection is attached.
+    pub fn online(&self) -> bool {
+        self.online
+    }
+
+    /// Protocol version of the connection, or of the last one.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The window in force, as configured (0 = no limit).
+    pub fn max_inflight(&self) -> u16 {
+        self.limits.max_inflight
+    }
+
+    /// Outbound messages not yet finished.
+    pub fn inflight_len(&self) -> usize {
+        self.flows.as_ref().map_or(0, |flows| flows.inflight.len())
+    }
+
+    /// Messages waiting.
+    pub fn queue_len(&self) -> usize {
+        self.flows.as_ref().map_or(0, |flows| flows.queue.len())
+    }
+
+    /// Bytes waiting.
+    pub fn queue_bytes(&self) -> usize {
+        self.flows.as_ref().map_or(0, |flows| flows.queue.bytes())
+    }
+
+    /// Inbound QoS 2 messages waiting for PUBREL.
+    pub fn awaiting_rel_len(&self) -> usize {
+        self.flows.as_ref().map_or(0, |flows| flows.awaiting.len())
+    }
+
+    /// Whether a QoS 1 or 2 message given to [`Session::send`] now would be written at once.
+    pub fn has_room(&self) -> bool {
+        self.online
+            && self.flows.as_ref().is_none_or(|flows| {
+                flows.used < self.window && flows.held.is_empty() && flows.queue.is_empty()
+            })
+    }
+
+    fn flows(&mut self) -> &mut Flows {
+        self.flows.get_or_insert_with(Box::default)
+    }
+
+    /// Sends again what an earlier connection left unfinished, in its order and under its identifiers
+    /// [MQTT-4.4.0-1], [MQTT-4.6.0-1], then what waited. The window begins anew [MQTT-4.9.0-1].
+    pub fn resume(&mut self, now: u64, sink: &mut impl Sink) {
+        let Some(flows) = &mut self.flows else { return };
+        flows.used = 0;
+        flows.held.clear();
+        let mut too_large = Vec::new();
+        for (id, entry) in flows.inflight.iter_mut() {
+            entry.counted = false;
+            match &entry.stage {
+                Stage::Released => {
+                    entry.sent_at = now;
+                    sink.pubrel(id, ReasonCode::SUCCESS);
+                }
+                Stage::Published(_) if flows.used >= self.window => flows.held.push_back(id),
+                Stage::Published(delivery) => {
+                    if sink.publish(delivery, id, true) {
+                        self.delivered += 1;
+                        entry.sent_at = now;
+                        entry.counted = true;
+                        flows.used += 1;
+                    } else {
+                        too_large.push(id);
+                    }
+                }
+            }
+        }
+        for id in too_large {
+            if let Some(Inflight { stage: Stage::Published(delivery), .. }) = flows.inflight.remove(id) {
+                sink.effect(Effect::TooLarge(delivery));
+            }
+        }
+        self.arm_retry(now);
+        self.drain(now, sink);
+    }
+
+    /// Delivers a message: writes it if there is a connection and room, else queues it.
+    pub fn send(&mut self, delivery: Delivery, now: u64, sink: &mut impl Sink) -> Sent {
+        if delivery.message.expired(now) {
+            sink.effect(Effect::Expired(delivery));
+            return Sent::Gone;
+        }
+        if self.online && delivery.qos == QoS::AtMostOnce {
+            // Passes by what waits: order holds among messages of the same QoS only [MQTT-4.6.0-6].
+            return self.write_qos0(delivery, sink);
+        }
+        if self.has_room() {
+            return self.write(delivery, now, sink);
+        }
+        self.enqueue(delivery, sink)
+    }
+
+    fn enqueue(&mut self, delivery: Delivery, sink: &mut impl Sink) -> Sent {
+        let limits = Arc::clone(&self.limits);
+        let flows = self.flows();
+        let (mut gone, mut full) = (false, 0);
+        let id = Arc::as_ptr(&delivery.message);
+        flows.queue.push(delivery, &limits.queue, |delivery, why| {
+            gone |= std::ptr::eq(id, Arc::as_ptr(&delivery.message));
+            full += u64::from(why == Dropped::Full);
+            sink.effect(Effect::Dropped(delivery, why));
+        });
+        let len = flows.queue.len();
+        let mark = flows.queue.watermark(&limits.queue);
+        self.enqueued += 1;
+        self.dropped += full;
+        match mark {
+            Some(true) => sink.effect(Effect::QueueHigh(len)),
+            Some(false) => sink.effect(Effect::QueueLow),
+            None => {}
+        }
+        if gone { Sent::Gone } else { Sent::Queued }
+    }
+
+    fn write_qos0(&mut self, delivery: Delivery, sink: &mut impl Sink) -> Sent {
+        if sink.publish(&delivery, 0, false) {
+            self.delivered += 1;
+            return Sent::Now;
+        }
+        sink.effect(Effect::TooLarge(delivery));
+        Sent::Gone
+    }
+
+    /// Sends a QoS 1 or 2 message under a new identifier; the caller has seen that there is room.
+    fn write(&mut self, delivery: Delivery, now: u64, sink: &mut impl Sink) -> Sent {
+        let flows = self.flows.get_or_insert_with(Box::default);
+        let id = flows.next_id();
+        if !sink.publish(&delivery, id, false) {
+            flows.unused_id(id);
+            sink.effect(Effect::TooLarge(delivery));
+            return Sent::Gone;
+        }
+        self.delivered += 1;
+        flows.used += 1;
+        flows.inflight.push(id, Inflight { stage: Stage::Published(delivery), sent_at: now, counted: true });
+        if flows.retry_at.is_none() {
+            self.arm_retry(now);
+        }
+        Sent::Now
+    }
+
+    /// Fills the window: first what an earlier connection sent, then the queue.
+    fn drain(&mut self, now: u64, sink: &mut impl Sink) {
+        if !self.online {
+            return;
+        }
+        self.drain_held(now, sink);
+        let mut popped = false;
+        while let Some(flows) = &mut self.flows {
+            let room = flows.used < self.window && flows.held.is_empty();
+            let Some(delivery) = flows.queue.pop() else { break };
+            if delivery.qos != QoS::AtMostOnce && !room {
+                flows.queue.push_front(delivery, &self.limits.queue);
+                break;
+            }
+            popped = true;
+            if delivery.message.expired(now) {
+                sink.effect(Effect::Expired(delivery));
+            } else if delivery.qos == QoS::AtMostOnce {
+                self.write_qos0(delivery, sink);
+            } else {
+                self.write(delivery, now, sink);
+            }
+        }
+        if popped
+            && let Some(flows) = &mut self.flows
+            && flows.queue.watermark(&self.limits.queue) == Some(false)
+        {
+            sink.effect(Effect::QueueLow);
+        }
+    }
+
+    fn drain_held(&mut self, now: u64, sink: &mut impl Sink) {
+        let Some(flows) = &mut self.flows else { return };
+        while flows.used < self.window {
+            let Some(id) = flows.held.pop_front() else { break };
+            let Some(entry) = flows.inflight.get_mut(id) else { continue };
+            let Stage::Published(delivery) = &entry.stage else { continue };
+            if sink.publish(delivery, id, true) {
+                self.delivered += 1;
+                entry.sent_at = now;
+                entry.counted = true;
+                flows.used += 1;
+            } else if let Some(Inflight { stage: Stage::Published(delivery), .. }) = flows.inflight.remove(id) {
+                sink.effect(Effect::TooLarge(delivery));
+            }
+        }
+    }
+
+    /// PUBACK from the client [MQTT-4.3.2-3].
+    pub fn puback(&mut self, id: u16, now: u64, sink: &mut impl Sink) -> Ack {
+        let Some(flows) = &mut self.flows else { return Ack::Missed };
+        let is_qos1 = |entry: &mut Inflight| matches!(&entry.stage, Stage::Published(d) if d.qos == QoS::AtLeastOnce);
+        if !flows.inflight.get_mut(id).is_some_and(is_qos1) {
+            return Ack::Missed;
+        }
+        self.finish(id, now, sink);
+        Ack::Known
+    }
+
+    /// PUBREC from the client; answers it. A `refused` one (reason 0x80 or above) ends the flow
+    /// [MQTT-4.3.3-4]; an unknown one is answered all the same, so that the client can end its side.
+    pub fn pubrec(&mut self, id: u16, refused: bool, now: u64, sink: &mut impl Sink) -> Ack {
+        let version = self.version;
+        let entry = self.flows.as_mut().and_then(|flows| flows.inflight.get_mut(id));
+        match entry {
+            Some(Inflight { stage: Stage::Published(d), .. }) if d.qos == QoS::ExactlyOnce && refused => {
+                self.finish(id, now, sink);
+                Ack::Known
+            }
+            Some(entry @ Inflight { stage: Stage::Published(_), .. }) => {
+                let Stage::Published(delivery) = &entry.stage else { return Ack::Missed };
+                if delivery.qos != QoS::ExactlyOnce {
+                    return Ack::Missed;
+                }
+                let message = Arc::clone(&delivery.message);
+                entry.stage = Stage::Released;
+                entry.sent_at = now;
+                sink.pubrel(id, ReasonCode::SUCCESS);
+                sink.effect(Effect::Acked(message));
+                Ack::Known
+            }
+            Some(_) if refused => Ack::Missed,
+            Some(entry) => {
+                entry.sent_at = now;
+                sink.pubrel(id, ReasonCode::SUCCESS);
+                Ack::Known
+            }
+            None => {
+                if !refused {
+                    let reason = if version == Version::V5 {
+                        ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+                    } else {
+                        ReasonCode::SUCCESS
+                    };
+                    sink.pubrel(id, reason);
+                }
+                Ack::Missed
+            }
+        }
+    }
+
+    /// PUBCOMP from the client [MQTT-4.3.3-7].
+    pub fn pubcomp(&mut self, id: u16, now: u64, sink: &mut impl Sink) -> Ack {
+        let Some(flows) = &mut self.flows else { return Ack::Missed };
+        if !matches!(flows.inflight.get_mut(id), Some(Inflight { stage: Stage::Released, .. })) {
+            return Ack::Missed;
+        }
+        self.finish(id, now, sink);
+        Ack::Known
+    }
+
+    /// Ends a flow: the identifier and its place in the window are free again.
+    fn finish(&mut self, id: u16, now: u64, sink: &mut impl Sink) {
+        let Some(flows) = &mut self.flows else { return };
+        let Some(entry) = flows.inflight.remove(id) else { return };
+        if entry.counted {
+            flows.used -= 1;
+        }
+        if flows.inflight.is_empty() {
+            flows.retry_at = None;
+        }
+        if let Stage::Published(delivery) = entry.stage {
+            sink.effect(Effect::Acked(delivery.message));
+        }
+        if !flows.queue.is_empty() || !flows.held.is_empty() {
+            self.drain(now, sink);
+        }
+    }
+
+    /// An inbound QoS 2 PUBLISH; `make` is called when it has to be kept.
+    pub fn begin_qos2(&mut self, id: u16, now: u64, make: impl FnOnce() -> Arc<Message>) -> Inbound {
+        let most = if self.limits.max_awaiting_rel == 0 { u16::MAX } else { self.limits.max_awaiting_rel };
+        let flows = self.flows();
+        if flows.awaiting.contains(id) {
+            return Inbound::Duplicate;
+        }
+        if flows.awaiting.len() >= usize::from(most) {
+            return Inbound::Full;
+        }
+        flows.awaiting.push(id, Awaiting { message: make(), since: now });
+        if flows.await_at.is_none() {
+            self.arm_await(now);
+        }
+        Inbound::New
+    }
+
+    /// Whether an inbound QoS 2 message waits under this identifier.
+    pub fn awaits(&self, id: u16) -> bool {
+        self.flows.as_ref().is_some_and(|flows| flows.awaiting.contains(id))
+    }
+
+    /// PUBREL from the client: hands out the message that is now to be routed [MQTT-4.3.3-12].
+    pub fn release(&mut self, id: u16) -> Option<Arc<Message>> {
+        let flows = self.flows.as_mut()?;
+        let awaiting = flows.awaiting.remove(id)?;
+        if flows.awaiting.is_empty() {
+            flows.await_at = None;
+        }
+        Some(awaiting.message)
+    }
+
+    /// The next time at which [`Session::on_timer`] has something to do.
+    pub fn deadline(&self) -> Option<u64> {
+        let flows = self.flows.as_ref().filter(|_| self.online)?;
+        match (flows.retry_at, flows.await_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Sends again what was not acknowledged, and gives up what was not released. Only 3.x clients have
+    /// either: MQTT 5 forbids the one on a living connection [MQTT-4.4.0-1] and knows not the other.
+    pub fn on_timer(&mut self, now: u64, sink: &mut impl Sink) {
+        if !self.online || self.version == Version::V5 {
+            return;
+        }
+        let Some(flows) = &mut self.flows else { return };
+        let interval = self.limits.retry_interval;
+        if flows.retry_at.is_some_and(|at| at <= now) {
+            for (id, entry) in flows.inflight.iter_mut() {
+                if entry.sent_at + interval > now || (!entry.counted && matches!(entry.stage, Stage::Published(_))) {
+                    continue;
+                }
+                match &entry.stage {
+                    Stage::Published(delivery) if sink.publish(delivery, id, true) => self.delivered += 1,
+                    Stage::Published(_) => {}
+                    Stage::Released => sink.pubrel(id, ReasonCode::SUCCESS),
+                }
+                entry.sent_at = now;
+            }
+            self.arm_retry(now);
+        }
+        let Some(flows) = &mut self.flows else { return };
+        let timeout = self.limits.await_rel_timeout;
+        if flows.await_at.is_some_and(|at| at <= now) {
+            let old: Vec<u16> =
+                flows.awaiting.iter_mut().filter(|(_, a)| a.since + timeout <= now).map(|(id, _)| id).collect();
+            for id in old {
+                if let Some(awaiting) = flows.awaiting.remove(id) {
+                    sink.effect(Effect::AwaitRelTimeout(awaiting.message));
+                }
+            }
+            self.arm_await(now);
+        }
+    }
+
+    fn arm_retry(&mut self, now: u64) {
+        let interval = self.limits.retry_interval;
+        let wanted = self.online && self.version != Version::V5 && interval > 0;
+        let Some(flows) = &mut self.flows else { return };
+        let oldest = flows.inflight.iter_mut().map(|(_, entry)| entry.sent_at).min();
+        flows.retry_at = oldest.filter(|_| wanted).map(|at| (at + interval).max(now + 1));
+    }
+
+    fn arm_await(&mut self, now: u64) {
+        let timeout = self.limits.await_rel_timeout;
+        let wanted = self.online && self.version != Version::V5 && timeout > 0;
+        let Some(flows) = &mut self.flows else { return };
+        let oldest = flows.awaiting.iter_mut().map(|(_, awaiting)| awaiting.since).min();
+        flows.await_at = oldest.filter(|_| wanted).map(|at| (at + timeout).max(now + 1));
+    }
+
+    /// Ends the session and hands out what is still owed and may go to another member of its shared
+    /// group: QoS 1 messages that were not acknowledged, and whatever was never sent. A QoS 2 message
+    /// once sent may not go to anyone else [MQTT-4.8.2-5].
+    pub fn into_owed(self) -> Vec<Delivery> {
+        let Some(mut flows) = self.flows else { return Vec::new() };
+        let mut owed: Vec<Delivery> = flows
+            .inflight
+            .drain()
+            .filter_map(|(_, entry)| match entry.stage {
+                Stage::Published(d) if d.qos == QoS::AtLeastOnce && d.group.is_some() => Some(d),
+                _ => None,
+            })
+            .collect();
+        while let Some(delivery) = flows.queue.pop() {
+            if delivery.group.is_some() {
+                owed.push(delivery);
+            }
+        }
+        owed
+    }
+}

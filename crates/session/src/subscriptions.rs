@@ -1,0 +1,108 @@
+//! What a session is subscribed to.
+
+use emqttd_mqtt::QoS;
+use hashbrown::HashMap;
+
+/// Options of one subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscription {
+    /// granted QoS
+    pub qos: QoS,
+    /// do not send back what this client published [MQTT-3.8.3-3]
+    pub no_local: bool,
+    /// keep the RETAIN flag as published [MQTT-3.3.1-13]
+    pub retain_as_published: bool,
+    /// subscription identifier; 0 = none
+    pub id: u32,
+    /// made by management or a plugin: the ACL was not asked and is not asked again
+    pub unchecked: bool,
+}
+
+/// Below this many a list is smaller and as fast as a table; most clients hold one or two.
+const FEW: usize = 8;
+
+/// Filters as the client wrote them (mountpoint added) with their options.
+#[derive(Debug)]
+pub struct Subscriptions(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Few(Vec<(Box<str>, Subscription)>),
+    Many(Box<HashMap<Box<str>, Subscription>>),
+}
+
+impl Default for Subscriptions {
+    fn default() -> Self {
+        Subscriptions(Kind::Few(Vec::new()))
+    }
+}
+
+impl Subscriptions {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Kind::Few(list) => list.len(),
+            Kind::Many(table) => table.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The subscription to exactly this filter.
+    pub fn get(&self, filter: &str) -> Option<&Subscription> {
+        match &self.0 {
+            Kind::Few(list) => list.iter().find(|(f, _)| **f == *filter).map(|(_, s)| s),
+            Kind::Many(table) => table.get(filter),
+        }
+    }
+
+    /// Adds or replaces [MQTT-3.8.4-3]; returns what was there.
+    pub fn insert(&mut self, filter: &str, subscription: Subscription) -> Option<Subscription> {
+        match &mut self.0 {
+            Kind::Few(list) => {
+                if let Some((_, old)) = list.iter_mut().find(|(f, _)| **f == *filter) {
+                    return Some(std::mem::replace(old, subscription));
+                }
+                if list.len() < FEW {
+                    list.reserve_exact(1);
+                    list.push((filter.into(), subscription));
+                } else {
+                    let mut table: HashMap<_, _> = std::mem::take(list).into_iter().collect();
+                    table.insert(filter.into(), subscription);
+                    self.0 = Kind::Many(Box::new(table));
+                }
+                None
+            }
+            Kind::Many(table) => match table.get_mut(filter) {
+                Some(old) => Some(std::mem::replace(old, subscription)),
+                None => table.insert(filter.into(), subscription),
+            },
+        }
+    }
+
+    /// Removes the subscription to exactly this filter [MQTT-3.10.4-1].
+    pub fn remove(&mut self, filter: &str) -> Option<Subscription> {
+        match &mut self.0 {
+            Kind::Few(list) => {
+                let at = list.iter().position(|(f, _)| **f == *filter)?;
+                Some(list.remove(at).1)
+            }
+            Kind::Many(table) => table.remove(filter),
+        }
+    }
+
+    /// All of them; in the order of subscribing while there are few.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Subscription)> {
+        let (few, many) = match &self.0 {
+            Kind::Few(list) => (Some(list.iter()), None),
+            Kind::Many(table) => (None, Some(table.iter())),
+        };
+        few.into_iter()
+            .flatten()
+            .map(|(f, s)| (&**f, s))
+            .chain(many.into_iter().flatten().map(|(f, s)| (&**f, s)))
+    }
+}
