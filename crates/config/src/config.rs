@@ -1,10 +1,12 @@
 //! The merged table of keys: value and origin of each, and changing some of them while running.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
-use crate::{Problem, Settings};
+use crate::schema::{self, Key, CORE};
+use crate::value::{Checked, Type, Value};
+use crate::{assemble, Problem, Settings};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,41 +134,115 @@ impl fmt::Display for SetError {
 
 impl std::error::Error for SetError {}
 
+/// A value with its origin.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) value: String,
+    pub(crate) parsed: Value,
     pub(crate) origin: Origin,
+    pub(crate) row: &'static Key,
 }
 
 /// Every key that a file, the environment or `set` gave a value.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     pub(crate) entries: HashMap<String, Entry>,
+    /// the keys in the order of the files
+    pub(crate) order: Vec<String>,
+    pub(crate) loaded_plugins: Vec<String>,
+    pub(crate) plugins_from_environment: bool,
 }
 
 impl Config {
     /// The value of `key` in effect as text: given, or else the schema's default.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.entries.get(key).map(|entry| entry.value.as_str())
+        match self.entries.get(key) {
+            Some(entry) => Some(&entry.value),
+            None => schema::find(key)?.default,
+        }
     }
 
-    /// Every key with value, origin, default and reload class, for `emqttd check-config`.
+    /// The given keys of a plugin (or of `emqttd`) with their values as text, in the order of the files.
+    pub fn of_app(&self, app: &str) -> Vec<(&str, &str)> {
+        self.given()
+            .filter(|(_, entry)| entry.row.app == app)
+            .map(|(key, entry)| (key, entry.value.as_str()))
+            .collect()
+    }
+
+    /// Plugins to start, in order, under their present names: `EMQ_LOADED_PLUGINS` or else
+    /// the file that `mqtt.plugins.loaded_file` names.
+    pub fn loaded_plugins(&self) -> &[String] {
+        &self.loaded_plugins
+    }
+
+    /// Whether [`Config::loaded_plugins`] come from the environment; the file is then to be rewritten.
+    pub fn plugins_from_environment(&self) -> bool {
+        self.plugins_from_environment
+    }
+
+    /// Every key with value, origin, default and reload class, for `emqttd check-config`: first all
+    /// keys with a fixed name in the order of the shipped files, then listeners, rules and other keys
+    /// with a free word as they stand in the files.
     pub fn report(&self) -> Vec<KeyReport> {
-        Vec::new()
+        let fixed = schema::keys()
+            .filter(|row| row.is_concrete())
+            .map(|row| self.key_report(row.pattern, row));
+        let free = self
+            .given()
+            .filter(|(_, entry)| !entry.row.is_concrete())
+            .map(|(key, entry)| self.key_report(key, entry.row));
+        fixed.chain(free).collect()
+    }
+
+    fn key_report(&self, key: &str, row: &'static Key) -> KeyReport {
+        let given = self.entries.get(key);
+        let value = given.map(|entry| entry.value.as_str()).or(row.default);
+        KeyReport {
+            key: key.to_owned(),
+            value: value.map(|value| match row.kind {
+                Type::Secret if !value.is_empty() => "***".to_owned(),
+                _ => value.to_owned(),
+            }),
+            origin: given.map_or(Origin::Default, |entry| entry.origin.clone()),
+            default: row.default,
+            reload: row.reload,
+            app: row.app,
+            meaning: row.meaning,
+        }
+    }
+
+    /// [`Config::report`] as text, one line for each key that has a value.
+    pub fn render_report(&self) -> String {
+        let mut out = String::new();
+        for key in self.report() {
+            let Some(value) = &key.value else { continue };
+            let default = match key.default {
+                _ if key.origin == Origin::Default => String::new(),
+                Some(default) => format!(", default {default}"),
+                None => ", no default".to_owned(),
+            };
+            let _ = writeln!(
+                out,
+                "{} = {value}    # {}{default}; {}",
+                key.key, key.origin, key.reload
+            );
+        }
+        out
     }
 
     /// Keys that [`Config::set`] takes, with their values, for the apps that run.
     pub fn settable(&self) -> Vec<SettableKey> {
-        Vec::new()
-    }
-
-    /// Changes a running value. The file is not written.
-    ///
-    /// # Errors
-    /// See [`SetError`]; the configuration is then unchanged.
-    pub fn set(&mut self, app: &str, key: &str, _value: &str) -> Result<Settings, SetError> {
-        let _ = app;
-        Err(SetError::NotSettable(key.to_owned()))
+        schema::keys()
+            .filter(|row| row.reload != Reload::NotSettable && row.is_concrete())
+            .filter(|row| self.runs(row.app))
+            .map(|row| SettableKey {
+                key: row.pattern,
+                value: self.printed(row),
+                datatype: row.kind.datatype(),
+                app: row.app,
+            })
+            .collect()
     }
 
     /// The value of a key as EMQ prints it, for `emqttd_ctl show`.
@@ -174,19 +250,91 @@ impl Config {
     /// # Errors
     /// [`SetError::InvalidApp`] or [`SetError::InvalidKey`].
     pub fn show(&self, app: &str, key: &str) -> Result<String, SetError> {
-        let _ = app;
-        Err(SetError::InvalidKey(key.to_owned()))
+        match self.settable_row(app, key)? {
+            Some(row) => Ok(self.printed(row)),
+            None => Err(SetError::InvalidKey(key.to_owned())),
+        }
     }
 
-    /// The keys of a plugin (or of `emqttd`) that were given, with their raw values, by name.
-    pub fn of_app(&self, _app: &str) -> Vec<(&str, &str)> {
-        Vec::new()
+    /// Changes a running value. The file is not written.
+    ///
+    /// # Errors
+    /// See [`SetError`]; the configuration is then unchanged.
+    pub fn set(&mut self, app: &str, key: &str, value: &str) -> Result<Settings, SetError> {
+        let Some(row) = self.settable_row(app, key)? else {
+            return Err(SetError::NotSettable(key.to_owned()));
+        };
+        let bad = |reason: String| SetError::BadValue {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            reason,
+        };
+        let checked = row.kind.check(value).map_err(bad)?;
+        let mut changed = self.clone();
+        changed.insert(key, value, checked, Origin::Set, row);
+        let (settings, problems) = assemble::settings(&changed);
+        if let Some(problem) = problems.iter().find(|problem| problem.is_error()) {
+            return Err(bad(problem.message.clone()));
+        }
+        *self = changed;
+        Ok(settings)
     }
 
-    /// Plugins to start, in order, under their present names: `EMQ_LOADED_PLUGINS` or else
-    /// the file that `mqtt.plugins.loaded_file` names.
-    pub fn loaded_plugins(&self) -> &[String] {
-        &[]
+    pub(crate) fn insert(
+        &mut self,
+        key: &str,
+        value: &str,
+        checked: Checked,
+        origin: Origin,
+        row: &'static Key,
+    ) {
+        let entry = Entry {
+            value: checked.text.unwrap_or_else(|| value.to_owned()),
+            parsed: checked.value,
+            origin,
+            row,
+        };
+        if self.entries.insert(key.to_owned(), entry).is_none() {
+            self.order.push(key.to_owned());
+        }
+    }
+
+    /// The given keys in the order of the files.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.order
+            .iter()
+            .filter_map(|key| Some((key.as_str(), self.entries.get(key)?)))
+    }
+
+    /// The value of `key`, given or by default.
+    pub(crate) fn value(&self, key: &str) -> Option<Value> {
+        if let Some(entry) = self.entries.get(key) {
+            return Some(entry.parsed.clone());
+        }
+        let row = schema::find(key);
+        debug_assert!(row.is_some(), "{key} is not in the table");
+        let row = row?;
+        Some(row.kind.check(row.default?).ok()?.value)
+    }
+
+    /// The row of a key that may be set or shown; an error when `app` does not run.
+    fn settable_row(&self, app: &str, key: &str) -> Result<Option<&'static Key>, SetError> {
+        if !self.runs(app) {
+            return Err(SetError::InvalidApp(app.to_owned()));
+        }
+        Ok(schema::find(key).filter(|row| {
+            row.app == app && row.reload != Reload::NotSettable && row.is_concrete()
+        }))
+    }
+
+    /// The core, the retainer (which is part of it) and the plugins that are loaded.
+    fn runs(&self, app: &str) -> bool {
+        matches!(app, CORE | "emq_retainer") || self.loaded_plugins.iter().any(|name| name == app)
+    }
+
+    fn printed(&self, row: &Key) -> String {
+        self.get(row.pattern)
+            .map_or_else(|| "undefined".to_owned(), |value| row.kind.print(value))
     }
 }
 

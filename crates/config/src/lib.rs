@@ -1,25 +1,25 @@
 //! The `key = value` configuration of EMQ 2.x: reading, checking, and the typed result.
+//!
+//! [`load`] reads `emq.conf` and the plugins' files below one directory, lets environment variables
+//! override them, and returns the table ([`Config`]), what it means ([`Settings`]) and what the
+//! operator should know ([`Problem`]). Every key stands once, in the table of `schema`.
 
+mod assemble;
 mod config;
+mod environment;
+mod legacy;
+mod listener;
+mod load;
+mod plugin;
 mod problem;
+mod reader;
+mod reference;
+mod schema;
 mod settings;
-
-use std::path::Path;
+mod value;
 
 pub use config::{Config, KeyReport, Loaded, Origin, Reload, SetError, SettableKey};
+pub use load::load;
+pub use plugin::{PLUGINS, Plugin, find_plugin};
 pub use problem::{Problem, Severity};
 pub use settings::*;
-
-/// Reads `etc_dir/emq.conf` and `etc_dir/plugins/*.conf`, lets `env` override, and checks the whole.
-///
-/// # Errors
-/// Every problem of the run, errors and warnings, when at least one is an error.
-pub fn load(
-    etc_dir: &Path,
-    env: impl Iterator<Item = (String, String)>,
-) -> Result<Loaded, Vec<Problem>> {
-    drop(env);
-    Err(vec![
-        Problem::error("the reader is not there yet").in_file(&etc_dir.join("emq.conf")),
-    ])
-}
