@@ -180,10 +180,11 @@ fn start(root: &Path, node: &Node) -> i32 {
 fn detach(root: &Path) -> io::Result<Child> {
     let log = root.join("log");
     create_dir_all(&log)?;
-    let out = File::options()
-        .create(true)
-        .append(true)
-        .open(log.join("run.log"))?;
+    let path = log.join("run.log");
+    if std::fs::metadata(&path).is_ok_and(|m| m.len() > RUN_LOG) {
+        std::fs::rename(&path, log.join("run.log.1"))?;
+    }
+    let out = File::options().create(true).append(true).open(&path)?;
     let err = out.try_clone()?;
     Command::new(std::env::current_exe()?)
         .arg(DETACHED)
