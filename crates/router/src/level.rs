@@ -1,7 +1,6 @@
 //! One level of a topic name or filter: where it ends, its key, its hash.
 
-use hashbrown::DefaultHashBuilder;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 /// Longest level, in bytes, that a [`Key`] holds itself.
 const INLINE: usize = 11;
@@ -115,19 +114,19 @@ impl<'a> Level<'a> {
     }
 }
 
-/// Cuts levels and hashes them, with a seed of its own: nobody outside can aim at collisions.
+/// Cuts levels and hashes them. While the seed is a secret, nobody outside can aim at collisions.
 pub(crate) struct Cutter {
     seeds: [u64; 3],
-    long: DefaultHashBuilder,
 }
 
 impl Cutter {
-    pub fn new() -> Self {
-        let random = RandomState::new();
-        Self {
-            seeds: [1u64, 2, 3].map(|n| random.hash_one(n)),
-            long: DefaultHashBuilder::default(),
-        }
+    pub fn new(seed: u64) -> Self {
+        let mut seed = seed;
+        let seeds = [(); 3].map(|()| {
+            seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            fold(seed ^ 0xD6E8_FEB8_6659_FD93, 0xA076_1D64_78BD_642F)
+        });
+        Self { seeds }
     }
 
     /// The level that starts at `start`, which is at most `whole.len()`.
@@ -189,11 +188,17 @@ impl Cutter {
         fold(low ^ self.seeds[0], high ^ self.seeds[1])
     }
 
-    /// The hash of a level that is too long for a key.
+    /// The hash of any text: of a level that is too long for a key, or of a whole filter.
+    #[inline]
     pub fn hash_long(&self, text: &str) -> u64 {
-        let mut hasher = self.long.build_hasher();
-        hasher.write(text.as_bytes());
-        hasher.finish()
+        let text = text.as_bytes();
+        let mut hash = self.seeds[0] ^ text.len() as u64;
+        let mut at = 0;
+        while at < text.len() {
+            hash = fold(eight(text, at) ^ hash, eight(text, at + 8) ^ self.seeds[1]);
+            at += 16;
+        }
+        fold(hash, self.seeds[2] | 1)
     }
 
     /// The hash of the edge from a node to its child with this level.
@@ -246,6 +251,11 @@ fn before(found: u64) -> u64 {
     (found ^ (found - 1)) >> 8
 }
 
+/// A seed that nobody outside knows.
+pub(crate) fn random_seed() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
 /// Multiplies to 128 bits and mixes both halves.
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
@@ -258,7 +268,7 @@ mod tests {
     use super::*;
 
     fn levels(text: &str) -> Vec<(String, bool)> {
-        let cutter = Cutter::new();
+        let cutter = Cutter::new(1);
         let mut found = Vec::new();
         let mut at = Some(0);
         while let Some(start) = at {
@@ -306,7 +316,7 @@ mod tests {
 
     #[test]
     fn equal_levels_have_equal_hashes_wherever_they_stand() {
-        let cutter = Cutter::new();
+        let cutter = Cutter::new(1);
         let long = format!("{0}/b/{0}", "y".repeat(30));
         for text in ["ab/ab", "ab/c/defghijklmnopqrstuvw/ab", &long] {
             let last = text.rfind('/').map_or(0, |at| at + 1);
@@ -315,6 +325,9 @@ mod tests {
             assert_eq!(first.hash, last.hash);
             assert!(first.key == last.key);
         }
+        // Behind the end, the bytes are taken for separators.
+        assert_ne!(cutter.hash_long("a"), cutter.hash_long("a/"));
+        assert_ne!(cutter.hash_long("a"), Cutter::new(2).hash_long("a"));
         assert_ne!(cutter.cut("a", 0).hash, cutter.cut("a\0", 0).hash);
     }
 }

@@ -1,6 +1,6 @@
 //! Topic name to value, selected by filter.
 
-use crate::level::Level;
+use crate::level::{Level, random_seed};
 use crate::trie::{ROOT, Trie};
 
 /// Values by topic name; a filter selects them without a look at those that it cannot match.
@@ -41,7 +41,7 @@ impl<V> RetainedTree<V> {
     /// An empty tree.
     pub fn new() -> Self {
         Self {
-            trie: Trie::new(),
+            trie: Trie::new(random_seed()),
             len: 0,
         }
     }

@@ -1,9 +1,9 @@
 //! Filter to targets.
 
+use crate::level::random_seed;
 use crate::targets::{Handle, Target, Targets};
 use crate::trie::{ROOT, Trie};
-use hashbrown::{DefaultHashBuilder, HashTable};
-use std::hash::BuildHasher;
+use hashbrown::HashTable;
 
 /// All subscriptions, by filter.
 ///
@@ -12,11 +12,11 @@ use std::hash::BuildHasher;
 /// A `+` or `#` that is not a whole level (or a `#` that is not the last one) is ordinary text here.
 pub struct Router {
     exact: HashTable<Exact>,
-    hasher: DefaultHashBuilder,
     wild: Trie<Branch>,
     /// Distinct filters in `wild`.
     wild_filters: usize,
     targets: Targets,
+    seed: u64,
 }
 
 /// A filter without wildcards.
@@ -46,12 +46,18 @@ impl Default for Router {
 impl Router {
     /// An empty router.
     pub fn new() -> Self {
+        Self::with_seed(random_seed())
+    }
+
+    /// An empty router whose hashes are the same in every run, for measurements and simulations. Subscribers
+    /// who know the seed can choose filters that collide, so a server does not use this.
+    pub fn with_seed(seed: u64) -> Self {
         Self {
             exact: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
-            wild: Trie::new(),
+            wild: Trie::new(seed),
             wild_filters: 0,
             targets: Targets::new(),
+            seed,
         }
     }
 
@@ -96,7 +102,7 @@ impl Router {
         };
         if removed.is_some() && self.is_empty() {
             // Gives back what the tables had grown to.
-            *self = Self::new();
+            *self = Self::with_seed(self.seed);
         }
         removed
     }
@@ -248,7 +254,7 @@ impl Router {
     }
 
     fn hash(&self, filter: &str) -> u32 {
-        let hash = self.hasher.hash_one(filter);
+        let hash = self.wild.cutter().hash_long(filter);
         (hash ^ hash >> 32) as u32
     }
 

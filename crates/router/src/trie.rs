@@ -78,7 +78,7 @@ pub(crate) struct Trie<P> {
 }
 
 impl<P: Default> Trie<P> {
-    pub fn new() -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut nodes = Slab::new();
         nodes.insert(Node {
             key: Key::ROOT,
@@ -88,8 +88,13 @@ impl<P: Default> Trie<P> {
             nodes,
             edges: Edges::new(),
             long: Slab::new(),
-            cutter: Cutter::new(),
+            cutter: Cutter::new(seed),
         }
+    }
+
+    #[inline]
+    pub fn cutter(&self) -> &Cutter {
+        &self.cutter
     }
 
     #[inline]
