@@ -80,7 +80,10 @@ impl Reader<'_> {
     pub(crate) fn clamped(&mut self, key: &str, max: u64) -> u64 {
         let given = self.integer(key);
         if given > max {
-            self.warn(key, format!("{given} is more than can be used; taken as {max}"));
+            self.warn(
+                key,
+                format!("{given} is more than can be used; taken as {max}"),
+            );
         }
         given.min(max)
     }
@@ -150,8 +153,10 @@ impl Reader<'_> {
             cache_acl: self.flag("mqtt.cache_acl"),
             acl_cache_max_size: self.count("mqtt.acl_cache_max_size"),
             max_clientid_len: self.count("mqtt.max_clientid_len"),
-            max_packet_size: usize::try_from(self.clamped("mqtt.max_packet_size", MAX_REMAINING_LENGTH))
-                .unwrap_or(usize::MAX),
+            max_packet_size: usize::try_from(
+                self.clamped("mqtt.max_packet_size", MAX_REMAINING_LENGTH),
+            )
+            .unwrap_or(usize::MAX),
             max_topic_levels: self.count("mqtt.max_topic_levels"),
             max_topic_alias: self.u16("mqtt.max_topic_alias"),
             max_keepalive: self.u16("mqtt.max_keepalive"),

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
-use crate::schema::{self, Key, CORE};
+use crate::schema::{self, CORE, Key};
 use crate::value::{Checked, Type, Value};
-use crate::{assemble, Problem, Settings};
+use crate::{Problem, Settings, assemble};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -322,9 +322,8 @@ impl Config {
         if !self.runs(app) {
             return Err(SetError::InvalidApp(app.to_owned()));
         }
-        Ok(schema::find(key).filter(|row| {
-            row.app == app && row.reload != Reload::NotSettable && row.is_concrete()
-        }))
+        Ok(schema::find(key)
+            .filter(|row| row.app == app && row.reload != Reload::NotSettable && row.is_concrete()))
     }
 
     /// The core, the retainer (which is part of it) and the plugins that are loaded.

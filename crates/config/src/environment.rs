@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::Problem;
 use crate::reader::Platform;
 use crate::schema;
 use crate::{legacy, plugin};
-use crate::Problem;
 
 /// What the environment says.
 #[derive(Debug, Default)]
@@ -66,9 +66,13 @@ pub(crate) fn read<'a>(
                 environment.loaded_plugins = Some(plugin::split_names(&value));
             }
             "emq_wait_time" => {}
-            "emq_join_cluster" => environment.warn(&variable, "clusters come with a later version; ignored"),
+            "emq_join_cluster" => {
+                environment.warn(&variable, "clusters come with a later version; ignored")
+            }
             _ if folded.starts_with("emqx_") => emqx.push(variable),
-            _ if folded.starts_with("emq_") => environment.key(variable, &folded, value, given.clone()),
+            _ if folded.starts_with("emq_") => {
+                environment.key(variable, &folded, value, given.clone())
+            }
             _ => {}
         }
     }
@@ -98,7 +102,9 @@ impl Environment {
         given: impl Iterator<Item = &'a str>,
     ) {
         let fixed = |list: &[(&str, &'static str)]| {
-            list.iter().find(|(name, _)| *name == folded).map(|&(_, key)| key.to_owned())
+            list.iter()
+                .find(|(name, _)| *name == folded)
+                .map(|&(_, key)| key.to_owned())
         };
         if let Some(key) = fixed(FIXED) {
             self.assignments.push((key, value, variable));
@@ -114,8 +120,12 @@ impl Environment {
         // `emq_` is ASCII and `folded` begins with it, as `variable` does in other letters.
         let key = variable[4..].replace("__", ".").to_ascii_lowercase();
         let dashed_out = key.replace('-', "_");
-        let known = given_key(given, &key)
-            .or_else(|| [&key, &dashed_out].into_iter().find(|key| schema::find(key).is_some()).cloned());
+        let known = given_key(given, &key).or_else(|| {
+            [&key, &dashed_out]
+                .into_iter()
+                .find(|key| schema::find(key).is_some())
+                .cloned()
+        });
         if let Some(key) = known {
             self.assignments.push((key, value, variable));
         } else if let Some(translation) = legacy::translate(&dashed_out, &value) {
@@ -150,7 +160,9 @@ impl Environment {
 
 /// The key of a file that reads `folded` in lower case.
 fn given_key<'a>(mut given: impl Iterator<Item = &'a str>, folded: &str) -> Option<String> {
-    given.find(|key| key.eq_ignore_ascii_case(folded)).map(str::to_owned)
+    given
+        .find(|key| key.eq_ignore_ascii_case(folded))
+        .map(str::to_owned)
 }
 
 /// Compose in list form keeps quotes, and people escape slashes for the image's sed.

@@ -37,36 +37,88 @@ const OLD: &[(&str, Fate)] = &[
     ("auth.redis.acl_nomatch", Obeyed(NOMATCH)),
     (
         "auth.ldap.user_dn",
-        Obeyed("of 2.0 to 2.2 is still obeyed: clients are bound as this name; auth.ldap.auth_dn looks them up instead"),
+        Obeyed(
+            "of 2.0 to 2.2 is still obeyed: clients are bound as this name; auth.ldap.auth_dn looks them up instead",
+        ),
     ),
     ("auth.mongo.user", Renamed("auth.mongo.login")),
     ("cluster.id", Renamed("cluster.name")),
-    ("cluster.multicast", Gone("is written cluster.discovery = mcast with cluster.mcast.addr and cluster.mcast.ports now")),
+    (
+        "cluster.multicast",
+        Gone(
+            "is written cluster.discovery = mcast with cluster.mcast.addr and cluster.mcast.ports now",
+        ),
+    ),
     ("coap.server", Converted("coap.port", port_of)),
-    ("mqtt.client_idle_timeout", Renamed("mqtt.client.idle_timeout")),
+    (
+        "mqtt.client_idle_timeout",
+        Renamed("mqtt.client.idle_timeout"),
+    ),
     ("mqtt.mqueue.qos0", Renamed("mqtt.mqueue.store_qos0")),
     ("mqtt.pubsub.by_clientid", Gone("has no successor")),
-    ("mqtt.queue.high_watermark", Renamed("mqtt.mqueue.high_watermark")),
-    ("mqtt.queue.low_watermark", Renamed("mqtt.mqueue.low_watermark")),
+    (
+        "mqtt.queue.high_watermark",
+        Renamed("mqtt.mqueue.high_watermark"),
+    ),
+    (
+        "mqtt.queue.low_watermark",
+        Renamed("mqtt.mqueue.low_watermark"),
+    ),
     ("mqtt.queue.max_length", Renamed("mqtt.mqueue.max_length")),
     ("mqtt.queue.priority", Renamed("mqtt.mqueue.priority")),
     ("mqtt.queue.qos0", Renamed("mqtt.mqueue.store_qos0")),
     ("mqtt.queue.type", Renamed("mqtt.mqueue.type")),
-    ("mqtt.session.collect_interval", Converted("mqtt.session.enable_stats", on_if_above_zero)),
-    ("mqtt.session.expired_after", Renamed("mqtt.session.expiry_interval")),
+    (
+        "mqtt.session.collect_interval",
+        Converted("mqtt.session.enable_stats", on_if_above_zero),
+    ),
+    (
+        "mqtt.session.expired_after",
+        Renamed("mqtt.session.expiry_interval"),
+    ),
     ("mqtt.module.presence", Renamed("module.presence")),
     ("mqtt.module.presence.qos", Renamed("module.presence.qos")),
-    ("mqtt.module.retainer", Gone("has no successor; retained messages are always kept, see retainer.*")),
-    ("mqtt.module.retainer.expired_after", Converted("retainer.expiry_interval", seconds)),
-    ("mqtt.module.retainer.max_message_num", Renamed("retainer.max_message_num")),
-    ("mqtt.module.retainer.max_payload_size", Renamed("retainer.max_payload_size")),
-    ("mqtt.module.retainer.storage_type", Renamed("retainer.storage_type")),
+    (
+        "mqtt.module.retainer",
+        Gone("has no successor; retained messages are always kept, see retainer.*"),
+    ),
+    (
+        "mqtt.module.retainer.expired_after",
+        Converted("retainer.expiry_interval", seconds),
+    ),
+    (
+        "mqtt.module.retainer.max_message_num",
+        Renamed("retainer.max_message_num"),
+    ),
+    (
+        "mqtt.module.retainer.max_payload_size",
+        Renamed("retainer.max_payload_size"),
+    ),
+    (
+        "mqtt.module.retainer.storage_type",
+        Renamed("retainer.storage_type"),
+    ),
     ("mqtt.module.subscription", Renamed("module.subscription")),
-    ("module.retainer.expired_after", Converted("retainer.expiry_interval", seconds)),
-    ("module.retainer.max_message_num", Renamed("retainer.max_message_num")),
-    ("module.retainer.max_payload_size", Renamed("retainer.max_payload_size")),
-    ("module.retainer.storage_type", Renamed("retainer.storage_type")),
-    ("module.subscription.backend", Gone("has no successor; see module.subscription.N.topic")),
+    (
+        "module.retainer.expired_after",
+        Converted("retainer.expiry_interval", seconds),
+    ),
+    (
+        "module.retainer.max_message_num",
+        Renamed("retainer.max_message_num"),
+    ),
+    (
+        "module.retainer.max_payload_size",
+        Renamed("retainer.max_payload_size"),
+    ),
+    (
+        "module.retainer.storage_type",
+        Renamed("retainer.storage_type"),
+    ),
+    (
+        "module.subscription.backend",
+        Gone("has no successor; see module.subscription.N.topic"),
+    ),
 ];
 
 /// What `key` means today, if an earlier release knew it and 2.3.11 did not.
@@ -110,8 +162,14 @@ fn listener(kind: &str, rest: &[&str], value: &str) -> Option<Translation> {
     let (now, note) = match kind {
         "tcp" => ("tcp", ""),
         "ssl" => ("ssl", ""),
-        "http" => ("ws", "; the HTTP API that it also served has listener.api.mgmt"),
-        "https" => ("wss", "; the HTTP API that it also served has listener.api.mgmt"),
+        "http" => (
+            "ws",
+            "; the HTTP API that it also served has listener.api.mgmt",
+        ),
+        "https" => (
+            "wss",
+            "; the HTTP API that it also served has listener.api.mgmt",
+        ),
         _ => return None,
     };
     let new = match rest {
@@ -132,7 +190,10 @@ fn listener(kind: &str, rest: &[&str], value: &str) -> Option<Translation> {
 
 /// `$client/%c=1,$user/%u=1`
 fn subscriptions(value: &str) -> Translation {
-    let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let items = value
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty());
     let mut assignments = Vec::new();
     for (index, item) in items.enumerate() {
         let (topic, qos) = item.rsplit_once('=').unwrap_or((item, "0"));
@@ -153,7 +214,9 @@ fn credential(area: &str, field: &str, word: &str, password: &str) -> Translatio
             (format!("{area}.{word}.{field}"), word.replace("\\.", ".")),
             (format!("{area}.{word}.password"), password.to_owned()),
         ],
-        message: format!("of an earlier release is written {area}.N.{field} and {area}.N.password now"),
+        message: format!(
+            "of an earlier release is written {area}.N.{field} and {area}.N.password now"
+        ),
     }
 }
 
@@ -162,7 +225,12 @@ fn port_of(value: &str) -> String {
 }
 
 fn on_if_above_zero(value: &str) -> String {
-    if value.bytes().all(|b| b == b'0') { "off" } else { "on" }.to_owned()
+    if value.bytes().all(|b| b == b'0') {
+        "off"
+    } else {
+        "on"
+    }
+    .to_owned()
 }
 
 fn seconds(value: &str) -> String {

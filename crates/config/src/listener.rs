@@ -29,27 +29,44 @@ pub(crate) fn listeners(reader: &mut Reader) -> Vec<Listener> {
         match words.as_slice() {
             ["listener", kind, name] => {
                 if let (Value::Address(addr), Some(kind)) = (&entry.parsed, kind_of(kind)) {
-                    found.push((key.to_owned(), kind, (*name).to_owned(), *addr, entry.value.clone()));
+                    found.push((
+                        key.to_owned(),
+                        kind,
+                        (*name).to_owned(),
+                        *addr,
+                        entry.value.clone(),
+                    ));
                 }
             }
             ["listener", kind, name, ..] => {
                 let head = format!("listener.{kind}.{name}");
                 if !reader.config.entries.contains_key(&head) {
-                    without_address.entry(head).or_insert_with(|| key.to_owned());
+                    without_address
+                        .entry(head)
+                        .or_insert_with(|| key.to_owned());
                 }
             }
             _ => {}
         }
     }
     for (head, first) in without_address {
-        reader.warn(&first, format!("there is no `{head} = ` line: this listener is not opened"));
+        reader.warn(
+            &first,
+            format!("there is no `{head} = ` line: this listener is not opened"),
+        );
     }
     let mut taken: Vec<(SocketAddr, String)> = Vec::new();
     let mut listeners = Vec::new();
     for (head, kind, name, addr, listen_on) in found {
         if kind == ListenerKind::Api {
-            reader.warn(&head, "the HTTP API comes with a later version: this listener is not opened");
-        } else if let Some((_, other)) = taken.iter().find(|(other, _)| addr.port() != 0 && *other == addr) {
+            reader.warn(
+                &head,
+                "the HTTP API comes with a later version: this listener is not opened",
+            );
+        } else if let Some((_, other)) = taken
+            .iter()
+            .find(|(other, _)| addr.port() != 0 && *other == addr)
+        {
             let message = format!("{addr} is the address of {other} already");
             reader.refuse(&head, message);
         } else {
@@ -91,7 +108,10 @@ fn listener(
     let sndbuf = buffer(reader, "sndbuf");
     let tls = match kind {
         Ssl | Wss => Some(tls(reader, head, true)),
-        Api if TLS_KEYS.iter().any(|sub| reader.config.entries.contains_key(&key(sub))) => {
+        Api if TLS_KEYS
+            .iter()
+            .any(|sub| reader.config.entries.contains_key(&key(sub))) =>
+        {
             Some(tls(reader, head, false))
         }
         Tcp | Ws | Api => None,
@@ -119,7 +139,11 @@ fn listener(
         max_clients: reader.count(&key("max_clients")),
         max_conn_rate: reader.u32(&key("max_conn_rate")),
         access: access(reader, head),
-        mountpoint: if mqtt { mountpoint(reader, &key("mountpoint")) } else { None },
+        mountpoint: if mqtt {
+            mountpoint(reader, &key("mountpoint"))
+        } else {
+            None
+        },
         rate_limit: match reader.config.value(&key("rate_limit")) {
             Some(Value::RateLimit(burst, rate)) => Some((burst, rate)),
             _ => None,
@@ -131,8 +155,16 @@ fn listener(
             std::time::Duration::ZERO
         },
         peer_cert_as_username,
-        proxy_address_header: if web { reader.text(&key("proxy_address_header")) } else { None },
-        proxy_port_header: if web { reader.text(&key("proxy_port_header")) } else { None },
+        proxy_address_header: if web {
+            reader.text(&key("proxy_address_header"))
+        } else {
+            None
+        },
+        proxy_port_header: if web {
+            reader.text(&key("proxy_port_header"))
+        } else {
+            None
+        },
         backlog: reader.u32(&key("backlog")),
         send_timeout: reader.duration(&key("send_timeout")),
         send_timeout_close: reader.flag(&key("send_timeout_close")),
@@ -159,7 +191,9 @@ fn access(reader: &mut Reader, head: &str) -> Vec<AccessRule> {
         })
         .collect();
     rules.sort_by_key(|&(number, id, _)| (number, id));
-    let mixed = rules.windows(2).any(|pair| pair[0].2.allow != pair[1].2.allow);
+    let mixed = rules
+        .windows(2)
+        .any(|pair| pair[0].2.allow != pair[1].2.allow);
     let first = rules.first().map(|(_, id, _)| format!("{prefix}{id}"));
     let rules = rules.into_iter().map(|(_, _, rule)| rule).collect();
     if let (true, Some(first)) = (mixed, first) {
@@ -183,16 +217,26 @@ fn mountpoint(reader: &mut Reader, key: &str) -> Option<String> {
 /// `full` is false for the api kind, which has fewer keys.
 fn tls(reader: &mut Reader, head: &str, full: bool) -> Tls {
     let key = |sub: &str| format!("{head}.{sub}");
-    let (tls12, tls13) = match full.then(|| reader.config.value(&key("tls_versions"))).flatten() {
+    let (tls12, tls13) = match full
+        .then(|| reader.config.value(&key("tls_versions")))
+        .flatten()
+    {
         Some(Value::TlsVersions(tls12, tls13)) => (tls12, tls13),
         _ => (true, true),
     };
-    let ciphers = full.then(|| reader.text(&key("ciphers"))).flatten().unwrap_or_default();
+    let ciphers = full
+        .then(|| reader.text(&key("ciphers")))
+        .flatten()
+        .unwrap_or_default();
     let tls = Tls {
         keyfile: reader.path(&key("keyfile")),
         certfile: reader.path(&key("certfile")),
         cacertfile: reader.path(&key("cacertfile")),
-        crlfile: if full { reader.path(&key("crlfile")) } else { None },
+        crlfile: if full {
+            reader.path(&key("crlfile"))
+        } else {
+            None
+        },
         verify_peer: reader.is(&key("verify"), "verify_peer"),
         fail_if_no_peer_cert: reader.flag(&key("fail_if_no_peer_cert")),
         tls12,
@@ -207,9 +251,15 @@ fn tls(reader: &mut Reader, head: &str, full: bool) -> Tls {
         honor_cipher_order: full && reader.flag(&key("honor_cipher_order")),
         handshake_timeout: reader.duration(&key("handshake_timeout")),
     };
-    for (missing, sub) in [(tls.keyfile.is_none(), "keyfile"), (tls.certfile.is_none(), "certfile")] {
+    for (missing, sub) in [
+        (tls.keyfile.is_none(), "keyfile"),
+        (tls.certfile.is_none(), "certfile"),
+    ] {
         if missing {
-            reader.refuse(head, format!("{head}.{sub} is missing; a TLS listener needs it"));
+            reader.refuse(
+                head,
+                format!("{head}.{sub} is missing; a TLS listener needs it"),
+            );
         }
     }
     if tls.verify_peer && tls.cacertfile.is_none() {
@@ -219,10 +269,16 @@ fn tls(reader: &mut Reader, head: &str, full: bool) -> Tls {
         );
     }
     if !tls.verify_peer && tls.fail_if_no_peer_cert {
-        reader.warn(&key("fail_if_no_peer_cert"), "has no effect without verify = verify_peer");
+        reader.warn(
+            &key("fail_if_no_peer_cert"),
+            "has no effect without verify = verify_peer",
+        );
     }
     if !tls.verify_peer && tls.crlfile.is_some() {
-        reader.warn(&key("crlfile"), "has no effect without verify = verify_peer");
+        reader.warn(
+            &key("crlfile"),
+            "has no effect without verify = verify_peer",
+        );
     }
     tls
 }

@@ -83,14 +83,18 @@ impl Loading {
         }
         for path in files.terms {
             self.problems.push(
-                Problem::warning("Erlang terms are not read; write `key = value` in a file ending in .conf")
-                    .in_file(&path),
+                Problem::warning(
+                    "Erlang terms are not read; write `key = value` in a file ending in .conf",
+                )
+                .in_file(&path),
             );
         }
         for file in files.unknown {
             self.problems.push(
-                Problem::warning("belongs to a plugin that this broker does not have; nothing in it is read")
-                    .in_file(&dir.join(&file)),
+                Problem::warning(
+                    "belongs to a plugin that this broker does not have; nothing in it is read",
+                )
+                .in_file(&dir.join(&file)),
             );
             self.unknown_files.push(file);
         }
@@ -129,7 +133,8 @@ impl Loading {
                 .about(&line.key)
         };
         if let Some(translation) = legacy::translate(&line.key, &line.value) {
-            self.problems.push(here(Problem::warning(translation.message)));
+            self.problems
+                .push(here(Problem::warning(translation.message)));
             for (key, value) in translation.assignments {
                 self.translated.push((line.key.clone(), key, raw(value)));
             }
@@ -160,7 +165,11 @@ impl Loading {
         let explicit: Vec<String> = self.order.clone();
         for (old, key, raw) in std::mem::take(&mut self.translated) {
             if explicit.contains(&key) {
-                let by = self.raw.get(&key).map(|raw| raw.origin.to_string()).unwrap_or_default();
+                let by = self
+                    .raw
+                    .get(&key)
+                    .map(|raw| raw.origin.to_string())
+                    .unwrap_or_default();
                 self.problems.push(
                     Problem::warning(format!("is ignored, because {by} sets {key}"))
                         .from_origin(&raw.origin)
@@ -179,8 +188,7 @@ impl Loading {
             if self.raw.contains_key(&key) {
                 self.override_with(key, value, variable);
             } else {
-                let mut problem =
-                    Problem::warning(format!("is ignored: no file opens {key}"));
+                let mut problem = Problem::warning(format!("is ignored: no file opens {key}"));
                 problem.variable = Some(variable);
                 self.problems.push(problem);
             }
@@ -311,13 +319,18 @@ impl Loading {
                 without_effect.join(", ")
             )));
         }
-        if config.get("cluster.discovery").is_some_and(|how| how != "manual") {
-            let problem = Problem::warning("clusters come with a later version; the node runs alone")
-                .about("cluster.discovery");
-            self.problems.push(match config.entries.get("cluster.discovery") {
-                Some(entry) => problem.from_origin(&entry.origin),
-                None => problem,
-            });
+        if config
+            .get("cluster.discovery")
+            .is_some_and(|how| how != "manual")
+        {
+            let problem =
+                Problem::warning("clusters come with a later version; the node runs alone")
+                    .about("cluster.discovery");
+            self.problems
+                .push(match config.entries.get("cluster.discovery") {
+                    Some(entry) => problem.from_origin(&entry.origin),
+                    None => problem,
+                });
         }
     }
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::reader::{decode, read_file};
 use crate::Problem;
+use crate::reader::{decode, read_file};
 
 /// A plugin of EMQ 2.x.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,11 @@ pub const PLUGINS: &[Plugin] = &[
     plugin("emq_dashboard", "EMQ Web Dashboard"),
     plugin("emq_lua_hook", "EMQ Hooks in lua"),
     Plugin {
-        old_names: &["emq_mod_presence", "emq_mod_subscription", "emq_mod_rewrite"],
+        old_names: &[
+            "emq_mod_presence",
+            "emq_mod_subscription",
+            "emq_mod_rewrite",
+        ],
         ..plugin("emq_modules", "EMQ Modules")
     },
     plugin("emq_plugin_template", "EMQ Plugin Template"),
@@ -103,7 +107,9 @@ pub(crate) fn plugin_files(dir: &Path) -> io::Result<PluginFiles> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let wanted = path.extension().is_some_and(|end| end == "conf" || end == "config");
+        let wanted = path
+            .extension()
+            .is_some_and(|end| end == "conf" || end == "config");
         // `is_dir` follows links; a dangling one is reported when it is read.
         if wanted && !path.is_dir() {
             paths.push(path);
@@ -111,7 +117,10 @@ pub(crate) fn plugin_files(dir: &Path) -> io::Result<PluginFiles> {
     }
     paths.sort();
     for path in paths {
-        let Some(file) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+        let Some(file) = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+        else {
             continue;
         };
         let name = file.split('.').next().unwrap_or_default();
@@ -140,12 +149,18 @@ pub(crate) fn read_loaded(path: &Path) -> Result<Vec<(String, usize)>, Problem> 
     let mut names = Vec::new();
     for (index, line) in decode(&bytes).lines().enumerate() {
         let code = line.split('%').next().unwrap_or_default();
-        for name in code.split(['.', ' ', '\t', '\r']).filter(|name| !name.is_empty()) {
+        for name in code
+            .split(['.', ' ', '\t', '\r'])
+            .filter(|name| !name.is_empty())
+        {
             let name = name.trim_matches('\'');
             if !is_plugin_name(name) {
-                return Err(Problem::error(format!("`{}` is not the name of a plugin", name.escape_debug()))
-                    .in_file(path)
-                    .at(index + 1, 1));
+                return Err(Problem::error(format!(
+                    "`{}` is not the name of a plugin",
+                    name.escape_debug()
+                ))
+                .in_file(path)
+                .at(index + 1, 1));
             }
             names.push((name.to_owned(), index + 1));
         }

@@ -84,7 +84,9 @@ impl Platform {
 /// Bytes of a file (symbolic links are followed).
 pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(io::Error::other("larger than 4 MB"));
     }
@@ -222,8 +224,14 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled() {
-        assert_eq!(one("k ={{ platform_etc_dir }}/acl.conf").value, "etc/acl.conf");
-        assert_eq!(one("k = {{platform_log_dir}}/a{{platform_data_dir}}").value, "log/adata");
+        assert_eq!(
+            one("k ={{ platform_etc_dir }}/acl.conf").value,
+            "etc/acl.conf"
+        );
+        assert_eq!(
+            one("k = {{platform_log_dir}}/a{{platform_data_dir}}").value,
+            "log/adata"
+        );
     }
 
     #[test]

@@ -38,7 +38,10 @@ impl<'a> Expander<'a> {
         if let Some(first) = self.path.iter().position(|seen| seen == key) {
             let mut circle = self.path[first..].to_vec();
             circle.push(key.to_owned());
-            return Err(format!("the references go in a circle: {}", circle.join(" -> ")));
+            return Err(format!(
+                "the references go in a circle: {}",
+                circle.join(" -> ")
+            ));
         }
         if self.path.len() >= MAX_DEPTH {
             return Err(format!("references are nested more than {MAX_DEPTH} deep"));
@@ -67,7 +70,9 @@ impl<'a> Expander<'a> {
             out.push_str(&self.expand(rest[open + 2..open + close].trim())?);
             rest = &rest[open + close + 1..];
             if out.len() > MAX_LENGTH {
-                return Err(format!("the references make it longer than {MAX_LENGTH} bytes"));
+                return Err(format!(
+                    "the references make it longer than {MAX_LENGTH} bytes"
+                ));
             }
         }
         out.push_str(rest);
@@ -91,7 +96,11 @@ mod tests {
 
     #[test]
     fn references_are_replaced() {
-        let table = [("dir", "/var"), ("log", "$(dir)/log"), ("file", "$(log)/x-$(dir)")];
+        let table = [
+            ("dir", "/var"),
+            ("log", "$(dir)/log"),
+            ("file", "$(log)/x-$(dir)"),
+        ];
         assert_eq!(expand(&table, "file").unwrap(), "/var/log/x-/var");
     }
 
@@ -99,14 +108,21 @@ mod tests {
     fn circles_are_named() {
         let table = [("a", "$(b)"), ("b", "$(c)"), ("c", "x$(b)")];
         assert!(expand(&table, "a").unwrap_err().contains("b -> c -> b"));
-        assert!(expand(&[("a", "$(a)")], "a").unwrap_err().contains("a -> a"));
+        assert!(
+            expand(&[("a", "$(a)")], "a")
+                .unwrap_err()
+                .contains("a -> a")
+        );
     }
 
     #[test]
     fn a_missing_key_shows_how_to_escape() {
         let error = expand(&[("password", "s3$(cr)et")], "password").unwrap_err();
         assert!(error.contains(r"\$(cr)"), "{error}");
-        assert_eq!(expand(&[("password", r"s3\$(cr)et")], "password").unwrap(), "s3$(cr)et");
+        assert_eq!(
+            expand(&[("password", r"s3\$(cr)et")], "password").unwrap(),
+            "s3$(cr)et"
+        );
     }
 
     #[test]
@@ -122,12 +138,19 @@ mod tests {
         for i in 1..12 {
             table.push((format!("k{i}"), format!("$(k{})", i - 1).repeat(10)));
         }
-        let table: Vec<(&str, &str)> = table.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let table: Vec<(&str, &str)> = table
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
         assert!(expand(&table, "k11").unwrap_err().contains("longer"));
 
-        let table: Vec<(String, String)> =
-            (0..40).map(|i| (format!("k{i}"), format!("$(k{})", i + 1))).collect();
-        let table: Vec<(&str, &str)> = table.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let table: Vec<(String, String)> = (0..40)
+            .map(|i| (format!("k{i}"), format!("$(k{})", i + 1)))
+            .collect();
+        let table: Vec<(&str, &str)> = table
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
         assert!(expand(&table, "k0").unwrap_err().contains("nested"));
     }
 }

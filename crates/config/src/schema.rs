@@ -13,9 +13,9 @@ mod plugins;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use crate::Reload;
 use crate::problem::edit_distance;
 use crate::value::Type;
-use crate::Reload;
 
 /// The app that owns the core's keys.
 pub(crate) const CORE: &str = "emqttd";

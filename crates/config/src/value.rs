@@ -148,7 +148,10 @@ impl Type {
             Self::Address => Value::Address(address(text)?).into(),
             Self::Enum(words) => {
                 if !words.contains(&text) {
-                    return Err(format!("one of {} is expected, not `{text}`", words.join(", ")));
+                    return Err(format!(
+                        "one of {} is expected, not `{text}`",
+                        words.join(", ")
+                    ));
                 }
                 Value::Text(text.to_owned()).into()
             }
@@ -203,7 +206,9 @@ fn integer(text: &str, min: u64, max: u64) -> Result<u64, String> {
     match parsed {
         Some(n) if (min..=max).contains(&n) => Ok(n),
         Some(_) if max == u64::MAX => Err(format!("{min} or more is expected, not `{text}`")),
-        Some(_) => Err(format!("a number from {min} to {max} is expected, not `{text}`")),
+        Some(_) => Err(format!(
+            "a number from {min} to {max} is expected, not `{text}`"
+        )),
         None => Err(format!("a whole number is expected, not `{text}`")),
     }
 }
@@ -272,7 +277,9 @@ fn duration(text: &str, zero: bool) -> Result<Checked, String> {
     Ok(Checked {
         value: Value::Duration(duration),
         text: Some(format!("{text}s")),
-        note: Some(format!("`{text}` has no unit; taken as seconds, write `{text}s`")),
+        note: Some(format!(
+            "`{text}` has no unit; taken as seconds, write `{text}s`"
+        )),
     })
 }
 
@@ -355,9 +362,14 @@ fn percent(text: &str) -> Result<u8, String> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let wrong =
-        || format!("a port, or an IP address and a port (127.0.0.1:1883), is expected, not `{text}`");
-    let port = |p: &str| integer(p, 0, 65_535).ok().and_then(|p| u16::try_from(p).ok());
+    let wrong = || {
+        format!("a port, or an IP address and a port (127.0.0.1:1883), is expected, not `{text}`")
+    };
+    let port = |p: &str| {
+        integer(p, 0, 65_535)
+            .ok()
+            .and_then(|p| u16::try_from(p).ok())
+    };
     let Some((ip, number)) = text.rsplit_once(':') else {
         let port = port(text).ok_or_else(wrong)?;
         return Ok((Ipv4Addr::UNSPECIFIED, port).into());
@@ -387,16 +399,18 @@ fn node_name(text: &str) -> Result<Checked, String> {
                 text: Some(full),
             })
         }
-        Some((name, host)) if name.is_empty() || host.is_empty() || host.contains('@') => {
-            Err(format!("a node name such as emq@127.0.0.1 is expected, not `{text}`"))
-        }
+        Some((name, host)) if name.is_empty() || host.is_empty() || host.contains('@') => Err(
+            format!("a node name such as emq@127.0.0.1 is expected, not `{text}`"),
+        ),
         Some(_) => Ok(Value::Text(text.to_owned()).into()),
     }
 }
 
 fn access(text: &str) -> Result<AccessRule, String> {
     let wrong = || {
-        format!("`allow` or `deny` with `all`, an IP address or a network is expected, not `{text}`")
+        format!(
+            "`allow` or `deny` with `all`, an IP address or a network is expected, not `{text}`"
+        )
     };
     let mut words = text.split_ascii_whitespace();
     let allow = word(words.next().unwrap_or(""), "allow", "deny").map_err(|_| wrong())?;
@@ -443,7 +457,9 @@ fn network(ip: IpAddr, length: u8) -> IpAddr {
 
 fn rate_limit(text: &str) -> Result<(u64, u64), String> {
     let wrong = || {
-        format!("`burst,rate` in KB and KB per second with burst > rate > 0 is expected, not `{text}`")
+        format!(
+            "`burst,rate` in KB and KB per second with burst > rate > 0 is expected, not `{text}`"
+        )
     };
     let (burst, rate) = text.split_once(',').ok_or_else(wrong)?;
     // The bound keeps the multiplication below from overflowing.
@@ -464,7 +480,9 @@ fn priorities(text: &str) -> Result<Vec<(String, u8)>, String> {
         let topic = topic.trim();
         topic_filter(topic)?;
         if topic.contains(['+', '#']) {
-            return Err(format!("`{topic}` is a filter; priorities are given to topic names"));
+            return Err(format!(
+                "`{topic}` is a filter; priorities are given to topic names"
+            ));
         }
         let priority = integer(priority.trim(), 0, 255)
             .ok()
@@ -490,7 +508,9 @@ fn tls_versions(text: &str) -> Result<Checked, String> {
         }
     }
     if !v12 && !v13 {
-        return Err(format!("`{text}` names no TLS version that is still safe; add tlsv1.2"));
+        return Err(format!(
+            "`{text}` names no TLS version that is still safe; add tlsv1.2"
+        ));
     }
     Ok(Checked {
         value: Value::TlsVersions(v12, v13),
@@ -503,7 +523,14 @@ fn tls_versions(text: &str) -> Result<Checked, String> {
 fn password_hash(text: &str) -> Result<Checked, String> {
     const PLAIN: &[&str] = &["plain", "md5", "sha", "sha256", "bcrypt"];
     const MAC: &[&str] = &[
-        "md4", "md5", "ripemd160", "sha", "sha224", "sha256", "sha384", "sha512",
+        "md4",
+        "md5",
+        "ripemd160",
+        "sha",
+        "sha224",
+        "sha256",
+        "sha384",
+        "sha512",
     ];
     let trimmed = text.trim_end_matches([';', ' ', '\t']);
     let words: Vec<&str> = trimmed
@@ -556,7 +583,9 @@ fn rewrite_rule(text: &str) -> Result<(), String> {
     match words.as_slice() {
         // 2.3.0 wanted the words in quotes.
         [filter, _, _] => topic_filter(filter.trim_matches('"')),
-        _ => Err(format!("`<filter> <regular expression> <destination>` is expected, not `{text}`")),
+        _ => Err(format!(
+            "`<filter> <regular expression> <destination>` is expected, not `{text}`"
+        )),
     }
 }
 

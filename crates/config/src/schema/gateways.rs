@@ -3,7 +3,10 @@
 use super::{Key, NATURAL, PERIOD, POSITIVE, VERIFY};
 use crate::value::Type;
 
-const PORT: Type = Type::Integer { min: 1, max: 65_535 };
+const PORT: Type = Type::Integer {
+    min: 1,
+    max: 65_535,
+};
 
 const fn coap(pattern: &'static str, kind: Type, meaning: &'static str) -> Key {
     Key::new(pattern, kind, meaning).of("emq_coap").hot()

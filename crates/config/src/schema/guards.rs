@@ -3,7 +3,10 @@
 use super::{Key, NATURAL, POSITIVE, VERIFY};
 use crate::value::Type;
 
-const PORT: Type = Type::Integer { min: 1, max: 65_535 };
+const PORT: Type = Type::Integer {
+    min: 1,
+    max: 65_535,
+};
 const METHOD: Type = Type::Enum(&["post", "get"]);
 const NOMATCH: Type = Type::Enum(&["allow", "deny"]);
 
@@ -37,7 +40,12 @@ const fn topology(pattern: &'static str, shown: &'static str) -> Key {
 
 /// A key of 2.0 and 2.1 that is still obeyed; `legacy` names it in a warning.
 const fn nomatch(pattern: &'static str, app: &'static str) -> Key {
-    Key::new(pattern, NOMATCH, "the answer where this plugin's ACL does not decide (2.0, 2.1)").of(app)
+    Key::new(
+        pattern,
+        NOMATCH,
+        "the answer where this plugin's ACL does not decide (2.0, 2.1)",
+    )
+    .of(app)
 }
 
 const AUTH_QUERY: &str = "select password from mqtt_user where username = '%u' limit 1";

@@ -7,9 +7,15 @@ const fn key(pattern: &'static str, kind: Type, meaning: &'static str) -> Key {
     Key::new(pattern, kind, meaning)
 }
 
-const COUNT: Type = Type::Integer { min: 1, max: 4_294_967_295 };
+const COUNT: Type = Type::Integer {
+    min: 1,
+    max: 4_294_967_295,
+};
 /// Longer than any queue a kernel keeps, short enough for its integer.
-const BACKLOG: Type = Type::Integer { min: 1, max: 65_535 };
+const BACKLOG: Type = Type::Integer {
+    min: 1,
+    max: 65_535,
+};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[

@@ -1,8 +1,8 @@
 //! `mqtt.*`.
 
 use super::{Key, NATURAL, PERIOD, PERIOD_OR_ZERO, SIZE};
-use crate::value::Type;
 use crate::Reload;
+use crate::value::Type;
 
 const fn key(pattern: &'static str, kind: Type, meaning: &'static str) -> Key {
     Key::new(pattern, kind, meaning)
@@ -16,7 +16,10 @@ const fn client(pattern: &'static str, kind: Type, meaning: &'static str) -> Key
     Key::new(pattern, kind, meaning).reload(Reload::ListenerRestart)
 }
 
-const U16: Type = Type::Integer { min: 0, max: 65_535 };
+const U16: Type = Type::Integer {
+    min: 0,
+    max: 65_535,
+};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[

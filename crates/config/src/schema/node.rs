@@ -1,14 +1,29 @@
 //! `cluster.*`, `node.*`, `sasl`, `log.*`, `sysmon.*`.
 
 use super::{Key, NATURAL, PERIOD, POSITIVE, SIZE};
-use crate::value::Type;
 use crate::Reload;
+use crate::value::Type;
 
 const LEVELS: Type = Type::Enum(&[
-    "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency", "none",
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+    "none",
 ]);
 const SYSLOG_LEVELS: Type = Type::Enum(&[
-    "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency",
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
 ]);
 const FACILITIES: Type = Type::Enum(&[
     "daemon", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
