@@ -15,8 +15,5 @@ pub use cli::{Call, Cli, Handler};
 pub use commands::{Core, core};
 pub use wire::{Reply, Request};
 
-/// What `version` is in every answer: that of the workspace.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// What `broker` and `$SYS/brokers/<node>/sysdescr` call this broker.
-pub const SYSDESCR: &str = "EMQ-compatible MQTT Broker";
+/// What every answer calls this broker and its version: the same as below `$SYS/brokers/<node>/`.
+pub use emqttd_broker::{SYSDESCR, VERSION};
