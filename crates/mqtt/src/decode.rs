@@ -1,11 +1,15 @@
 //! Bytes to packets.
 
+mod connect;
+
+use connect::connect;
+
 use crate::property::allowed;
 use crate::text::{Reader, utf8};
 use crate::{
-    Ack, Auth, ConnAck, Connect, DecodeError, DecodeErrorKind, Disconnect, Packet, PacketType,
-    Properties, Publish, QoS, ReasonCode, SubAck, Subscribe, SubscriptionOptions, UnsubAck,
-    Unsubscribe, Version, Will, topic,
+    Ack, Auth, ConnAck, DecodeError, DecodeErrorKind, Disconnect, Packet, PacketType, Properties,
+    Publish, QoS, ReasonCode, SubAck, Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe,
+    Version, topic,
 };
 
 /// Decodes the body of a packet whose fixed header starts with `first`. CONNECT says its version itself.
@@ -81,7 +85,24 @@ pub fn decode_publish<'a>(
     first: u8,
     body: &'a [u8],
 ) -> Result<Publish<'a>, DecodeError> {
-    publish::<true>(version, first, body)
+    publish::<true>(version, first, body, "")
+}
+
+/// As [`decode_publish`], for a connection that remembers the topic it published to last: if the topic of the packet is
+/// `known`, it is not validated again.
+///
+/// `known` must be a topic that a decoder gave, or empty if there is none yet.
+///
+/// # Errors
+/// As [`decode`].
+#[inline]
+pub fn decode_publish_known<'a>(
+    version: Version,
+    first: u8,
+    body: &'a [u8],
+    known: &'a str,
+) -> Result<Publish<'a>, DecodeError> {
+    publish::<true>(version, first, body, known)
 }
 
 /// Decodes a PUBLISH that a server sent, which may have subscription identifiers.
@@ -93,7 +114,7 @@ pub fn decode_publish_from_server<'a>(
     first: u8,
     body: &'a [u8],
 ) -> Result<Publish<'a>, DecodeError> {
-    publish::<false>(version, first, body)
+    publish::<false>(version, first, body, "")
 }
 
 #[inline]
@@ -101,6 +122,7 @@ fn publish<'a, const OF_CLIENT: bool>(
     version: Version,
     first: u8,
     body: &'a [u8],
+    known: &'a str,
 ) -> Result<Publish<'a>, DecodeError> {
     // [MQTT-3.3.1-4]
     let qos =
@@ -114,14 +136,12 @@ fn publish<'a, const OF_CLIENT: bool>(
         dup = false;
     }
     let mut reader = Reader::new(body);
-    let topic = utf8(reader.binary()?)?;
-    // [MQTT-3.3.2-2], [MQTT-4.7.3-2]
-    if topic::has_forbidden_byte(topic.as_bytes()) {
-        return Err(DecodeError::new(
-            DecodeErrorKind::TopicNameInvalid,
-            "topic name with a wildcard or a NUL",
-        ));
-    }
+    let topic = reader.binary()?;
+    let topic = if topic == known.as_bytes() {
+        known
+    } else {
+        topic_name(topic)?
+    };
     // [MQTT-2.2.1-2]
     let packet_id = if qos == QoS::AtMostOnce {
         0
@@ -149,6 +169,20 @@ fn publish<'a, const OF_CLIENT: bool>(
         properties,
         payload: reader.rest(),
     })
+}
+
+/// The topic of a PUBLISH, which may be empty here.
+#[inline]
+fn topic_name(bytes: &[u8]) -> Result<&str, DecodeError> {
+    let topic = utf8(bytes)?;
+    // [MQTT-3.3.2-2], [MQTT-4.7.3-2]
+    if topic::has_forbidden_byte(bytes) {
+        return Err(DecodeError::new(
+            DecodeErrorKind::TopicNameInvalid,
+            "topic name with a wildcard or a NUL",
+        ));
+    }
+    Ok(topic)
 }
 
 /// [MQTT-4.7.3-1]; in 5.0 a topic alias stands for the topic.
@@ -220,142 +254,13 @@ fn reason(reader: &mut Reader<'_>, packet_type: PacketType) -> Result<ReasonCode
 fn properties<'a>(
     version: Version,
     reader: &mut Reader<'a>,
-    allowed: crate::property::Allowed,
+    allowed: allowed::Allowed,
 ) -> Result<Properties<'a>, DecodeError> {
     if version.is_v5() {
         Properties::decode(reader, allowed)
     } else {
         Ok(Properties::EMPTY)
     }
-}
-
-fn connect<'a>(first: u8, body: &'a [u8]) -> Result<Connect<'a>, DecodeError> {
-    let mut reader = Reader::new(body);
-    let (version, bridge) = protocol(&mut reader)?;
-    check_flags(version, PacketType::Connect, first)?;
-    let flags = ConnectFlags::read(version, reader.u8()?)?;
-    let keep_alive = reader.u16()?;
-    let connect_properties = properties(version, &mut reader, allowed::CONNECT)?;
-    // [MQTT-3.1.3-3], [MQTT-3.1.3-4]
-    let client_id = reader.string()?;
-    let will = match flags.will {
-        Some((qos, retain)) => Some(will(version, &mut reader, qos, retain)?),
-        None => None,
-    };
-    // 3.1 lets the remaining length overrule the flags: the fields may be missing.
-    let cut_short = |reader: &Reader<'_>| version == Version::V31 && reader.is_empty();
-    // [MQTT-3.1.3-12]
-    let username = if flags.username && !cut_short(&reader) {
-        Some(reader.string()?)
-    } else {
-        None
-    };
-    let password = if flags.password && !cut_short(&reader) {
-        Some(reader.binary()?)
-    } else {
-        None
-    };
-    reader.end()?;
-    Ok(Connect {
-        version,
-        bridge,
-        clean_start: flags.clean_start,
-        keep_alive,
-        client_id,
-        will,
-        username,
-        password,
-        properties: connect_properties,
-    })
-}
-
-/// Protocol name and level, and whether the level has the bridge bit.
-fn protocol(reader: &mut Reader<'_>) -> Result<(Version, bool), DecodeError> {
-    // [MQTT-3.1.2-1]
-    let name = reader.binary()?;
-    let level = reader.u8()?;
-    match (name, level) {
-        (b"MQTT", 5) => Ok((Version::V5, false)),
-        (b"MQTT", 4) => Ok((Version::V311, false)),
-        (b"MQTT", 0x84) => Ok((Version::V311, true)),
-        (b"MQIsdp", 3) => Ok((Version::V31, false)),
-        (b"MQIsdp", 0x83) => Ok((Version::V31, true)),
-        // The level of the other name, which EMQ 2 took for garbage.
-        (b"MQTT", 3 | 0x83) | (b"MQIsdp", 4 | 5 | 0x84) => Err(DecodeError::new(
-            DecodeErrorKind::UnknownProtocol,
-            "protocol level that does not belong to the protocol name",
-        )),
-        // [MQTT-3.1.2-2]
-        (b"MQTT" | b"MQIsdp", _) => Err(DecodeError::new(
-            DecodeErrorKind::UnsupportedVersion,
-            "protocol level that is not supported",
-        )),
-        _ => Err(DecodeError::new(
-            DecodeErrorKind::UnknownProtocol,
-            "unknown protocol name",
-        )),
-    }
-}
-
-struct ConnectFlags {
-    clean_start: bool,
-    will: Option<(QoS, bool)>,
-    username: bool,
-    password: bool,
-}
-
-impl ConnectFlags {
-    fn read(version: Version, flags: u8) -> Result<ConnectFlags, DecodeError> {
-        // [MQTT-3.1.2-3]; 3.1 calls the bit unused.
-        if flags & 0x01 != 0 && version != Version::V31 {
-            return Err(DecodeError::malformed("reserved CONNECT flag"));
-        }
-        let will = if flags & 0x04 != 0 {
-            // [MQTT-3.1.2-12]
-            let qos =
-                QoS::from_u8(flags >> 3 & 0b11).ok_or(DecodeError::malformed("will with QoS 3"))?;
-            Some((qos, flags & 0x20 != 0))
-        } else {
-            // [MQTT-3.1.2-11], [MQTT-3.1.2-13]; 3.1 disregards the bits.
-            if flags & 0x38 != 0 && version != Version::V31 {
-                return Err(DecodeError::malformed(
-                    "will QoS or will retain without a will",
-                ));
-            }
-            None
-        };
-        let (username, password) = (flags & 0x80 != 0, flags & 0x40 != 0);
-        // [3.1.1: MQTT-3.1.2-22]; 5.0 allows it.
-        if password && !username && !version.is_v5() {
-            return Err(DecodeError::malformed("password without a user name"));
-        }
-        Ok(ConnectFlags {
-            clean_start: flags & 0x02 != 0,
-            will,
-            username,
-            password,
-        })
-    }
-}
-
-fn will<'a>(
-    version: Version,
-    reader: &mut Reader<'a>,
-    qos: QoS,
-    retain: bool,
-) -> Result<Will<'a>, DecodeError> {
-    let properties = properties(version, reader, allowed::WILL)?;
-    // [MQTT-3.1.3-11]; a will is published, so its topic is a topic name [MQTT-4.7.1-1].
-    let topic = utf8(reader.binary()?)?;
-    topic::validate_name(topic)?;
-    let payload = reader.binary()?;
-    Ok(Will {
-        qos,
-        retain,
-        topic,
-        payload,
-        properties,
-    })
 }
 
 fn connack<'a>(version: Version, body: &'a [u8]) -> Result<ConnAck<'a>, DecodeError> {

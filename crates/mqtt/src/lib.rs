@@ -32,7 +32,7 @@ mod text;
 pub mod topic;
 mod version;
 
-pub use decode::{decode, decode_publish, decode_publish_from_server};
+pub use decode::{decode, decode_publish, decode_publish_from_server, decode_publish_known};
 pub use encode::{
     AckKind, ConnAckOut, ConnAckProps, PublishHead, encode, encode_ack, encode_auth,
     encode_connack, encode_connect, encode_disconnect, encode_pingreq, encode_pingresp,

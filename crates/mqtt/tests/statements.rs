@@ -591,7 +591,7 @@ fn mqtt_3_1_2_12_will_qos_is_not_3() {
 }
 
 #[test]
-fn mqtt_4_7_1_1_will_topic_is_a_topic_name() {
+fn mqtt_4_7_0_1_will_topic_is_a_topic_name() {
     for topic in [&b"\0\0"[..], b"\0\x01+", b"\0\x03a/#", b"\0\x01\0"] {
         refused(
             V311,
