@@ -41,6 +41,8 @@ impl fmt::Display for TopicError {
 
 impl std::error::Error for TopicError {}
 
+/// What a topic name and a filter can both be guilty of is said of a name: for a filter, 5.0 answers with the code
+/// [`crate::ReasonCode::TOPIC_FILTER_INVALID`] in SUBACK and keeps the connection.
 impl From<TopicError> for DecodeError {
     fn from(error: TopicError) -> DecodeError {
         let (kind, detail) = match error {
