@@ -5,54 +5,6 @@ use crate::cli::Cli;
 use crate::{SYSDESCR, VERSION, proc};
 use std::fmt::Display;
 
-/// The names of EMQ 2.3.11: scripts take `broker metrics` for this list.
-/// Further ones of ours are shown by `broker metrics all`.
-const EMQ_METRICS: [&str; 38] = [
-    "bytes/received",
-    "bytes/sent",
-    "messages/dropped",
-    "messages/qos0/received",
-    "messages/qos0/sent",
-    "messages/qos1/received",
-    "messages/qos1/sent",
-    "messages/qos2/dropped",
-    "messages/qos2/received",
-    "messages/qos2/sent",
-    "messages/received",
-    "messages/retained",
-    "messages/sent",
-    "packets/connack",
-    "packets/connect",
-    "packets/disconnect",
-    "packets/pingreq",
-    "packets/pingresp",
-    "packets/puback/missed",
-    "packets/puback/received",
-    "packets/puback/sent",
-    "packets/pubcomp/missed",
-    "packets/pubcomp/received",
-    "packets/pubcomp/sent",
-    "packets/publish/received",
-    "packets/publish/sent",
-    "packets/pubrec/missed",
-    "packets/pubrec/received",
-    "packets/pubrec/sent",
-    "packets/pubrel/missed",
-    "packets/pubrel/received",
-    "packets/pubrel/sent",
-    "packets/received",
-    "packets/sent",
-    "packets/suback",
-    "packets/subscribe",
-    "packets/unsuback",
-    "packets/unsubscribe",
-];
-
-fn emq_metrics(mut list: Vec<(&'static str, u64)>) -> Vec<(&'static str, u64)> {
-    list.retain(|(name, _)| EMQ_METRICS.contains(name));
-    list
-}
-
 fn rows<V: Display>(list: &[(&'static str, V)], width: usize) -> String {
     list.iter()
         .map(|(name, value)| format!("{name:<width$}: {value}\n"))
@@ -104,8 +56,9 @@ pub fn register_broker(cli: &Cli, core: &Core) {
                 ),
                 ["pubsub"] => pubsub(),
                 ["stats"] => rows(&broker.stats(), 20),
-                ["metrics"] => rows(&emq_metrics(broker.metrics()), 24),
-                ["metrics", "all"] => rows(&broker.metrics(), 24),
+                ["metrics"] => rows(&broker.metrics(), 24),
+                // Those of EMQ and ours; scripts take the former for a closed list.
+                ["metrics", "all"] => rows(&broker.all_metrics(), 24),
                 _ => return None,
             })
         }),
@@ -255,6 +208,7 @@ pub fn register_mnesia(cli: &Cli, core: &Core) {
                     ("subscriptions", count("subscriptions/count")),
                     ("routes", count("routes/count")),
                     ("retained", count("retained/count")),
+                    ("waiting_in_groups", broker.group_backlog().to_string()),
                 ],
                 20,
             ))
@@ -265,17 +219,6 @@ pub fn register_mnesia(cli: &Cli, core: &Core) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_list_of_metrics_is_that_of_emq() {
-        assert!(EMQ_METRICS.is_sorted());
-        let all = vec![
-            ("bytes/sent", 1),
-            ("clients/rate_limited", 2),
-            ("messages/sent", 3),
-        ];
-        assert_eq!(emq_metrics(all), [("bytes/sent", 1), ("messages/sent", 3)]);
-    }
 
     #[test]
     fn paddings() {
