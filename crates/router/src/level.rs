@@ -145,10 +145,18 @@ impl Cutter {
         if len <= INLINE {
             return self.short(whole, start, len, low, high & before(found));
         }
-        let rest = &bytes[start + len.min(16)..];
-        let end = match found {
-            0 => start + 16 + rest.iter().position(|b| *b == b'/').unwrap_or(rest.len()),
-            _ => start + len,
+        self.long(whole, start, (found != 0).then_some(len))
+    }
+
+    /// The same for a level that does not fit into a key. Of the length it is known that it is at least 16, or what it is.
+    #[inline(never)]
+    fn long<'a>(&self, whole: &'a str, start: usize, len: Option<usize>) -> Level<'a> {
+        let end = match len {
+            Some(len) => start + len,
+            None => {
+                let rest = &whole.as_bytes()[start + 16..];
+                start + 16 + rest.iter().position(|b| *b == b'/').unwrap_or(rest.len())
+            }
         };
         let hash = self.hash_long(&whole[start..end]);
         Level {

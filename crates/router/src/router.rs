@@ -157,10 +157,7 @@ impl Router {
         // [MQTT-4.7.2-1]: a wildcard as the first level does not match a name that starts with `$`.
         let mut wildcards = !topic.starts_with('$');
         if wildcards {
-            self.targets
-                .get(self.wild.node(ROOT).data.below)
-                .iter()
-                .for_each(&mut *f);
+            self.tell(self.wild.node(ROOT).data.below, f);
         }
         let (mut reached, mut further) = (&mut Reached::default(), &mut Reached::default());
         reached.push(ROOT);
@@ -168,23 +165,22 @@ impl Router {
         loop {
             let level = self.wild.cut(topic, start);
             let next = level.next();
-            let mut arrive = |id: u32| {
-                let node = self.wild.node(id);
-                // `a/#` matches `a` too.
-                self.targets.get(node.data.below).iter().for_each(&mut *f);
-                if next.is_none() {
-                    self.targets.get(node.data.here).iter().for_each(&mut *f);
-                } else if node.has_children() || node.data.plus != ROOT {
-                    further.push(id);
-                }
-            };
             reached.for_each(|id| {
                 let node = self.wild.node(id);
-                if wildcards && node.data.plus != ROOT {
-                    arrive(node.data.plus);
-                }
-                if let Some(child) = self.wild.child(id, &level) {
-                    arrive(child);
+                let plus = if wildcards { node.data.plus } else { ROOT };
+                let child = self.wild.child_of(id, node, &level).unwrap_or(ROOT);
+                for id in [plus, child] {
+                    if id == ROOT {
+                        continue;
+                    }
+                    let node = self.wild.node(id);
+                    // `a/#` matches `a` too.
+                    self.tell(node.data.below, f);
+                    if next.is_none() {
+                        self.tell(node.data.here, f);
+                    } else if node.has_children() || node.data.plus != ROOT {
+                        further.push(id);
+                    }
                 }
             });
             match next {
@@ -194,6 +190,13 @@ impl Router {
             reached.clear();
             std::mem::swap(&mut reached, &mut further);
             wildcards = true;
+        }
+    }
+
+    #[inline]
+    fn tell(&self, targets: Handle, f: &mut impl FnMut(&Target)) {
+        if !targets.is_empty() {
+            self.targets.get(targets).iter().for_each(f);
         }
     }
 

@@ -120,7 +120,13 @@ impl<P: Default> Trie<P> {
     /// The child of `parent` by this level.
     #[inline]
     pub fn child(&self, parent: u32, level: &Level<'_>) -> Option<u32> {
-        match self.nodes[parent].children.form() {
+        self.child_of(parent, &self.nodes[parent], level)
+    }
+
+    /// The same, for a caller that has the parent's node already.
+    #[inline]
+    pub fn child_of(&self, parent: u32, node: &Node<P>, level: &Level<'_>) -> Option<u32> {
+        match node.children.form() {
             Form::None => None,
             Form::Only(id) => self.leads(&self.nodes[id], level).then_some(id),
             Form::Table(_) => self.edges.find(self.cutter.edge(parent, level.hash), |id| {
