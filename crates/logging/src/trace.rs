@@ -7,7 +7,7 @@
 
 mod packet;
 
-pub use packet::{Binary, Direction, format_packet};
+pub use packet::{Binary, Direction, erlang_binary, format_packet};
 
 use crate::clock::Clock;
 use crate::line::Message;
@@ -111,20 +111,24 @@ impl TraceFile {
         version: Version,
     ) {
         let packet = format_packet(direction, packet, version);
-        self.line(format_args!("Client({clientid}@{peer}): {packet}"));
+        self.add(format_args!("Client({clientid}@{peer}): {packet}"));
     }
 
     /// A publish to a traced topic. A message of the broker itself has no user name.
     pub fn publish(&self, clientid: &str, username: Option<&str>, topic: &str, payload: &[u8]) {
         let username = username.unwrap_or("undefined");
         let payload = Binary(payload);
-        self.line(format_args!(
+        self.add(format_args!(
             "{clientid}/{username} PUBLISH to {topic}: {payload}"
         ));
     }
 
     /// Any other line. Control characters in it are shown as escapes.
-    pub fn line(&self, message: fmt::Arguments<'_>) {
+    pub fn line(&self, message: &str) {
+        self.add(format_args!("{message}"));
+    }
+
+    fn add(&self, message: fmt::Arguments<'_>) {
         self.0.queue.put(Line {
             time: self.0.clock.now(),
             text: Message::format(MAX_LINE, message),
@@ -230,13 +234,13 @@ mod tests {
         let mut expected = String::new();
         for number in 0..100 {
             let trace = if number % 2 == 0 { &one } else { &two };
-            trace.line(format_args!("{number}"));
+            trace.line(&number.to_string());
             expected += &format!("21:41:42.414 [debug] {number}\n");
         }
         drop(one);
         assert!(two.flush());
         assert_eq!(directory.read("trace"), expected);
-        two.line(format_args!("last"));
+        two.line("last");
         drop(two);
         // Nobody is left to ask for a flush: the thread writes the rest and goes.
         expected += "21:41:42.414 [debug] last\n";
@@ -245,7 +249,7 @@ mod tests {
             std::thread::yield_now();
         }
         let again = open(&directory, "trace");
-        again.line(format_args!("again"));
+        again.line("again");
         assert!(again.flush());
         assert_eq!(
             directory.read("trace"),

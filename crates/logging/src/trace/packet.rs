@@ -204,6 +204,11 @@ fn show_properties(f: &mut Formatter<'_>, properties: &Properties<'_>) -> fmt::R
     Ok(())
 }
 
+/// Shows bytes as Erlang does; see [`Binary`].
+pub fn erlang_binary(bytes: &[u8]) -> Binary<'_> {
+    Binary(bytes)
+}
+
 /// Bytes as Erlang writes a binary: `<<"text">>` when they are a printable text, `<<1,2,255>>` when
 /// not. A long one ends in `...`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
