@@ -1,6 +1,6 @@
 //! The asking end of the control socket, and where to find it.
 
-use crate::wire::{Reply, Request};
+use crate::wire::{Reply, Request, socket_path};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,8 @@ impl std::fmt::Display for CallError {
 /// See [`CallError`].
 pub fn call(socket: &Path, request: &Request, timeout: Duration) -> Result<Reply, CallError> {
     let end = Instant::now() + timeout;
-    let mut stream = UnixStream::connect(socket)?;
+    let (path, _open) = socket_path(socket)?;
+    let mut stream = UnixStream::connect(path)?;
     let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
     line.push(b'\n');
     stream.set_write_timeout(Some(timeout))?;

@@ -1,7 +1,7 @@
 //! The control socket: who may open the directory and the socket (its owner, and root) may ask.
 
 use crate::cli::Cli;
-use crate::wire::{MAX_REQUEST, Reply, Request};
+use crate::wire::{MAX_REQUEST, Reply, Request, socket_path};
 use rustix::process::geteuid;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -95,7 +95,8 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
         })?;
     let inside = private.join("s");
     let _ = fs::remove_file(&inside);
-    let bound = UnixListener::bind(&inside).and_then(|listener| {
+    let bound = socket_path(&inside).and_then(|(short, _open)| {
+        let listener = UnixListener::bind(short)?;
         fs::set_permissions(&inside, Permissions::from_mode(0o600))?;
         fs::rename(&inside, path)?;
         Ok(listener)
@@ -250,6 +251,16 @@ mod tests {
             ask(&path, &["say", "x"], None),
             Err(CallError::NotThere)
         ));
+    }
+
+    #[test]
+    fn a_tree_may_lie_deep() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("d".repeat(120));
+        fs::create_dir(&deep).unwrap();
+        let path = deep.join("emqttd.sock");
+        let _server = serve(&path, cli()).unwrap();
+        assert_eq!(ask(&path, &["say", "x"], None).unwrap().text, "x\n");
     }
 
     #[test]
