@@ -2,6 +2,7 @@
 
 use super::Run;
 use super::peers::{Figure, Goal, Row};
+use serde_json::Value;
 use std::fmt::Write;
 use std::fs;
 use std::process::Command;
@@ -109,28 +110,58 @@ fn notes(out: &mut String, rows: &[&Row], runs: &[Run]) {
             number(user("wild-1k"))
         );
     }
-    let _ = writeln!(out, "\nSeen by the generator:\n");
+    let mut seen = String::new();
     for row in rows {
         for peer in ["emqttd", "mosquitto"] {
-            let sum = |key| values(runs, row.name, peer, key).iter().sum::<f64>();
-            let (lost, gaps, bad, errors) = (sum("lost"), sum("gaps"), sum("bad"), sum("errors"));
-            if lost + gaps + bad + errors > 0.0 {
-                let _ = writeln!(
-                    out,
-                    "- {} {peer}: {lost} lost, {gaps} out of order or missing, {bad} bad, {errors} errors",
-                    row.name
-                );
+            if let Some(faults) = faults(runs, row.name, peer) {
+                let _ = writeln!(seen, "- {} {peer}: {faults}", row.name);
             }
         }
         if let Some(rate) = rate(runs, row.name) {
-            let _ = writeln!(out, "- {}: {rate}", row.name);
+            let _ = writeln!(seen, "- {}: {rate}", row.name);
         }
     }
     for run in runs {
         if let Err(error) = &run.result {
-            let _ = writeln!(out, "- {} {} failed: {error}", run.row, run.peer);
+            let _ = writeln!(seen, "- {} {} failed: {error}", run.row, run.peer);
         }
     }
+    if !seen.is_empty() {
+        let _ = write!(out, "\nSeen by the generator:\n\n{seen}");
+    }
+}
+
+/// What went wrong in all runs of a row together; `None` when nothing did.
+fn faults(runs: &[Run], row: &str, peer: &str) -> Option<String> {
+    let sum = |key| values(runs, row, peer, key).iter().sum::<f64>();
+    // The retained row tells how many arrived in each of its rounds.
+    let missing = results(runs, row, peer).filter_map(|result| {
+        let sent = result.get("messages")?.as_f64()?;
+        let got = result.get("got")?.as_array()?.iter();
+        let differences = got.filter_map(|got| Some((sent - got.as_f64()?).abs()));
+        Some(differences.sum::<f64>())
+    });
+    let counts = [
+        (sum("lost"), "lost"),
+        (sum("gaps"), "out of order or missing"),
+        (sum("bad"), "bad"),
+        (sum("closed"), "connections closed"),
+        (sum("errors"), "errors"),
+        (missing.sum(), "retained messages not as sent"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0.0);
+    let text: Vec<String> = counts
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    (!text.is_empty()).then(|| text.join(", "))
+}
+
+/// The results of a row's successful runs.
+fn results<'a>(runs: &'a [Run], row: &str, peer: &str) -> impl Iterator<Item = &'a Value> {
+    let runs = runs
+        .iter()
+        .filter(move |run| run.row == row && run.peer == peer);
+    runs.filter_map(|run| run.result.as_ref().ok())
 }
 
 /// Our rate and latency beside those of the others.
@@ -157,8 +188,8 @@ fn rate(runs: &[Run], row: &str) -> Option<String> {
 }
 
 fn values(runs: &[Run], row: &str, peer: &str, key: &str) -> Vec<f64> {
-    let runs = runs.iter().filter(|run| run.row == row && run.peer == peer);
-    runs.filter_map(|run| run.result.as_ref().ok()?.get(key)?.as_f64())
+    results(runs, row, peer)
+        .filter_map(|result| result.get(key)?.as_f64())
         .collect()
 }
 
@@ -268,7 +299,10 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("| 0.394 µs | no, +27 % |"), "{text}");
-        assert!(text.contains("2 lost, 1 out of order"), "{text}");
+        assert!(
+            text.contains("emqttd: 2 lost, 1 out of order or missing\n"),
+            "{text}"
+        );
     }
 
     #[test]
