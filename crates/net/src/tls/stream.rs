@@ -147,32 +147,52 @@ impl TlsStream {
         wire: &mut Vec<u8>,
     ) -> (usize, Result<(), TlsError>) {
         let mut used = 0;
-        let mut outcome = Ok(());
         loop {
             let UnbufferedStatus { mut discard, state } =
                 self.connection.process_tls_records(&mut buffer[used..]);
-            let mut over = false;
-            match state {
+            let result = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(Ok(record)) = traffic.next_record() {
                         plain.extend_from_slice(record.payload);
                         discard += record.discard;
                     }
+                    None
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     append(wire, |room| data.encode(room));
+                    None
                 }
-                Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
-                Ok(ConnectionState::PeerClosed) => self.peer_has_closed = true,
+                Ok(ConnectionState::TransmitTlsData(transmit)) => {
+                    transmit.done();
+                    None
+                }
+                Ok(ConnectionState::PeerClosed) => {
+                    self.peer_has_closed = true;
+                    None
+                }
                 // Early data is not offered, the other states wait for somebody else.
-                Ok(_) => over = true,
-                // The alert about the first error comes out in the rounds after it.
-                Err(error) if outcome.is_ok() => outcome = Err(error.into()),
-                Err(_) => over = true,
-            }
+                Ok(_) => Some(Ok(())),
+                Err(error) => {
+                    self.flush_alert(wire);
+                    Some(Err(error.into()))
+                }
+            };
             used += discard;
-            if over {
-                return (used, outcome);
+            if let Some(result) = result {
+                return (used, result);
+            }
+        }
+    }
+
+    /// After an error: takes out the alert that tells the client, and nothing else. rustls must not
+    /// be shown the bad record again.
+    fn flush_alert(&mut self, wire: &mut Vec<u8>) {
+        while self.connection.wants_write() {
+            match self.connection.process_tls_records(&mut []).state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(wire, |room| data.encode(room));
+                }
+                _ => return,
             }
         }
     }
@@ -189,7 +209,7 @@ impl TlsStream {
         loop {
             let UnbufferedStatus { discard, state } =
                 self.connection.process_tls_records(&mut self.partial);
-            let result = match state? {
+            let result = match state.inspect_err(|_| self.failed = true)? {
                 ConnectionState::EncodeTlsData(mut data) => {
                     append(wire, |room| data.encode(room));
                     None
