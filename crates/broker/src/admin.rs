@@ -61,12 +61,20 @@ impl Broker {
     /// Puts changed settings in force (`emqttd_ctl set`); sessions that are there keep theirs.
     pub fn reconfigure(&self, settings: Settings) {
         self.node.limits.store(Arc::new(session_limits(&settings)));
+        for observer in self.node.observers.lock().iter() {
+            observer(&settings);
+        }
         self.node.settings.store(Arc::new(settings));
         self.node.access.forget();
         self.on_all(|shard| {
             shard.settings = shard.node.settings.load_full();
             shard.limits = shard.node.limits.load_full();
         });
+    }
+
+    /// Has `f` called with new settings whenever they are put in force.
+    pub fn on_settings(&self, f: impl Fn(&Settings) + Send + 'static) {
+        self.node.observers.lock().push(Box::new(f));
     }
 
     /// The chains of authentication and ACL, for modules to join.

@@ -29,7 +29,7 @@ pub struct Peer {
     /// user name from the client certificate, where the listener asks for it
     pub cert_username: Option<Box<str>>,
     /// headers of the WebSocket handshake
-    pub headers: Option<Arc<Vec<(String, String)>>>,
+    pub headers: Option<Arc<[(String, String)]>>,
 }
 
 /// How far a connection has come.
@@ -67,11 +67,23 @@ pub(crate) struct Replay {
 pub(crate) struct PublishCache {
     /// without mountpoint
     pub topic: String,
+    pub known: Known,
+}
+
+/// What is known of that topic.
+#[derive(Debug)]
+pub(crate) struct Known {
     pub route_generation: u64,
     pub acl_generation: u64,
     pub allowed: bool,
     /// sorted by owner
     pub targets: Vec<Target>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Known { route_generation: 0, acl_generation: u64::MAX, allowed: false, targets: Vec::new() }
+    }
 }
 
 /// Topic aliases of one direction.
@@ -93,7 +105,7 @@ pub(crate) struct Detail {
     /// publish decisions by topic
     pub acl_cache: Option<Box<HashMap<Box<str>, (u64, bool)>>>,
     pub exchange: Option<Box<RunningExchange>>,
-    pub trace: Option<Arc<emqttd_logging::trace::TraceFile>>,
+    pub trace: Option<emqttd_logging::trace::TraceFile>,
     /// PUBLISH packets that may still come now, in thousandths, and since when
     pub rate: (u64, u64),
     /// unix seconds
@@ -178,6 +190,7 @@ pub(crate) struct ConnSink<'a> {
     pub counters: &'a Counters,
     pub hooks: &'a HookTable,
     pub effects: &'a mut Vec<Effect>,
+    pub pressure: &'a mut usize,
     pub now: u64,
 }
 
@@ -204,6 +217,7 @@ impl Sink for ConnSink<'_> {
         if written == 0 {
             return false;
         }
+        *self.pressure += written;
         self.counters.add(Metric::BytesSent, written as u64);
         self.count_sent(&delivery.message, delivery.qos);
         if self.hooks.has(HookPoint::MessageDelivered)

@@ -19,8 +19,6 @@ pub(crate) struct Member {
     pub sub_id: u32,
     /// online and with room, as far as is known
     ready: bool,
-    /// outlives its connection
-    persistent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -115,9 +113,9 @@ impl Group {
         self.state.lock().members.iter().find(|m| m.owner == owner).copied()
     }
 
-    fn join(&self, owner: u64, opts: u32, sub_id: u32, persistent: bool) {
+    fn join(&self, owner: u64, opts: u32, sub_id: u32) {
         let mut state = self.state.lock();
-        let member = Member { owner, opts, sub_id, ready: false, persistent };
+        let member = Member { owner, opts, sub_id, ready: false };
         match state.members.iter_mut().find(|m| m.owner == owner) {
             Some(old) => *old = Member { ready: old.ready, ..member },
             None => state.members.push(member),
@@ -129,12 +127,6 @@ impl Group {
         let mut state = self.state.lock();
         state.members.retain(|m| m.owner != owner);
         state.members.is_empty()
-    }
-
-    /// Whether a member outlives its connection, so that what waits is owed to somebody.
-    #[cfg(test)]
-    pub fn has_persistent_member(&self) -> bool {
-        self.state.lock().members.iter().any(|m| m.persistent)
     }
 
     /// Messages waiting.
@@ -157,15 +149,7 @@ struct Table {
 
 impl Groups {
     /// Joins the group, which comes to be if it was not there.
-    pub fn join(
-        &self,
-        name: &str,
-        filter: &str,
-        owner: u64,
-        opts: u32,
-        sub_id: u32,
-        persistent: bool,
-    ) -> Arc<Group> {
+    pub fn join(&self, name: &str, filter: &str, owner: u64, opts: u32, sub_id: u32) -> Arc<Group> {
         let mut table = self.0.write();
         let key = (Box::from(name), Box::from(filter));
         let at = match table.names.get(&key) {
@@ -186,7 +170,7 @@ impl Groups {
             }
         };
         let group = Arc::clone(&table.groups[&at]);
-        group.join(owner, opts, sub_id, persistent);
+        group.join(owner, opts, sub_id);
         group
     }
 

@@ -47,6 +47,12 @@ impl Mailbox {
         }
     }
 
+    /// Whether something was left since the last [`Mailbox::take`].
+    #[inline]
+    pub fn is_waiting(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
+    }
+
     /// Takes everything that was left.
     pub fn take(&self, into: &mut Vec<Mail>) {
         // Cleared first: whoever posts after this finds the flag down and wakes the shard again.
@@ -106,6 +112,9 @@ pub trait ListenerControl: Send + Sync {
     fn shutdown(&self);
 }
 
+/// Called with new settings.
+pub(crate) type Observer = Box<dyn Fn(&Settings) + Send>;
+
 /// The state that shards share.
 pub(crate) struct Node {
     pub name: String,
@@ -126,6 +135,8 @@ pub(crate) struct Node {
     pub control: RwLock<Option<Arc<dyn ListenerControl>>>,
     pub alarms: Mutex<Alarms>,
     pub traces: Traces,
+    /// told of new settings
+    pub observers: Mutex<Vec<Observer>>,
     hasher: RandomState,
 }
 
@@ -149,6 +160,7 @@ impl Node {
             control: RwLock::default(),
             alarms: Mutex::default(),
             traces: Traces::default(),
+            observers: Mutex::default(),
             hasher: RandomState::new(),
         }
     }

@@ -24,14 +24,10 @@ impl Shard {
         }
         let body = &bytes[header.len..whole];
         if phase == Phase::Connected && header.first >> 4 == PacketType::Publish as u8 {
-            let publish = emqttd_mqtt::decode_publish(version, header.first, body)?;
             if let Some(pause) = self.over_rate(id) {
                 return Ok(Step::Wait(0, Next::Pause(pause)));
             }
-            if self.conns[id as usize].traced {
-                crate::trace::received(&self.conns[id as usize], &Packet::Publish(publish));
-            }
-            self.on_publish(id, &publish)?;
+            self.on_publish(id, version, header.first, body)?;
             return Ok(Step::Done(whole));
         }
         let packet = emqttd_mqtt::decode(version, header.first, body)?;
@@ -101,8 +97,10 @@ impl Shard {
                 self.counters.add(Metric::Connect, 1);
                 self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_bad_connect");
             }
-            Packet::Publish(publish) => self.on_publish(id, &publish)?,
-            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+            // PUBLISH has its own way, above.
+            Packet::Publish(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 let detail = "a packet that only a server sends";
                 return Err(DecodeError::new(DecodeErrorKind::ProtocolError, detail));
             }

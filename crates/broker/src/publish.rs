@@ -1,7 +1,7 @@
 //! From an inbound PUBLISH to the output of its receivers: the path that has to be fast.
 
 use crate::access::{Access, AccessRequest};
-use crate::conn::{ConnId, NONE, Phase, PublishCache};
+use crate::conn::{ConnId, Known, NONE, Phase, PublishCache};
 use crate::group::{Assign, Group, GroupLimits, Member};
 use crate::hooks::HookPoint;
 use crate::metrics::Metric;
@@ -11,7 +11,7 @@ use crate::retain::Stored;
 use crate::shard::{Later, Mail, Shard};
 use crate::target::{Options, Owner, Receiver, receiver};
 use emqttd_config::AclDenyAction;
-use emqttd_mqtt::{AckKind, DecodeError, DecodeErrorKind, Publish, PublishHead, QoS, ReasonCode, Version};
+use emqttd_mqtt::{AckKind, DecodeError, DecodeErrorKind, Packet, Publish, PublishHead, QoS, ReasonCode, Version};
 use emqttd_router::Target;
 use emqttd_session::{Ack, Delivery, Dropped, Effect, Inbound, Message, MessageParts, Publisher, Sent, Session};
 use std::ops::Range;
@@ -56,7 +56,16 @@ impl<'a> Passing<'a> {
 
 impl Shard {
     /// PUBLISH from a client.
-    pub(crate) fn on_publish(&mut self, id: ConnId, publish: &Publish<'_>) -> Result<(), DecodeError> {
+    pub(crate) fn on_publish(
+        &mut self,
+        id: ConnId,
+        version: Version,
+        first: u8,
+        body: &[u8],
+    ) -> Result<(), DecodeError> {
+        let mut cache = self.conns[id as usize].cache.take().unwrap_or_default();
+        let PublishCache { topic, known } = &mut *cache;
+        let publish = emqttd_mqtt::decode_publish_known(version, first, body, topic)?;
         self.counters.add(
             match publish.qos {
                 QoS::AtMostOnce => Metric::Qos0Received,
@@ -65,48 +74,55 @@ impl Shard {
             },
             1,
         );
-        let mut cache = self.conns[id as usize].cache.take().unwrap_or_default();
-        let result = self.publish_with(id, publish, &mut cache);
+        if self.conns[id as usize].traced {
+            crate::trace::received(&self.conns[id as usize], &Packet::Publish(publish));
+        }
+        let new_topic = self.publish_with(id, &publish, topic, known)?;
         // The connection may have been closed meanwhile, and its memory given back.
         if self.conns[id as usize].phase == Phase::Connected {
+            if let Some(new_topic) = new_topic {
+                *topic = new_topic;
+            }
             self.conns[id as usize].cache = Some(cache);
         }
-        result
+        Ok(())
     }
 
+    /// Gives the topic to remember when it is another than `topic`.
     fn publish_with(
         &mut self,
         id: ConnId,
         publish: &Publish<'_>,
-        cache: &mut PublishCache,
-    ) -> Result<(), DecodeError> {
+        remembered: &str,
+        known: &mut Known,
+    ) -> Result<Option<String>, DecodeError> {
         let alias_topic;
         let mut topic = publish.topic;
-        if self.version_of(id) == Version::V5 && let Some(alias) = publish.properties.topic_alias() {
+        if self.version_of(id) == Version::V5
+            && let Some(alias) = publish.properties.topic_alias()
+        {
             alias_topic = self.resolve_alias(id, alias, publish.topic)?;
             topic = alias_topic.as_deref().unwrap_or(publish.topic);
         }
-        if cache.topic != topic {
+        let mut new_topic = None;
+        if !std::ptr::eq(topic, remembered) && topic != remembered {
             self.check_topic_name(id, topic)?;
-            cache.topic.clear();
-            cache.topic.push_str(topic);
-            cache.route_generation = 0;
-            cache.acl_generation = u64::MAX;
+            known.route_generation = 0;
+            known.acl_generation = u64::MAX;
+            // A long name is not remembered; nothing is then known of the empty one, which matches none.
+            new_topic = Some(if topic.len() > CACHE_TOPIC_LEN { String::new() } else { topic.to_string() });
         }
         let acl_generation = self.node.access.generation();
-        if cache.acl_generation != acl_generation || !self.settings.mqtt.cache_acl {
-            cache.allowed = self.may_publish(id, topic);
-            cache.acl_generation = acl_generation;
+        if known.acl_generation != acl_generation || !self.settings.mqtt.cache_acl {
+            known.allowed = self.may_publish(id, topic);
+            known.acl_generation = acl_generation;
         }
-        if !cache.allowed {
+        if known.allowed {
+            self.accept_publish(id, publish, topic, known);
+        } else {
             self.refuse_publish(id, publish, topic);
-            return Ok(());
         }
-        let result = self.accept_publish(id, publish, cache);
-        if cache.topic.capacity() > CACHE_TOPIC_LEN {
-            *cache = PublishCache { acl_generation: u64::MAX, ..PublishCache::default() };
-        }
-        result
+        Ok(new_topic)
     }
 
     /// Topic alias of an inbound PUBLISH: sets it, or gives the topic it stands for [MQTT-3.3.2-7].
@@ -201,14 +217,15 @@ impl Shard {
         &mut self,
         id: ConnId,
         publish: &Publish<'_>,
-        cache: &mut PublishCache,
-    ) -> Result<(), DecodeError> {
+        topic: &str,
+        known: &mut Known,
+    ) {
         let (now, unix) = (self.now, self.unix);
         let conn = &self.conns[id as usize];
         let (version, slot) = (conn.version, conn.session);
         let publisher = Arc::clone(&self.sessions[slot as usize].publisher);
         let mounted;
-        let mut topic = cache.topic.as_str();
+        let mut topic = topic;
         if let Some(prefix) = &conn.peek().peer.listener.settings.mountpoint {
             mounted = format!("{prefix}{topic}");
             topic = &mounted;
@@ -237,18 +254,17 @@ impl Shard {
             packets: [None, None],
         };
         if publish.qos == QoS::ExactlyOnce {
-            self.begin_qos2(id, slot, publish.packet_id, &mut passing);
-            return Ok(());
+            return self.begin_qos2(id, slot, publish.packet_id, &mut passing);
         }
         let owner = self.owner_of(slot);
         let matched = match self.hooked(&mut passing) {
             None => true,
             Some(None) => {
                 let generation = self.node.route_generation.load(std::sync::atomic::Ordering::Acquire);
-                if cache.route_generation != generation {
-                    cache.route_generation = find_targets(&self.node, topic, &mut cache.targets);
+                if known.route_generation != generation {
+                    known.route_generation = find_targets(&self.node, topic, &mut known.targets);
                 }
-                self.pass_on(&mut passing, &cache.targets, owner)
+                self.pass_on(&mut passing, &known.targets, owner)
             }
             Some(Some(changed)) => self.publish_changed(changed, owner),
         };
@@ -260,7 +276,6 @@ impl Shard {
             };
             self.reply_ack(id, AckKind::PubAck, publish.packet_id, reason);
         }
-        Ok(())
     }
 
     fn begin_qos2(&mut self, id: ConnId, slot: u32, packet_id: u16, passing: &mut Passing<'_>) {
@@ -510,6 +525,7 @@ impl Shard {
         if conn.traced {
             crate::conn::trace_sent(conn, before);
         }
+        self.pressure += range.len();
         self.sessions[slot as usize].session.delivered += 1;
         self.counters.add(Metric::BytesSent, range.len() as u64);
         if passing.publisher.is_some() {

@@ -5,6 +5,7 @@
 
 use crate::conn::{Conn, ConnId, ConnSink, Detail, NONE, Peer, Phase};
 use crate::group::Group;
+use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
 use crate::node::{Node, unix_millis};
 use crate::out::OutBuf;
@@ -101,6 +102,8 @@ pub struct Shard {
     /// unix milliseconds, as of this round
     pub(crate) unix: u64,
     pub(crate) encoded: Vec<u8>,
+    /// bytes appended to outputs since they were last written
+    pub(crate) pressure: usize,
     pub(crate) sys: crate::sys::Ticker,
     incoming: Vec<Mail>,
     fired: Vec<u32>,
@@ -135,6 +138,7 @@ impl Shard {
             now,
             unix: unix_millis(),
             encoded: Vec::new(),
+            pressure: 0,
             sys: crate::sys::Ticker::new(now),
             incoming: Vec::new(),
             fired: Vec::new(),
@@ -211,6 +215,10 @@ impl Shard {
         let mut wanted = 0;
         let mut next = Next::Continue;
         while at < bytes.len() && self.conns[id as usize].phase != Phase::Closing {
+            if self.pressed() {
+                next = Next::Pause(0);
+                break;
+            }
             match self.packet(id, &bytes[at..]) {
                 Ok(Step::Done(n)) => at += n,
                 Ok(Step::More(n)) => {
@@ -301,6 +309,46 @@ impl Shard {
         self.conn_timers.cancel(id);
         if let Some(detail) = conn.detail {
             detail.peer.listener.leave(detail.close_reason);
+        }
+    }
+
+    /// Milliseconds of the node's clock, as of this round.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Whether other threads have left something here.
+    pub fn has_mail(&self) -> bool {
+        self.node.mailboxes[self.index].is_waiting()
+    }
+
+    /// Whether so much has been appended to outputs that they should be written before more is read.
+    #[inline]
+    pub fn pressed(&self) -> bool {
+        self.pressure > PRESSURE
+    }
+
+    /// All outputs have been written, as far as their sockets took them.
+    pub fn flushed(&mut self) {
+        self.pressure = 0;
+    }
+
+    /// Whether the socket took less than there was at the last write.
+    pub fn is_blocked(&self, id: ConnId) -> bool {
+        self.conns[id as usize].blocked
+    }
+
+    /// Whether a connection came in by that listener.
+    pub fn came_by(&self, id: ConnId, listener: &Arc<ListenerState>) -> bool {
+        let detail = self.conns.get(id as usize).and_then(|conn| conn.detail.as_ref());
+        detail.is_some_and(|detail| Arc::ptr_eq(&detail.peer.listener, listener))
+    }
+
+    /// The broker stops: ends the connection, telling MQTT 5 clients why.
+    pub fn shut_down(&mut self, id: ConnId) {
+        if !self.closing(id) {
+            self.close(id, ReasonCode::SERVER_SHUTTING_DOWN, "shutdown");
+            self.settle();
         }
     }
 
@@ -447,7 +495,7 @@ impl Shard {
         let reason = error.emq_reason();
         let conn = &self.conns[id as usize];
         let addr = conn.peek().peer.addr;
-        let who = conn.peek().publisher.as_ref().map_or_else(|| "?".into(), |p| emqttd_logging::escape(&p.clientid));
+        let who = emqttd_logging::escape(conn.peek().publisher.as_ref().map_or("", |p| &*p.clientid));
         log::warn!("Client({who}@{addr}): {reason}: {}", error.detail);
         if conn.phase == Phase::Connected {
             return self.close(id, error.reason(), reason);
@@ -473,6 +521,7 @@ impl Shard {
             counters: &self.counters,
             hooks: &self.node.hooks,
             effects: &mut self.effects,
+            pressure: &mut self.pressure,
             now: self.now,
         };
         (entry, sink)
@@ -500,6 +549,9 @@ impl Shard {
         self.conns[id as usize].version
     }
 }
+
+/// Bytes of output after which no more input is used before they are written.
+const PRESSURE: usize = 4 * 1024 * 1024;
 
 /// Beyond so many times the limit of the send buffer a connection that takes nothing is ended at once.
 const HARD: usize = 8;

@@ -206,9 +206,7 @@ impl Shard {
         let target = Target { owner, opts: options.pack(), sub_id: subscription.id };
         match parts.share {
             Some(name) => {
-                let persistent = entry.expiry > 0;
-                let group =
-                    self.node.groups.join(name, parts.filter, owner, target.opts, target.sub_id, persistent);
+                let group = self.node.groups.join(name, parts.filter, owner, target.opts, target.sub_id);
                 let target = group_target(group.id);
                 self.node.change_routes(|router| router.subscribe(parts.filter, target));
                 if !entry.groups.iter().any(|known| Arc::ptr_eq(known, &group)) {

@@ -2,18 +2,17 @@
 
 use crate::conn::Conn;
 use crate::info::{TraceInfo, TraceTarget};
-use emqttd_logging::trace::{Direction, TraceFile, erlang_binary, format_packet};
+use emqttd_logging::trace::{Direction, TraceFile};
 use emqttd_mqtt::{Packet, PublishHead};
 use emqttd_session::Message;
 use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 struct Running {
     target: TraceTarget,
     path: PathBuf,
-    file: Arc<TraceFile>,
+    file: TraceFile,
 }
 
 /// The traces of the node.
@@ -30,7 +29,7 @@ impl Traces {
     }
 
     pub fn start(&self, target: TraceTarget, path: &Path) -> std::io::Result<()> {
-        let file = Arc::new(TraceFile::open(path)?);
+        let file = TraceFile::open(path)?;
         let mut running = self.running.write();
         running.retain(|r| r.target != target);
         running.push(Running { target, path: path.into(), file });
@@ -57,18 +56,17 @@ impl Traces {
         self.topics.load(Ordering::Relaxed)
     }
 
-    pub fn client(&self, clientid: &str) -> Option<Arc<TraceFile>> {
+    pub fn client(&self, clientid: &str) -> Option<TraceFile> {
         let running = self.running.read();
         let found = running.iter().find(|r| matches!(&r.target, TraceTarget::Client(id) if id == clientid))?;
-        Some(Arc::clone(&found.file))
+        Some(found.file.clone())
     }
 }
 
 fn line(conn: &Conn, direction: Direction, packet: &Packet<'_>) {
     let detail = conn.peek();
     if let (Some(file), Some(publisher)) = (&detail.trace, &detail.publisher) {
-        let packet = format_packet(direction, packet, conn.version);
-        file.line(&format!("Client({}@{}): {packet}", publisher.clientid, detail.peer.addr));
+        file.packet(&publisher.clientid, detail.peer.addr, direction, packet, conn.version);
     }
 }
 
@@ -107,10 +105,10 @@ pub(crate) fn published(traces: &Traces, message: &Message) {
     for r in traces.running.read().iter() {
         if matches!(&r.target, TraceTarget::Topic(t) if t == topic) {
             let (clientid, username) = match &message.publisher {
-                Some(p) => (&*p.clientid, p.username.as_deref().unwrap_or("undefined")),
-                None => ("broker", "undefined"),
+                Some(p) => (&*p.clientid, p.username.as_deref()),
+                None => ("broker", None),
             };
-            r.file.line(&format!("{clientid}/{username} PUBLISH to {topic}: {}", erlang_binary(message.payload())));
+            r.file.publish(clientid, username, topic, message.payload());
         }
     }
 }

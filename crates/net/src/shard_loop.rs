@@ -1,0 +1,800 @@
+//! The event loop of one shard.
+//!
+//! A round: wait; read what is ready and let the shard work on it; take what other threads left; fire
+//! timers; write each connection that has output once; hand batches to the other shards. For a lone
+//! message that makes three system calls: wait, read, write.
+//!
+//! Sockets are registered once, edge-triggered, for reading and writing.
+
+use crate::admission::{RateLimit, allowed};
+use crate::listen::OpenListener;
+use crate::socket::{Fed, Layers, Socket, Stage};
+use emqttd_broker::{Broker, ListenerState, Next, Peer, Shard};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Bytes read from one socket at a time, by all into the same place.
+const SCRATCH: usize = 256 * 1024;
+/// Reads from one socket before the others have their turn.
+const TURNS: usize = 4;
+/// Slices handed to one `writev`.
+const SLICES: usize = 64;
+/// Connections accepted before those that are there have their turn.
+const ACCEPTS: usize = 64;
+/// How long connections may take to end when the broker stops, milliseconds.
+const FAREWELL: u64 = 2000;
+
+const WAKER: Token = Token(usize::MAX);
+/// Listeners have the tokens from here on; sockets those below.
+const LISTENERS: usize = usize::MAX / 2;
+
+/// What other threads ask of an event loop.
+pub(crate) enum Command {
+    /// a connection whose client id belongs to this shard
+    Adopt(Box<Moved>),
+    /// a listener to accept from
+    Open(Box<OpenListener>),
+    /// a listener to close, with its connections; the answer comes when that is done
+    Close(Arc<ListenerState>, SyncSender<()>),
+    /// the broker stops
+    Shutdown,
+}
+
+/// A connection on its way to another shard, with all bytes from its CONNECT on.
+pub(crate) struct Moved {
+    socket: Socket,
+    peer: Peer,
+}
+
+/// Where commands are left for an event loop.
+pub(crate) struct Inbox {
+    commands: Mutex<Vec<Command>>,
+    waker: Waker,
+}
+
+impl Inbox {
+    pub fn send(&self, command: Command) {
+        self.commands
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(command);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // It fails only when the event loop is gone, and then nobody is to be woken.
+        let _ = self.waker.wake();
+    }
+}
+
+/// What a timer of the event loop is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    /// the set-up of this socket must be over
+    Setup(usize),
+    /// this socket is read again
+    Resume(usize),
+    /// this listener accepts again
+    Accept(usize),
+}
+
+/// The event loop of one shard.
+pub(crate) struct ShardLoop {
+    shard: Shard,
+    broker: Broker,
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    /// inboxes of all shards
+    all: Vec<Arc<Inbox>>,
+    sockets: Slab<Socket>,
+    listeners: Slab<OpenListener>,
+    alarms: BTreeMap<(u64, Alarm), ()>,
+    /// sockets that may have more to read although no event says so
+    again: Vec<usize>,
+    scratch: Box<[u8]>,
+    plain: Vec<u8>,
+    dirty: Vec<u32>,
+    now: u64,
+    /// when the broker stops, all ends by then at the latest
+    ending: Option<u64>,
+}
+
+impl ShardLoop {
+    pub fn new(shard: Shard, broker: Broker) -> io::Result<(ShardLoop, Arc<Inbox>)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let inbox = Arc::new(Inbox {
+            commands: Mutex::default(),
+            waker,
+        });
+        let waker = Arc::clone(&inbox);
+        shard.set_waker(Box::new(move || waker.wake()));
+        let this = ShardLoop {
+            shard,
+            broker,
+            poll,
+            inbox: Arc::clone(&inbox),
+            all: Vec::new(),
+            sockets: Slab::new(),
+            listeners: Slab::new(),
+            alarms: BTreeMap::new(),
+            again: Vec::new(),
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            plain: Vec::new(),
+            dirty: Vec::new(),
+            now: 0,
+            ending: None,
+        };
+        Ok((this, inbox))
+    }
+
+    /// Runs until the broker stops. `all` are the inboxes of all shards, by number.
+    pub fn run(mut self, all: Vec<Arc<Inbox>>) {
+        self.all = all;
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    log::error!("event loop {}: {error}", self.shard.index());
+                    return self.broker.stop();
+                }
+            }
+            self.round(&events);
+            if self
+                .ending
+                .is_some_and(|at| self.now >= at || self.sockets.is_empty())
+            {
+                return;
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.again.is_empty() || self.shard.has_mail() {
+            return Some(Duration::ZERO);
+        }
+        let alarm = self
+            .alarms
+            .keys()
+            .next()
+            .map(|(at, _)| at.saturating_sub(self.now));
+        let end = self.ending.map(|at| at.saturating_sub(self.now));
+        let next = [alarm, end, self.shard.timeout()]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(Duration::from_millis(next))
+    }
+
+    fn round(&mut self, events: &Events) {
+        self.shard.begin_round();
+        self.now = self.shard.now();
+        for event in events {
+            match event.token() {
+                WAKER => {}
+                Token(token) if token >= LISTENERS => self.accept(token - LISTENERS),
+                Token(key) => self.ready(key, event),
+            }
+            if self.shard.pressed() {
+                self.flush();
+            }
+        }
+        for key in std::mem::take(&mut self.again) {
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.again = false;
+                self.read(key, true);
+            }
+        }
+        self.commands();
+        self.ring();
+        if self.shard.has_mail() {
+            self.shard.receive();
+        }
+        self.shard.timers();
+        self.flush();
+        self.shard.post();
+    }
+
+    fn commands(&mut self) {
+        let commands = std::mem::take(
+            &mut *self
+                .inbox
+                .commands
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for command in commands {
+            match command {
+                Command::Adopt(moved) => self.adopt(*moved),
+                Command::Open(listener) => self.open_listener(*listener),
+                Command::Close(state, done) => {
+                    self.close_listener(&state);
+                    // Whoever asked may have given up waiting.
+                    let _ = done.try_send(());
+                }
+                Command::Shutdown => self.shutdown(),
+            }
+        }
+    }
+
+    fn open_listener(&mut self, mut listener: OpenListener) {
+        let entry = self.listeners.vacant_entry();
+        let token = Token(LISTENERS + entry.key());
+        if let Err(error) =
+            self.poll
+                .registry()
+                .register(&mut listener.socket, token, Interest::READABLE)
+        {
+            log::error!("listener on {}: {error}", listener.state.listen_on());
+            return;
+        }
+        let (state, key) = (Arc::clone(&listener.state), entry.key());
+        entry.insert(listener);
+        let (protocol, on, acceptors) = (
+            state.protocol(),
+            state.listen_on(),
+            state.settings.acceptors,
+        );
+        log::info!("{protocol} listen on {on} with {acceptors} acceptors.");
+        self.broker.listener_opened(state);
+        self.accept(key);
+    }
+
+    fn close_listener(&mut self, state: &Arc<ListenerState>) {
+        let key = self
+            .listeners
+            .iter()
+            .find(|(_, l)| Arc::ptr_eq(&l.state, state))
+            .map(|(key, _)| key);
+        if let Some(key) = key {
+            let mut listener = self.listeners.remove(key);
+            // The descriptor goes with it in any case.
+            let _ = self.poll.registry().deregister(&mut listener.socket);
+            self.broker.listener_closed(state);
+        }
+        for key in self.sockets.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+            let socket = &self.sockets[key];
+            let theirs = match &socket.layers {
+                Some(layers) => Arc::ptr_eq(&layers.peer.listener, state),
+                None => self.shard.came_by(key as u32, state),
+            };
+            if theirs {
+                self.lost(key, "shutdown");
+            }
+        }
+    }
+
+    fn shutdown(&mut self) {
+        for (_, mut listener) in std::mem::take(&mut self.listeners) {
+            let _ = self.poll.registry().deregister(&mut listener.socket);
+            self.broker.listener_closed(&listener.state);
+        }
+        self.ending = Some(self.now + FAREWELL);
+        for key in self.sockets.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+            if self.sockets[key].open {
+                self.shard.shut_down(key as u32);
+            } else {
+                self.drop_socket(key, "shutdown");
+            }
+        }
+    }
+
+    fn accept(&mut self, key: usize) {
+        for _ in 0..ACCEPTS {
+            let now = self.now;
+            let Some(listener) = self.listeners.get_mut(key) else {
+                return;
+            };
+            if listener.paused_until > now || !listener.may_accept(now) {
+                self.alarms
+                    .insert((listener.paused_until, Alarm::Accept(key)), ());
+                return;
+            }
+            match listener.socket.accept() {
+                Ok((stream, addr)) => self.accepted(key, stream, addr),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of descriptors, most likely: those who wait stay in the backlog.
+                    log::error!(
+                        "listener on {}: accept: {error}",
+                        listener.state.listen_on()
+                    );
+                    listener.paused_until = now + 200;
+                    self.alarms
+                        .insert((listener.paused_until, Alarm::Accept(key)), ());
+                    return;
+                }
+            }
+        }
+        self.alarms.insert((self.now, Alarm::Accept(key)), ());
+    }
+
+    fn accepted(&mut self, listener: usize, stream: TcpStream, addr: std::net::SocketAddr) {
+        let now = self.now;
+        let listener = &mut self.listeners[listener];
+        let state = &listener.state;
+        // In the order of the sheet (2.6): max_clients, then access rules. Dropping the stream closes it.
+        if !state.enter() {
+            return log::warn!(
+                "listener on {}: max_clients reached, {addr} is refused",
+                state.listen_on()
+            );
+        }
+        if !allowed(&state.settings.access, addr.ip()) {
+            state.leave("access_denied");
+            return log::warn!(
+                "listener on {}: {addr} is denied by an access rule",
+                state.listen_on()
+            );
+        }
+        listener.look_at_files(now);
+        let layers = Layers::new(&listener.state, addr, listener.tls.as_ref(), now);
+        let limit = listener.state.settings.rate_limit;
+        let socket = Socket {
+            stream,
+            partial: Vec::new(),
+            layers,
+            limit: limit.map(|(burst, rate)| Box::new(RateLimit::new(burst, rate, now))),
+            open: false,
+            paused_until: 0,
+            again: false,
+        };
+        let state = Arc::clone(&listener.state);
+        let Some(key) = self.register(socket) else {
+            return state.leave("closed");
+        };
+        match &self.sockets[key].layers {
+            Some(layers) if layers.stage != Stage::Ready => {
+                self.alarms.insert((layers.deadline, Alarm::Setup(key)), ());
+            }
+            Some(layers) => {
+                let peer = layers.peer.clone();
+                self.open(key, peer);
+            }
+            None => self.open(
+                key,
+                Peer {
+                    addr,
+                    listener: state,
+                    cert_username: None,
+                    headers: None,
+                },
+            ),
+        }
+    }
+
+    fn register(&mut self, mut socket: Socket) -> Option<usize> {
+        let entry = self.sockets.vacant_entry();
+        let key = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self
+            .poll
+            .registry()
+            .register(&mut socket.stream, Token(key), interest)
+        {
+            log::error!("a connection cannot be watched: {error}");
+            return None;
+        }
+        entry.insert(socket);
+        Some(key)
+    }
+
+    fn open(&mut self, key: usize, peer: Peer) {
+        self.sockets[key].open = true;
+        self.shard.open(key as u32, peer);
+    }
+
+    fn adopt(&mut self, moved: Moved) {
+        let Moved { mut socket, peer } = moved;
+        let listener = Arc::clone(&peer.listener);
+        socket.again = false;
+        let bytes = std::mem::take(&mut socket.partial);
+        let Some(key) = self.register(socket) else {
+            return listener.leave("closed");
+        };
+        self.open(key, peer);
+        // What came while it was on its way raises an event now, as it is registered.
+        self.input(key, &bytes);
+    }
+
+    fn read_again(&mut self, key: usize) {
+        if let Some(socket) = self.sockets.get_mut(key)
+            && !socket.again
+        {
+            socket.again = true;
+            self.again.push(key);
+        }
+    }
+
+    fn ready(&mut self, key: usize, event: &Event) {
+        if !self.sockets.contains(key) {
+            return;
+        }
+        let ended = event.is_read_closed() || event.is_error();
+        if event.is_readable() || ended {
+            self.read(key, ended);
+        }
+        if event.is_writable()
+            && self.sockets.contains(key)
+            && self.sockets[key].open
+            && self.shard.is_blocked(key as u32)
+        {
+            self.write(key);
+        } else if event.is_writable()
+            && self
+                .sockets
+                .get(key)
+                .is_some_and(|s| s.layers.as_ref().is_some_and(|l| !l.wire().is_empty()))
+        {
+            self.write(key);
+        }
+    }
+
+    /// `ended`: the other side has closed, so reading goes on until that is seen.
+    fn read(&mut self, key: usize, ended: bool) {
+        for _ in 0..TURNS {
+            let Some(socket) = self.sockets.get_mut(key) else {
+                return;
+            };
+            if socket.paused_until > self.now || (socket.open && self.shard.closing(key as u32)) {
+                return;
+            }
+            if socket.layers.is_some() || socket.partial.len() > SCRATCH / 2 {
+                match self.read_slowly(key) {
+                    Some(full) if full || ended => continue,
+                    _ => return,
+                }
+            }
+            // What is left of the last read goes in front, so that packets are decoded in one piece.
+            let kept = socket.partial.len();
+            self.scratch[..kept].copy_from_slice(&socket.partial);
+            socket.partial = Vec::new();
+            let n = match socket.stream.read(&mut self.scratch[kept..]) {
+                Ok(0) => return self.lost(key, "closed"),
+                Ok(n) => n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    socket.partial = self.scratch[..kept].into();
+                    return;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    socket.partial = self.scratch[..kept].into();
+                    continue;
+                }
+                Err(_) => return self.lost(key, "closed"),
+            };
+            let full = kept + n == self.scratch.len();
+            self.limit(key, n);
+            let scratch = std::mem::take(&mut self.scratch);
+            self.input(key, &scratch[..kept + n]);
+            self.scratch = scratch;
+            // A read that did not fill its place took all there was; the next byte raises an event, and so
+            // does the end of the stream, unless the event that brought us here told of it already.
+            if !full && !ended {
+                return;
+            }
+        }
+        self.read_again(key);
+    }
+
+    /// Applies the listener's `rate_limit`.
+    fn limit(&mut self, key: usize, n: usize) {
+        let now = self.now;
+        let socket = &mut self.sockets[key];
+        if let Some(limit) = &mut socket.limit {
+            let pause = limit.consume(n, now);
+            if pause > 0 {
+                self.pause(key, pause);
+            }
+        }
+    }
+
+    fn pause(&mut self, key: usize, milliseconds: u64) {
+        let until = self.now + milliseconds;
+        self.sockets[key].paused_until = until;
+        self.alarms.insert((until, Alarm::Resume(key)), ());
+    }
+
+    /// Reads a connection with layers, or one in the middle of a large packet. `Some(true)`: read on.
+    fn read_slowly(&mut self, key: usize) -> Option<bool> {
+        let socket = self.sockets.get_mut(key)?;
+        let n = match socket.stream.read(&mut self.scratch) {
+            Ok(0) => {
+                self.lost(key, "closed");
+                return None;
+            }
+            Ok(n) => n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Some(true),
+            Err(_) => {
+                self.lost(key, "closed");
+                return None;
+            }
+        };
+        self.limit(key, n);
+        let socket = self.sockets.get_mut(key)?;
+        let full = n == self.scratch.len();
+        let mut bytes = std::mem::take(&mut socket.partial);
+        let Some(layers) = &mut socket.layers else {
+            bytes.extend_from_slice(&self.scratch[..n]);
+            self.input(key, &bytes);
+            return Some(full);
+        };
+        let before = layers.stage;
+        let protocol_header = self.shard.settings().mqtt.websocket_protocol_header;
+        let mut mqtt = std::mem::take(&mut self.plain);
+        mqtt.clear();
+        let fed = layers.feed(&mut self.scratch[..n], &mut mqtt, protocol_header, self.now);
+        let (after, deadline) = (layers.stage, layers.deadline);
+        if before != after {
+            if after == Stage::Ready {
+                let peer = layers.peer.clone();
+                self.open(key, peer);
+            } else {
+                self.alarms.insert((deadline, Alarm::Setup(key)), ());
+            }
+        }
+        if bytes.is_empty() {
+            self.input(key, &mqtt);
+        } else {
+            bytes.extend_from_slice(&mqtt);
+            self.input(key, &bytes);
+        }
+        if mqtt.capacity() > SCRATCH * 4 {
+            mqtt = Vec::new();
+        }
+        self.plain = mqtt;
+        if let Fed::End(reason) = fed {
+            self.write(key);
+            self.lost(key, reason);
+            return None;
+        }
+        // Replies of the layers (handshake, pong) do not wait for MQTT output.
+        if self
+            .sockets
+            .get(key)
+            .is_some_and(|s| s.layers.as_ref().is_some_and(|l| !l.wire().is_empty()))
+        {
+            self.write(key);
+        }
+        Some(full)
+    }
+
+    /// Gives bytes to the shard and keeps what it did not use.
+    fn input(&mut self, key: usize, bytes: &[u8]) {
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        if bytes.is_empty() || !socket.open {
+            return;
+        }
+        let taken = self.shard.input(key as u32, bytes);
+        let left = &bytes[taken.consumed..];
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        if !left.is_empty() {
+            socket.partial = Vec::with_capacity(left.len().max(taken.wanted.min(SCRATCH)));
+            socket.partial.extend_from_slice(left);
+        }
+        match taken.next {
+            Next::Continue => {}
+            // The outputs are full: they are written first, then what is left is used.
+            Next::Pause(0) => self.resume_later(key),
+            Next::Pause(milliseconds) => self.pause(key, milliseconds),
+            Next::Move(shard) => self.move_to(key, shard),
+        }
+    }
+
+    fn resume_later(&mut self, key: usize) {
+        self.sockets[key].paused_until = self.now;
+        self.alarms.insert((self.now, Alarm::Resume(key)), ());
+    }
+
+    fn move_to(&mut self, key: usize, shard: usize) {
+        let mut socket = self.sockets.remove(key);
+        socket.open = false;
+        let peer = self.shard.give_away(key as u32);
+        if let (Some(peer), Ok(())) = (peer, self.poll.registry().deregister(&mut socket.stream)) {
+            self.all[shard].send(Command::Adopt(Box::new(Moved { socket, peer })));
+        }
+    }
+
+    fn ring(&mut self) {
+        while let Some(entry) = self.alarms.first_entry() {
+            let (at, alarm) = *entry.key();
+            if at > self.now {
+                return;
+            }
+            entry.remove();
+            match alarm {
+                Alarm::Setup(key) => {
+                    let late = self
+                        .sockets
+                        .get(key)
+                        .and_then(|s| s.layers.as_ref())
+                        .is_some_and(|layers| {
+                            layers.stage != Stage::Ready && layers.deadline <= self.now
+                        });
+                    if late {
+                        self.lost(key, "handshake_timeout");
+                    }
+                }
+                Alarm::Resume(key) => self.resume(key),
+                Alarm::Accept(key) => {
+                    if let Some(listener) = self.listeners.get_mut(key) {
+                        listener.paused_until = 0;
+                        self.accept(key);
+                        if self
+                            .alarms
+                            .first_key_value()
+                            .is_some_and(|((next, _), ())| *next <= self.now)
+                        {
+                            // Others have their turn first.
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn resume(&mut self, key: usize) {
+        let now = self.now;
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        if socket.paused_until == 0 || socket.paused_until > now {
+            return;
+        }
+        socket.paused_until = 0;
+        if self.shard.pressed() {
+            self.flush();
+        }
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let bytes = std::mem::take(&mut socket.partial);
+        self.input(key, &bytes);
+        self.read_again(key);
+    }
+
+    fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        self.shard.take_dirty(&mut dirty);
+        for id in &dirty {
+            self.write(*id as usize);
+        }
+        self.dirty = dirty;
+        self.shard.flushed();
+    }
+
+    /// Writes what waits, and closes the connection if that was its last.
+    fn write(&mut self, key: usize) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let id = key as u32;
+        let result = if !socket.open {
+            write_layers(&mut socket.stream, socket.layers.as_deref_mut(), None)
+        } else {
+            let closing = self.shard.closing(id);
+            let out = self.shard.output(id);
+            match &mut socket.layers {
+                None => write_plain(&mut socket.stream, out),
+                Some(layers) => {
+                    layers.wrap(out);
+                    if closing && out.is_empty() {
+                        layers.say_goodbye();
+                    }
+                    write_layers(&mut socket.stream, Some(layers), Some(out))
+                }
+            }
+        };
+        if !socket.open {
+            if result.is_err() {
+                self.lost(key, "closed");
+            }
+            return;
+        }
+        match result {
+            Ok((written, blocked)) => {
+                self.shard.after_write(id, written, blocked);
+                if self.shard.closing(id) && (!blocked || self.shard.output(id).is_empty()) {
+                    let reason = self.shard.close_reason(id);
+                    self.drop_socket(key, reason);
+                }
+            }
+            Err(_) => {
+                self.shard.lost(id, "closed");
+                self.drop_socket(key, "closed");
+            }
+        }
+    }
+
+    /// The connection is over: the shard is told, and the socket closed.
+    fn lost(&mut self, key: usize, reason: &'static str) {
+        if self.sockets.get(key).is_some_and(|socket| socket.open) {
+            self.shard.lost(key as u32, reason);
+        }
+        self.drop_socket(key, reason);
+    }
+
+    fn drop_socket(&mut self, key: usize, reason: &'static str) {
+        let Some(mut socket) = self.sockets.try_remove(key) else {
+            return;
+        };
+        // The descriptor leaves epoll when it is closed; mio wants to be told all the same.
+        let _ = self.poll.registry().deregister(&mut socket.stream);
+        if socket.open {
+            self.shard.release(key as u32);
+        } else if let Some(layers) = &socket.layers {
+            layers.peer.listener.leave(reason);
+        }
+    }
+}
+
+/// Bytes written, and whether the socket takes no more now.
+type Written = (usize, bool);
+
+fn write_plain(stream: &mut TcpStream, out: &mut emqttd_broker::OutBuf) -> io::Result<Written> {
+    let mut total = 0;
+    while !out.is_empty() {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let filled = out.slices(&mut slices);
+        let result = match &slices[..filled] {
+            [one] => stream.write(one),
+            many => stream.write_vectored(many),
+        };
+        match result {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                out.advance(n);
+                total += n;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok((total, true)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((total, false))
+}
+
+fn write_layers(
+    stream: &mut TcpStream,
+    layers: Option<&mut Layers>,
+    mut out: Option<&mut emqttd_broker::OutBuf>,
+) -> io::Result<Written> {
+    let Some(layers) = layers else {
+        return Ok((0, false));
+    };
+    let mut total = 0;
+    loop {
+        if let Some(out) = &mut out {
+            layers.wrap(out);
+        }
+        if layers.wire().is_empty() {
+            return Ok((total, false));
+        }
+        match stream.write(layers.wire()) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                layers.sent(n);
+                total += n;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok((total, true)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
