@@ -19,7 +19,7 @@ mod settings;
 mod value;
 
 pub use config::{Config, KeyReport, Loaded, Origin, Reload, SetError, SettableKey};
-pub use load::load;
+pub use load::{load, load_text};
 pub use plugin::{PLUGINS, Plugin, find_plugin};
 pub use problem::{Problem, Severity};
 pub use settings::*;

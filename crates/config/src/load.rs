@@ -1,6 +1,6 @@
 //! Reading the files of an `etc` directory and the environment into one checked table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::environment::{self, Environment};
@@ -43,27 +43,24 @@ pub fn load(
     let mut loading = Loading::default();
     loading.read_etc(etc_dir, &platform);
     loading.take_translated();
-    let known: Vec<&str> = loading
-        .order
-        .iter()
-        .map(String::as_str)
-        .filter(|key| schema::find(key).is_some())
-        .collect();
-    let environment = environment::read(variables.into_iter(), known.iter().copied());
+    let given = loading.order.iter().map(String::as_str);
+    let environment = environment::read(variables.into_iter(), given);
     let plugins = loading.take_environment(environment);
     let mut config = loading.checked();
     loading.plugins(&mut config, plugins);
-    let (settings, problems) = assemble::settings(&config);
-    loading.problems.extend(problems);
-    loading.remark_on(&config);
-    if loading.problems.iter().any(Problem::is_error) {
-        return Err(loading.problems);
-    }
-    Ok(Loaded {
-        config,
-        settings,
-        warnings: loading.problems,
-    })
+    loading.finish(config)
+}
+
+/// Reads one text as `emq.conf`, with no other file and no environment: for tests and fuzzing.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(emq_conf: &[u8]) -> Result<Loaded, Vec<Problem>> {
+    let mut loading = Loading::default();
+    loading.read_bytes(Path::new("emq.conf"), emq_conf, &Platform::default());
+    loading.take_translated();
+    let config = loading.checked();
+    loading.finish(config)
 }
 
 impl Loading {
@@ -109,7 +106,11 @@ impl Loading {
                 return;
             }
         };
-        let (lines, problems) = reader::read(&decode(&bytes), platform);
+        self.read_bytes(path, &bytes, platform);
+    }
+
+    fn read_bytes(&mut self, path: &Path, bytes: &[u8], platform: &Platform) {
+        let (lines, problems) = reader::read(&decode(bytes), platform);
         self.problems
             .extend(problems.into_iter().map(|problem| problem.in_file(path)));
         for line in lines {
@@ -142,7 +143,10 @@ impl Loading {
         }
         if schema::find(&line.key).is_none() {
             let mut problem = here(Problem::error("unknown key"));
-            problem.nearest = schema::nearest(&line.key);
+            // Whoever has so many errors loaded some other file.
+            if self.problems.len() < 100 {
+                problem.nearest = schema::nearest(&line.key);
+            }
             self.problems.push(problem);
             return;
         }
@@ -162,7 +166,7 @@ impl Loading {
 
     /// A key under its present name counts more than one under an old name, wherever they stand.
     fn take_translated(&mut self) {
-        let explicit: Vec<String> = self.order.clone();
+        let explicit: HashSet<String> = self.order.iter().cloned().collect();
         for (old, key, raw) in std::mem::take(&mut self.translated) {
             if explicit.contains(&key) {
                 let by = self
@@ -260,7 +264,7 @@ impl Loading {
             (None, Some(path)) => match read_loaded(&path) {
                 Ok(names) => (names, Place::File(path)),
                 Err(problem) => {
-                    self.problems.push(problem);
+                    self.problems.push(*problem);
                     return;
                 }
             },
@@ -304,6 +308,21 @@ impl Loading {
                 })
             }
         }
+    }
+
+    /// The result, once the table is complete.
+    fn finish(mut self, config: Config) -> Result<Loaded, Vec<Problem>> {
+        let (settings, problems) = assemble::settings(&config);
+        self.problems.extend(problems);
+        self.remark_on(&config);
+        if self.problems.iter().any(Problem::is_error) {
+            return Err(self.problems);
+        }
+        Ok(Loaded {
+            config,
+            settings,
+            warnings: self.problems,
+        })
     }
 
     /// What concerns the table as a whole.

@@ -138,12 +138,13 @@ pub(crate) fn plugin_files(dir: &Path) -> io::Result<PluginFiles> {
 
 /// Names in the file of loaded plugins: Erlang terms `name.`, with `%` comments.
 /// A file that is not there holds none.
-pub(crate) fn read_loaded(path: &Path) -> Result<Vec<(String, usize)>, Problem> {
+pub(crate) fn read_loaded(path: &Path) -> Result<Vec<(String, usize)>, Box<Problem>> {
     let bytes = match read_file(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
-            return Err(Problem::error(format!("cannot be read: {error}")).in_file(path));
+            let problem = Problem::error(format!("cannot be read: {error}"));
+            return Err(Box::new(problem.in_file(path)));
         }
     };
     let mut names = Vec::new();
@@ -155,12 +156,9 @@ pub(crate) fn read_loaded(path: &Path) -> Result<Vec<(String, usize)>, Problem> 
         {
             let name = name.trim_matches('\'');
             if !is_plugin_name(name) {
-                return Err(Problem::error(format!(
-                    "`{}` is not the name of a plugin",
-                    name.escape_debug()
-                ))
-                .in_file(path)
-                .at(index + 1, 1));
+                let shown = name.escape_debug();
+                let problem = Problem::error(format!("`{shown}` is not the name of a plugin"));
+                return Err(Box::new(problem.in_file(path).at(index + 1, 1)));
             }
             names.push((name.to_owned(), index + 1));
         }
