@@ -4,7 +4,7 @@ use emqttd_management::VERSION;
 use emqttd_management::client::{CallError, Node, environment};
 use rustix::process::{Pid, Resource, getrlimit, setsid, test_kill_process};
 use std::fs::{File, create_dir_all};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -132,15 +132,16 @@ fn not_there(node: &Node) -> i32 {
     1
 }
 
-/// Every error of the configuration on stderr; whether there was one.
+/// What is wrong or odd in the configuration on stderr; whether it keeps the node from starting.
 fn config_is_bad(root: &Path) -> bool {
-    let Err(problems) = emqttd_config::load(&root.join("etc"), environment()) else {
-        return false;
+    let (problems, bad) = match emqttd_config::load(&root.join("etc"), environment()) {
+        Ok(loaded) => (loaded.warnings, false),
+        Err(problems) => (problems, true),
     };
     for problem in problems {
         eprintln!("{problem}");
     }
-    true
+    bad
 }
 
 fn start(root: &Path, node: &Node) -> i32 {
@@ -151,8 +152,8 @@ fn start(root: &Path, node: &Node) -> i32 {
     if config_is_bad(root) {
         return 1;
     }
-    let mut child = match detach(root) {
-        Ok(child) => child,
+    let (mut child, before) = match detach(root) {
+        Ok(started) => started,
         Err(e) => return refused(&format!("cannot start: {e}")),
     };
     let end = Instant::now() + patience();
@@ -162,8 +163,8 @@ fn start(root: &Path, node: &Node) -> i32 {
             return 0;
         }
         if let Ok(Some(status)) = child.try_wait() {
-            eprintln!("emqttd ended at once ({status}); log/run.log says why.");
-            return 1;
+            eprint!("{}", output_from(root, before));
+            return refused(&format!("the node ended ({status}); see also log/run.log"));
         }
         sleep(STEP);
     }
@@ -176,8 +177,9 @@ fn start(root: &Path, node: &Node) -> i32 {
     1
 }
 
-/// The broker as a process of its own session, its output in `log/run.log`.
-fn detach(root: &Path) -> io::Result<Child> {
+/// The broker as a process of its own session, its output in `log/run.log`, and how much was in
+/// there before.
+fn detach(root: &Path) -> io::Result<(Child, u64)> {
     let log = root.join("log");
     create_dir_all(&log)?;
     let path = log.join("run.log");
@@ -185,14 +187,29 @@ fn detach(root: &Path) -> io::Result<Child> {
         std::fs::rename(&path, log.join("run.log.1"))?;
     }
     let out = File::options().create(true).append(true).open(&path)?;
+    let before = out.metadata()?.len();
     let err = out.try_clone()?;
-    Command::new(std::env::current_exe()?)
+    let child = Command::new(std::env::current_exe()?)
         .arg(DETACHED)
         .current_dir(root)
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err)
-        .spawn()
+        .spawn()?;
+    Ok((child, before))
+}
+
+/// What the node wrote to `log/run.log` since it was started.
+fn output_from(root: &Path, before: u64) -> String {
+    let mut text = Vec::new();
+    let read = File::open(root.join("log/run.log")).and_then(|mut file| {
+        file.seek(SeekFrom::Start(before))?;
+        file.take(RUN_LOG).read_to_end(&mut text)
+    });
+    match read {
+        Ok(_) => String::from_utf8_lossy(&text).into_owned(),
+        Err(_) => String::new(),
+    }
 }
 
 fn stop(node: &Node) -> i32 {

@@ -19,6 +19,13 @@ const MAX_CONNECTIONS: usize = 16;
 /// For the request to arrive, and for each piece of the reply to leave.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The data directory of a node, claimed for it alone.
+#[derive(Debug)]
+pub struct Reserved {
+    path: PathBuf,
+    lock: File,
+}
+
 /// The open socket. Dropping it removes the socket's file, so that the next `ping` sees at once
 /// that nobody is there; connections that are being answered go on.
 #[derive(Debug)]
@@ -35,21 +42,42 @@ impl Drop for Server {
     }
 }
 
-/// Opens the socket `path` with permissions 0600 and answers on it in threads of its own.
+/// Claims the directory of the socket `path`, before anything of the node is opened.
 ///
 /// # Errors
-/// `AddrInUse` when another node owns the directory of `path`; else what the system said.
-pub fn serve(path: &Path, cli: Arc<Cli>) -> io::Result<Server> {
-    let lock = own_directory(path)?;
-    let listener = bind(path)?;
-    let server = Server {
+/// `AddrInUse` when another node has it; else what the system said.
+pub fn reserve(path: &Path) -> io::Result<Reserved> {
+    Ok(Reserved {
         path: path.to_owned(),
-        _lock: lock,
-    };
-    thread::Builder::new()
-        .name("ctl".into())
-        .spawn(move || accept(&listener, &cli))?;
-    Ok(server)
+        lock: own_directory(path)?,
+    })
+}
+
+impl Reserved {
+    /// Opens the socket with permissions 0600 and answers on it in threads of its own. Who pings
+    /// takes an answer for "all is up": call it when the listeners are open.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn serve(self, cli: Arc<Cli>) -> io::Result<Server> {
+        let listener = bind(&self.path)?;
+        let server = Server {
+            path: self.path,
+            _lock: self.lock,
+        };
+        thread::Builder::new()
+            .name("ctl".into())
+            .spawn(move || accept(&listener, &cli))?;
+        Ok(server)
+    }
+}
+
+/// [`reserve`] and [`Reserved::serve`] in one.
+///
+/// # Errors
+/// As those.
+pub fn serve(path: &Path, cli: Arc<Cli>) -> io::Result<Server> {
+    reserve(path)?.serve(cli)
 }
 
 /// Two nodes must not share one data directory: the second finds it locked.
