@@ -39,7 +39,12 @@ impl Config {
     /// The values that EMQ 2.3.11 shipped, an `acl.conf` that allows everything, and one TCP listener,
     /// `tcp.external`.
     pub fn new() -> Config {
-        let config = Config { keys: Vec::new(), files: Vec::new(), listeners: Vec::new(), env: Vec::new() };
+        let config = Config {
+            keys: Vec::new(),
+            files: Vec::new(),
+            listeners: Vec::new(),
+            env: Vec::new(),
+        };
         config
             .set("node.name", "emq@127.0.0.1")
             .set("log.console", "console")
@@ -111,9 +116,15 @@ impl Config {
     /// Adds `listener.<kind.name>` on a free port of the loopback address, with its sub-keys. TLS kinds get
     /// the certificate of [`Certs`].
     pub fn listener(mut self, kind_and_name: &str, keys: &[(&str, &str)]) -> Config {
-        let mut keys: Vec<(String, String)> = keys.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let mut keys: Vec<(String, String)> = keys
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect();
         if kind_and_name.starts_with("ssl.") || kind_and_name.starts_with("wss.") {
-            for (key, file) in [("keyfile", "etc/certs/key.pem"), ("certfile", "etc/certs/cert.pem")] {
+            for (key, file) in [
+                ("keyfile", "etc/certs/key.pem"),
+                ("certfile", "etc/certs/cert.pem"),
+            ] {
                 if !keys.iter().any(|(k, _)| k == key) {
                     keys.push((key.into(), file.into()));
                 }
@@ -198,16 +209,28 @@ impl Broker {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|e| panic!("starting {}: {e}", root.display()));
-        let mut broker = Broker { child, root, certs, ports, keep: false };
+        let mut broker = Broker {
+            child,
+            root,
+            certs,
+            ports,
+            keep: false,
+        };
         let deadline = Instant::now() + START;
         let addresses: Vec<SocketAddr> = broker.ports.values().copied().collect();
         for addr in addresses {
             while TcpStream::connect(addr).is_err() {
                 if let Some(status) = broker.child.try_wait().unwrap() {
-                    return Err(format!("{status}\n{}", fs::read_to_string(&output).unwrap_or_default()));
+                    return Err(format!(
+                        "{status}\n{}",
+                        fs::read_to_string(&output).unwrap_or_default()
+                    ));
                 }
                 if Instant::now() > deadline {
-                    return Err(format!("nothing on {addr}\n{}", fs::read_to_string(&output).unwrap_or_default()));
+                    return Err(format!(
+                        "nothing on {addr}\n{}",
+                        fs::read_to_string(&output).unwrap_or_default()
+                    ));
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -218,7 +241,10 @@ impl Broker {
     /// The address of a listener, by kind and name such as `tcp.external`.
     pub fn addr(&self, listener: &str) -> SocketAddr {
         LAST_USED.with(|last| *last.borrow_mut() = Some(self.root.clone()));
-        *self.ports.get(listener).unwrap_or_else(|| panic!("no listener {listener}"))
+        *self
+            .ports
+            .get(listener)
+            .unwrap_or_else(|| panic!("no listener {listener}"))
     }
 
     /// A TCP connection to `tcp.external`.
@@ -259,7 +285,8 @@ impl Broker {
             .stdin(Stdio::null())
             .output()
             .expect("emqttd_ctl runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
         (output.status.code().unwrap_or(-1), text)
     }
 
@@ -281,7 +308,11 @@ impl Broker {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the broker does not stop:\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "the broker does not stop:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -313,10 +344,15 @@ fn new_root() -> PathBuf {
 
 /// Removes the trees of test processes that are gone.
 fn sweep() {
-    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|n| n.strip_prefix("emqttd-test-")).and_then(|n| n.split('-').next())
+        let Some(pid) = name
+            .to_str()
+            .and_then(|n| n.strip_prefix("emqttd-test-"))
+            .and_then(|n| n.split('-').next())
         else {
             continue;
         };
@@ -344,7 +380,11 @@ fn populate(root: &Path, config: &Config) -> Certs {
         fs::write(path, text).unwrap();
     }
     let certs = root.join("etc/certs");
-    if config.listeners.iter().any(|(name, _)| name.starts_with("ssl.") || name.starts_with("wss.")) {
+    if config
+        .listeners
+        .iter()
+        .any(|(name, _)| name.starts_with("ssl.") || name.starts_with("wss."))
+    {
         Certs::make(&certs)
     } else {
         Certs { dir: certs }
@@ -354,11 +394,18 @@ fn populate(root: &Path, config: &Config) -> Certs {
 /// The program under test: `$EMQTTD_BIN` and what lies beside it, else the build directory of this test.
 pub fn program(name: &str) -> PathBuf {
     let dir = match std::env::var_os("EMQTTD_BIN") {
-        Some(bin) => PathBuf::from(bin).parent().map(Path::to_path_buf).unwrap_or_default(),
+        Some(bin) => PathBuf::from(bin)
+            .parent()
+            .map(Path::to_path_buf)
+            .unwrap_or_default(),
         None => {
             let me = std::env::current_exe().unwrap();
             let deps = me.parent().unwrap();
-            if deps.ends_with("deps") { deps.parent().unwrap().to_path_buf() } else { deps.to_path_buf() }
+            if deps.ends_with("deps") {
+                deps.parent().unwrap().to_path_buf()
+            } else {
+                deps.to_path_buf()
+            }
         }
     };
     let path = dir.join(name);
@@ -375,9 +422,16 @@ fn reserve_ports(config: &Config) -> BTreeMap<String, SocketAddr> {
     let held: Vec<(String, TcpListener)> = config
         .listeners
         .iter()
-        .map(|(name, _)| (name.clone(), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()))
+        .map(|(name, _)| {
+            (
+                name.clone(),
+                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+            )
+        })
         .collect();
-    held.iter().map(|(name, listener)| (name.clone(), listener.local_addr().unwrap())).collect()
+    held.iter()
+        .map(|(name, listener)| (name.clone(), listener.local_addr().unwrap()))
+        .collect()
 }
 
 /// A failing test shows the end of the log of the broker that it used last.

@@ -90,7 +90,10 @@ impl Publish {
             body.extend(encode_props(&self.props));
         }
         body.extend(&self.payload);
-        frame(0x30 | u8::from(self.dup) << 3 | self.qos << 1 | u8::from(self.retain), &body)
+        frame(
+            0x30 | u8::from(self.dup) << 3 | self.qos << 1 | u8::from(self.retain),
+            &body,
+        )
     }
 }
 
@@ -106,7 +109,10 @@ pub struct Sub {
 impl Sub {
     /// Filter and QoS.
     pub fn new(filter: &str, qos: u8) -> Sub {
-        Sub { filter: filter.into(), options: qos }
+        Sub {
+            filter: filter.into(),
+            options: qos,
+        }
     }
     /// No Local.
     pub fn no_local(mut self) -> Sub {
@@ -168,7 +174,12 @@ impl Client {
     #[track_caller]
     fn fail(&self, what: &str) -> ! {
         let history: Vec<&str> = self.history.iter().map(String::as_str).collect();
-        panic!("{} ({}): {what}\n  {}", self.name, self.version, history.join("\n  "));
+        panic!(
+            "{} ({}): {what}\n  {}",
+            self.name,
+            self.version,
+            history.join("\n  ")
+        );
     }
 
     // Sending.
@@ -176,7 +187,11 @@ impl Client {
     /// Sends bytes as they are. That the broker has closed already is for the next read to tell.
     pub fn send(&mut self, bytes: &[u8]) {
         let shown = bytes.len().min(80);
-        self.note(format!("sent {} bytes: {:02x?}", bytes.len(), &bytes[..shown]));
+        self.note(format!(
+            "sent {} bytes: {:02x?}",
+            bytes.len(),
+            &bytes[..shown]
+        ));
         match self.wire.write_all(bytes).and_then(|()| self.wire.flush()) {
             Ok(()) => {}
             Err(e) if is_closed(&e) => self.note(format!("sending failed: {e}")),
@@ -228,7 +243,12 @@ impl Client {
                 let (code, _) = self.ack(AckKind::Pubrec, id);
                 if code < 0x80 {
                     self.send_ack(AckKind::Pubrel, id);
-                    assert_eq!(self.ack(AckKind::Pubcomp, id).0, 0, "{}: PUBCOMP", self.name);
+                    assert_eq!(
+                        self.ack(AckKind::Pubcomp, id).0,
+                        0,
+                        "{}: PUBCOMP",
+                        self.name
+                    );
                 }
                 code
             }
@@ -287,7 +307,11 @@ impl Client {
         }
         for sub in subs {
             body.extend(text(&sub.filter));
-            body.push(if self.version.is_v5() { sub.options } else { sub.options & 3 });
+            body.push(if self.version.is_v5() {
+                sub.options
+            } else {
+                sub.options & 3
+            });
         }
         frame(0x82, &body)
     }
@@ -296,7 +320,11 @@ impl Client {
     #[track_caller]
     pub fn suback(&mut self, id: u16) -> (Vec<u8>, Props) {
         match self.await_packet(|p| matches!(p, Packet::Suback { .. })) {
-            Packet::Suback { id: got, codes, props } if got == id => (codes, props),
+            Packet::Suback {
+                id: got,
+                codes,
+                props,
+            } if got == id => (codes, props),
             other => self.fail(&format!("SUBACK {id} wanted, got {other:?}")),
         }
     }
@@ -330,7 +358,8 @@ impl Client {
     /// The next packet; `None` when the broker closed the connection.
     #[track_caller]
     pub fn recv_or_eof(&mut self) -> Option<Packet> {
-        self.recv_within(DEADLINE).unwrap_or_else(|| self.fail("nothing came before the deadline"))
+        self.recv_within(DEADLINE)
+            .unwrap_or_else(|| self.fail("nothing came before the deadline"))
     }
 
     /// The next packet within `limit`: `None` when nothing came, `Some(None)` when the connection closed.
@@ -373,7 +402,11 @@ impl Client {
                     self.note(format!("closed by the broker: {e}"));
                     return Some(None);
                 }
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) => {}
                 Err(e) => self.fail(&format!("reading: {e}")),
             }
         }
@@ -409,7 +442,11 @@ impl Client {
     #[track_caller]
     pub fn connack(&mut self) -> (bool, u8, Props) {
         match self.recv() {
-            Packet::Connack { session_present, code, props } => (session_present, code, props),
+            Packet::Connack {
+                session_present,
+                code,
+                props,
+            } => (session_present, code, props),
             other => self.fail(&format!("CONNACK wanted, got {other:?}")),
         }
     }
@@ -418,7 +455,12 @@ impl Client {
     #[track_caller]
     pub fn ack(&mut self, kind: AckKind, id: u16) -> (u8, Props) {
         match self.await_packet(|p| matches!(p, Packet::Ack { kind: k, .. } if *k == kind)) {
-            Packet::Ack { id: got, code, props, .. } if got == id => (code, props),
+            Packet::Ack {
+                id: got,
+                code,
+                props,
+                ..
+            } if got == id => (code, props),
             other => self.fail(&format!("{kind:?} {id} wanted, got {other:?}")),
         }
     }
@@ -427,7 +469,15 @@ impl Client {
     #[track_caller]
     pub fn recv_publish(&mut self) -> Message {
         match self.recv() {
-            Packet::Publish { dup, qos, retain, topic, id, props, payload } => Message {
+            Packet::Publish {
+                dup,
+                qos,
+                retain,
+                topic,
+                id,
+                props,
+                payload,
+            } => Message {
                 topic,
                 payload: String::from_utf8_lossy(&payload).into_owned(),
                 qos,
@@ -519,7 +569,11 @@ impl Client {
     #[track_caller]
     pub fn expect_closed(&mut self, codes: &[u8]) {
         let got = self.closed();
-        let fine = if self.version.is_v5() { got.is_some_and(|c| codes.contains(&c)) } else { got.is_none() };
+        let fine = if self.version.is_v5() {
+            got.is_some_and(|c| codes.contains(&c))
+        } else {
+            got.is_none()
+        };
         if !fine {
             self.fail(&format!("closing with {codes:02x?} wanted, got {got:02x?}"));
         }

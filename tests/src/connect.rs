@@ -20,7 +20,13 @@ pub struct Will {
 impl Will {
     /// A QoS 0 will that is not retained.
     pub fn new(topic: &str, payload: &str) -> Will {
-        Will { topic: topic.into(), payload: payload.into(), qos: 0, retain: false, props: Vec::new() }
+        Will {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos: 0,
+            retain: false,
+            props: Vec::new(),
+        }
     }
     /// With this QoS.
     pub fn qos(mut self, qos: u8) -> Will {
@@ -84,7 +90,11 @@ impl Connect {
     /// of an hour.
     pub fn persistent(version: Version, client_id: &str) -> Connect {
         let connect = Connect::new(version, client_id).clean(false);
-        if version.is_v5() { connect.prop(Prop::SessionExpiry(3600)) } else { connect }
+        if version.is_v5() {
+            connect.prop(Prop::SessionExpiry(3600))
+        } else {
+            connect
+        }
     }
     /// Clean session or clean start.
     pub fn clean(mut self, clean: bool) -> Connect {

@@ -31,7 +31,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// the 23 bytes of MQTT 3.1.
 pub fn unique(word: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let mut name: String = word.chars().filter(char::is_ascii_alphanumeric).take(14).collect();
+    let mut name: String = word
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(14)
+        .collect();
     name.push_str(&NEXT.fetch_add(1, Ordering::Relaxed).to_string());
     name
 }

@@ -56,7 +56,10 @@ pub fn varint(mut value: u32) -> Vec<u8> {
 /// Two bytes of length, then the bytes: MQTT's form of strings and binary data.
 pub fn text(value: impl AsRef<[u8]>) -> Vec<u8> {
     let value = value.as_ref();
-    let mut bytes = u16::try_from(value.len()).expect("a test string fits 65535 bytes").to_be_bytes().to_vec();
+    let mut bytes = u16::try_from(value.len())
+        .expect("a test string fits 65535 bytes")
+        .to_be_bytes()
+        .to_vec();
     bytes.extend_from_slice(value);
     bytes
 }
@@ -153,10 +156,16 @@ impl Prop {
             | Prop::WildcardAvailable(v)
             | Prop::SubscriptionIdAvailable(v)
             | Prop::SharedAvailable(v) => bytes.push(*v),
-            Prop::ServerKeepAlive(v) | Prop::ReceiveMaximum(v) | Prop::TopicAliasMaximum(v) | Prop::TopicAlias(v) => {
+            Prop::ServerKeepAlive(v)
+            | Prop::ReceiveMaximum(v)
+            | Prop::TopicAliasMaximum(v)
+            | Prop::TopicAlias(v) => {
                 bytes.extend(v.to_be_bytes());
             }
-            Prop::MessageExpiry(v) | Prop::SessionExpiry(v) | Prop::WillDelay(v) | Prop::MaximumPacketSize(v) => {
+            Prop::MessageExpiry(v)
+            | Prop::SessionExpiry(v)
+            | Prop::WillDelay(v)
+            | Prop::MaximumPacketSize(v) => {
                 bytes.extend(v.to_be_bytes());
             }
             Prop::SubscriptionId(v) => bytes.extend(varint(*v)),
@@ -266,14 +275,45 @@ pub enum AckKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Packet {
-    Connack { session_present: bool, code: u8, props: Props },
-    Publish { dup: bool, qos: u8, retain: bool, topic: String, id: Option<u16>, props: Props, payload: Vec<u8> },
-    Ack { kind: AckKind, id: u16, code: u8, props: Props },
-    Suback { id: u16, codes: Vec<u8>, props: Props },
-    Unsuback { id: u16, codes: Vec<u8>, props: Props },
+    Connack {
+        session_present: bool,
+        code: u8,
+        props: Props,
+    },
+    Publish {
+        dup: bool,
+        qos: u8,
+        retain: bool,
+        topic: String,
+        id: Option<u16>,
+        props: Props,
+        payload: Vec<u8>,
+    },
+    Ack {
+        kind: AckKind,
+        id: u16,
+        code: u8,
+        props: Props,
+    },
+    Suback {
+        id: u16,
+        codes: Vec<u8>,
+        props: Props,
+    },
+    Unsuback {
+        id: u16,
+        codes: Vec<u8>,
+        props: Props,
+    },
     Pingresp,
-    Disconnect { code: u8, props: Props },
-    Auth { code: u8, props: Props },
+    Disconnect {
+        code: u8,
+        props: Props,
+    },
+    Auth {
+        code: u8,
+        props: Props,
+    },
 }
 
 struct Reader<'a> {
@@ -337,7 +377,9 @@ impl<'a> Reader<'a> {
     }
     fn props(&mut self, allowed: &[u8]) -> Result<Props> {
         let length = self.varint()? as usize;
-        let mut inner = Reader { bytes: self.take(length)? };
+        let mut inner = Reader {
+            bytes: self.take(length)?,
+        };
         let mut props: Vec<Prop> = Vec::new();
         while !inner.bytes.is_empty() {
             let id = inner.u8()?;
@@ -384,18 +426,26 @@ impl<'a> Reader<'a> {
         std::mem::take(&mut self.bytes).to_vec()
     }
     fn end(&self) -> Result<()> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(format!("{} bytes too many", self.bytes.len())) }
+        if self.bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} bytes too many", self.bytes.len()))
+        }
     }
 }
 
 /// Decodes the packet at the front of `bytes`: `Ok(None)` when it is not complete, else the packet and
 /// its length. Every departure from the standard is an error.
 pub fn decode(bytes: &[u8], version: Version) -> Result<Option<(Packet, usize)>> {
-    let Some(&first) = bytes.first() else { return Ok(None) };
+    let Some(&first) = bytes.first() else {
+        return Ok(None);
+    };
     let mut length = 0usize;
     let mut header = 1;
     loop {
-        let Some(&byte) = bytes.get(header) else { return Ok(None) };
+        let Some(&byte) = bytes.get(header) else {
+            return Ok(None);
+        };
         length |= usize::from(byte & 0x7f) << (7 * (header - 1));
         header += 1;
         if byte & 0x80 == 0 {
@@ -408,7 +458,9 @@ pub fn decode(bytes: &[u8], version: Version) -> Result<Option<(Packet, usize)>>
             return Err("a remaining length of more than four bytes".into());
         }
     }
-    let Some(body) = bytes.get(header..header + length) else { return Ok(None) };
+    let Some(body) = bytes.get(header..header + length) else {
+        return Ok(None);
+    };
     let mut body = Reader { bytes: body };
     let packet = decode_body(first, &mut body, version)?;
     body.end()?;
@@ -435,25 +487,49 @@ fn decode_body(first: u8, body: &mut Reader<'_>, version: Version) -> Result<Pac
                 _ => AckKind::Pubcomp,
             };
             let id = body.packet_id()?;
-            let code = if v5 && !body.bytes.is_empty() { body.u8()? } else { 0 };
-            let props = if v5 && !body.bytes.is_empty() { body.props(&[0x1f, 0x26])? } else { Props::default() };
+            let code = if v5 && !body.bytes.is_empty() {
+                body.u8()?
+            } else {
+                0
+            };
+            let props = if v5 && !body.bytes.is_empty() {
+                body.props(&[0x1f, 0x26])?
+            } else {
+                Props::default()
+            };
             // [MQTT-3.4.2-1], [MQTT-3.5.2-1], [MQTT-3.6.2-1], [MQTT-3.7.2-1]
             let known: &[u8] = match kind {
-                AckKind::Puback | AckKind::Pubrec => &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99],
+                AckKind::Puback | AckKind::Pubrec => {
+                    &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]
+                }
                 AckKind::Pubrel | AckKind::Pubcomp => &[0x00, 0x92],
             };
             if !known.contains(&code) {
                 return Err(format!("reason code 0x{code:02x} in {kind:?}"));
             }
-            Packet::Ack { kind, id, code, props }
+            Packet::Ack {
+                kind,
+                id,
+                code,
+                props,
+            }
         }
         9 => {
             let id = body.packet_id()?;
-            let props = if v5 { body.props(&[0x1f, 0x26])? } else { Props::default() };
+            let props = if v5 {
+                body.props(&[0x1f, 0x26])?
+            } else {
+                Props::default()
+            };
             let codes = body.rest();
             // [MQTT-3.9.3-2]
-            let known: &[u8] =
-                if v5 { &[0, 1, 2, 0x80, 0x83, 0x87, 0x8f, 0x91, 0x97, 0x9e, 0xa1, 0xa2] } else { &[0, 1, 2, 0x80] };
+            let known: &[u8] = if v5 {
+                &[
+                    0, 1, 2, 0x80, 0x83, 0x87, 0x8f, 0x91, 0x97, 0x9e, 0xa1, 0xa2,
+                ]
+            } else {
+                &[0, 1, 2, 0x80]
+            };
             if codes.is_empty() || codes.iter().any(|c| !known.contains(c)) {
                 return Err(format!("SUBACK codes {codes:02x?}"));
             }
@@ -461,10 +537,18 @@ fn decode_body(first: u8, body: &mut Reader<'_>, version: Version) -> Result<Pac
         }
         11 => {
             let id = body.packet_id()?;
-            let props = if v5 { body.props(&[0x1f, 0x26])? } else { Props::default() };
+            let props = if v5 {
+                body.props(&[0x1f, 0x26])?
+            } else {
+                Props::default()
+            };
             let codes = body.rest();
             // [MQTT-3.11.3-2]
-            if codes.iter().any(|c| ![0, 0x11, 0x80, 0x83, 0x87, 0x8f, 0x91].contains(c)) || codes.is_empty() == v5 {
+            if codes
+                .iter()
+                .any(|c| ![0, 0x11, 0x80, 0x83, 0x87, 0x8f, 0x91].contains(c))
+                || codes.is_empty() == v5
+            {
                 return Err(format!("UNSUBACK codes {codes:02x?}"));
             }
             Packet::Unsuback { id, codes, props }
@@ -473,20 +557,30 @@ fn decode_body(first: u8, body: &mut Reader<'_>, version: Version) -> Result<Pac
         14 if v5 => {
             let code = if body.bytes.is_empty() { 0 } else { body.u8()? };
             // [MQTT-3.14.2-2]: no session expiry (0x11) from a server.
-            let props = if body.bytes.is_empty() { Props::default() } else { body.props(&[0x1c, 0x1f, 0x26])? };
+            let props = if body.bytes.is_empty() {
+                Props::default()
+            } else {
+                body.props(&[0x1c, 0x1f, 0x26])?
+            };
             // [MQTT-3.14.2-1]
             let known = [
-                0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8b, 0x8d, 0x8e, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97,
-                0x98, 0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1, 0xa2,
+                0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8b, 0x8d, 0x8e, 0x8f, 0x90, 0x93, 0x94,
+                0x95, 0x96, 0x97, 0x98, 0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1, 0xa2,
             ];
             if !known.contains(&code) {
-                return Err(format!("reason code 0x{code:02x} in DISCONNECT from a server"));
+                return Err(format!(
+                    "reason code 0x{code:02x} in DISCONNECT from a server"
+                ));
             }
             Packet::Disconnect { code, props }
         }
         15 if v5 => {
             let code = if body.bytes.is_empty() { 0 } else { body.u8()? };
-            let props = if body.bytes.is_empty() { Props::default() } else { body.props(&[0x15, 0x16, 0x1f, 0x26])? };
+            let props = if body.bytes.is_empty() {
+                Props::default()
+            } else {
+                body.props(&[0x15, 0x16, 0x1f, 0x26])?
+            };
             // [MQTT-3.15.2-1]
             if ![0x00, 0x18].contains(&code) {
                 return Err(format!("reason code 0x{code:02x} in AUTH from a server"));
@@ -502,14 +596,17 @@ fn decode_connack(body: &mut Reader<'_>, v5: bool) -> Result<Packet> {
     let code = body.u8()?;
     let props = if v5 {
         body.props(&[
-            0x11, 0x12, 0x13, 0x15, 0x16, 0x1a, 0x1c, 0x1f, 0x21, 0x22, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a,
+            0x11, 0x12, 0x13, 0x15, 0x16, 0x1a, 0x1c, 0x1f, 0x21, 0x22, 0x24, 0x25, 0x26, 0x27,
+            0x28, 0x29, 0x2a,
         ])?
     } else {
         Props::default()
     };
     // [MQTT-3.2.2-1]
     if ack_flags > 1 {
-        return Err(format!("reserved bits in the CONNACK flags: {ack_flags:08b}"));
+        return Err(format!(
+            "reserved bits in the CONNACK flags: {ack_flags:08b}"
+        ));
     }
     // [MQTT-3.2.2-6]
     if ack_flags == 1 && code != 0 {
@@ -518,8 +615,8 @@ fn decode_connack(body: &mut Reader<'_>, v5: bool) -> Result<Packet> {
     // [MQTT-3.2.2-8]
     let known: &[u8] = if v5 {
         &[
-            0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8c, 0x90, 0x95, 0x97, 0x99, 0x9a,
-            0x9b, 0x9c, 0x9d, 0x9f,
+            0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8c, 0x90,
+            0x95, 0x97, 0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9f,
         ]
     } else {
         &[0, 1, 2, 3, 4, 5]
@@ -530,7 +627,11 @@ fn decode_connack(body: &mut Reader<'_>, v5: bool) -> Result<Packet> {
     if props.receive_maximum() == Some(0) || props.maximum_packet_size() == Some(0) {
         return Err("a maximum of 0 in CONNACK".into());
     }
-    Ok(Packet::Connack { session_present: ack_flags == 1, code, props })
+    Ok(Packet::Connack {
+        session_present: ack_flags == 1,
+        code,
+        props,
+    })
 }
 
 fn decode_publish(flags: u8, body: &mut Reader<'_>, v5: bool) -> Result<Packet> {
@@ -545,9 +646,16 @@ fn decode_publish(flags: u8, body: &mut Reader<'_>, v5: bool) -> Result<Packet> 
     if topic.contains(['+', '#']) || (topic.is_empty() && !v5) {
         return Err(format!("PUBLISH to {topic:?}"));
     }
-    let id = if qos > 0 { Some(body.packet_id()?) } else { None };
-    let props =
-        if v5 { body.props(&[0x01, 0x02, 0x03, 0x08, 0x09, 0x0b, 0x23, 0x26])? } else { Props::default() };
+    let id = if qos > 0 {
+        Some(body.packet_id()?)
+    } else {
+        None
+    };
+    let props = if v5 {
+        body.props(&[0x01, 0x02, 0x03, 0x08, 0x09, 0x0b, 0x23, 0x26])?
+    } else {
+        Props::default()
+    };
     // [MQTT-3.3.2-8]
     if props.topic_alias() == Some(0) || (topic.is_empty() && props.topic_alias().is_none()) {
         return Err("PUBLISH without a usable topic".into());
@@ -555,7 +663,15 @@ fn decode_publish(flags: u8, body: &mut Reader<'_>, v5: bool) -> Result<Packet> 
     if props.subscription_ids().contains(&0) {
         return Err("subscription identifier 0".into());
     }
-    Ok(Packet::Publish { dup, qos, retain: flags & 1 != 0, topic, id, props, payload: body.rest() })
+    Ok(Packet::Publish {
+        dup,
+        qos,
+        retain: flags & 1 != 0,
+        topic,
+        id,
+        props,
+        payload: body.rest(),
+    })
 }
 
 #[cfg(test)]
@@ -564,7 +680,15 @@ mod tests {
 
     #[test]
     fn varint_takes_the_bytes_of_the_standards_table() {
-        for (value, length) in [(0, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (2_097_151, 3), (2_097_152, 4)] {
+        for (value, length) in [
+            (0, 1),
+            (127, 1),
+            (128, 2),
+            (16_383, 2),
+            (16_384, 3),
+            (2_097_151, 3),
+            (2_097_152, 4),
+        ] {
             let bytes = varint(value);
             assert_eq!(bytes.len(), length);
             assert_eq!(Reader { bytes: &bytes }.varint(), Ok(value));
@@ -597,6 +721,8 @@ mod tests {
         }
         let (packet, length) = decode(&whole, Version::V311).unwrap().unwrap();
         assert_eq!(length, 6);
-        assert!(matches!(packet, Packet::Publish { ref topic, ref payload, .. } if topic == "a" && payload == b"x"));
+        assert!(
+            matches!(packet, Packet::Publish { ref topic, ref payload, .. } if topic == "a" && payload == b"x")
+        );
     }
 }

@@ -37,7 +37,8 @@ impl Wire for Box<dyn Wire> {
 
 /// A TCP connection with nothing sent.
 pub fn tcp(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&addr, DEADLINE).unwrap_or_else(|e| panic!("connecting to {addr}: {e}"));
+    let stream = TcpStream::connect_timeout(&addr, DEADLINE)
+        .unwrap_or_else(|e| panic!("connecting to {addr}: {e}"));
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -93,7 +94,10 @@ pub struct HttpAnswer {
 impl HttpAnswer {
     /// The value of a header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 }
 
@@ -104,21 +108,42 @@ pub fn http(wire: &mut dyn Wire, request: &str) -> HttpAnswer {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        let n = wire.read(&mut byte).unwrap_or_else(|e| panic!("reading the HTTP answer: {e}; so far {head:?}"));
-        assert_eq!(n, 1, "closed amid the HTTP answer {:?}", String::from_utf8_lossy(&head));
+        let n = wire
+            .read(&mut byte)
+            .unwrap_or_else(|e| panic!("reading the HTTP answer: {e}; so far {head:?}"));
+        assert_eq!(
+            n,
+            1,
+            "closed amid the HTTP answer {:?}",
+            String::from_utf8_lossy(&head)
+        );
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
     let mut lines = head.split("\r\n");
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
     let headers: Vec<(String, String)> = lines
         .filter_map(|l| l.split_once(':'))
         .map(|(n, v)| (n.trim().to_ascii_lowercase(), v.trim().to_string()))
         .collect();
-    let length = headers.iter().find(|(n, _)| n == "content-length").map_or(0, |(_, v)| v.parse().unwrap());
+    let length = headers
+        .iter()
+        .find(|(n, _)| n == "content-length")
+        .map_or(0, |(_, v)| v.parse().unwrap());
     let mut body = vec![0; if status == 101 { 0 } else { length }];
     wire.read_exact(&mut body).unwrap();
-    HttpAnswer { status, headers, body: String::from_utf8(body).unwrap() }
+    HttpAnswer {
+        status,
+        headers,
+        body: String::from_utf8(body).unwrap(),
+    }
 }
 
 /// The key and the accept value of RFC 6455 section 1.3.
@@ -128,7 +153,9 @@ pub const WS_ACCEPT: &str = "s3pPLBMiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A WebSocket request for `path`, offering `protocols` when there are any.
 pub fn ws_request(path: &str, protocols: Option<&str>) -> String {
-    let protocols = protocols.map_or(String::new(), |p| format!("Sec-WebSocket-Protocol: {p}\r\n"));
+    let protocols = protocols.map_or(String::new(), |p| {
+        format!("Sec-WebSocket-Protocol: {p}\r\n")
+    });
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {WS_KEY}\r\nSec-WebSocket-Version: 13\r\n{protocols}\r\n"
@@ -151,7 +178,10 @@ impl<W: Wire> WebSocket<W> {
         assert_eq!(answer.header("sec-websocket-accept"), Some(WS_ACCEPT));
         // [MQTT-6.0.0-4]
         assert_eq!(answer.header("sec-websocket-protocol"), Some("mqtt"));
-        WebSocket { wire, unread: Vec::new() }
+        WebSocket {
+            wire,
+            unread: Vec::new(),
+        }
     }
 
     /// Sends one frame, masked as a client must.
@@ -190,7 +220,11 @@ impl<W: Wire> WebSocket<W> {
         };
         let mut payload = vec![0; length];
         self.wire.read_exact(&mut payload)?;
-        Ok(Some(WsFrame { fin: head[0] & 0x80 != 0, opcode: head[0] & 0x0f, payload }))
+        Ok(Some(WsFrame {
+            fin: head[0] & 0x80 != 0,
+            opcode: head[0] & 0x0f,
+            payload,
+        }))
     }
 }
 
@@ -228,7 +262,9 @@ pub fn is_closed(e: &io::Error) -> bool {
 impl<W: Wire> Read for WebSocket<W> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.unread.is_empty() {
-            let Some(frame) = self.read_frame()? else { return Ok(0) };
+            let Some(frame) = self.read_frame()? else {
+                return Ok(0);
+            };
             match frame.opcode {
                 // [MQTT-6.0.0-1]
                 opcode::BINARY | opcode::CONTINUATION => self.unread = frame.payload,
