@@ -456,6 +456,34 @@ fn revoked_client_certificates() {
 }
 
 #[test]
+fn revocation_lists_that_are_old_or_of_another_authority() {
+    let site = Site::new();
+    let good = site.authority.issue("good", &[]);
+    let bad = site.authority.issue("bad", &[]);
+    let settings = Tls {
+        crlfile: site.path("crl.pem"),
+        ..site.mutual(true)
+    };
+    // An old list still counts, and is told of.
+    site.dir
+        .write("crl.pem", &site.authority.revoke_until(2021, &[&bad]));
+    let (context, warnings) = TlsContext::from_settings(&settings).unwrap();
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("is out of date"),
+        "{warnings:?}"
+    );
+    Pair::connected(&context, site.client(Some(&good), BOTH)).exchange();
+    Pair::refused(&context, site.client(Some(&bad), BOTH));
+
+    // Nobody speaks for the authority of the client: it is refused.
+    site.dir
+        .write("crl.pem", &Authority::new("Other CA").revoke(&[]));
+    let context = site.context(&settings);
+    let (server, _) = Pair::refused(&context, site.client(Some(&good), BOTH));
+    assert!(server.contains("UnknownRevocationStatus"), "{server}");
+}
+
+#[test]
 fn a_revocation_takes_effect_with_a_reload_for_resumed_sessions_too() {
     let site = Site::new();
     let client = site.authority.issue("device-7", &[]);

@@ -1,7 +1,6 @@
 //! What the connections of one listener share: certificate, key, versions, who may come in.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use emqttd_config::Tls;
@@ -13,7 +12,9 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
-use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
+use x509_parser::prelude::{
+    ASN1Time, CertificateRevocationList, FromDer as _, SubjectPublicKeyInfo, X509Certificate,
+};
 
 use super::ciphers;
 use super::files::{Fingerprint, PemFile};
@@ -170,10 +171,7 @@ fn identity(
             cert_file.path.display()
         )));
     }
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs() as i64);
-    if leaf.validity().not_after.timestamp() < now {
+    if leaf.validity().not_after < ASN1Time::now() {
         warnings.push(cert_file.problem(format_args!(
             "has expired ({}): clients that check it will not connect",
             leaf.validity().not_after
@@ -261,13 +259,23 @@ fn verifier(
     if let Some(file) = crl_file {
         // As OpenSSL's CRL check: the client's own certificate is looked up, and when no list
         // speaks for its issuer it is refused.
-        builder = builder
-            .with_crls(file.revocation_lists()?)
-            .only_check_end_entity_revocation();
+        let lists = file.revocation_lists()?;
+        if lists.iter().any(|list| is_outdated(list)) {
+            warnings.push(file.problem("is out of date: it counts until there is a newer one"));
+        }
+        builder = builder.with_crls(lists).only_check_end_entity_revocation();
     }
     builder.build().map_err(|error| {
         crl_file
             .unwrap_or(file)
             .problem(format_args!("cannot be used: {error}"))
     })
+}
+
+/// Whether a revocation list says that a newer one should be there by now.
+fn is_outdated(list: &[u8]) -> bool {
+    CertificateRevocationList::from_der(list)
+        .ok()
+        .and_then(|(_, list)| list.next_update())
+        .is_some_and(|next| next < ASN1Time::now())
 }

@@ -130,6 +130,11 @@ impl Authority {
 
     /// A revocation list of these certificates.
     pub fn revoke(&self, revoked: &[&Issued]) -> String {
+        self.revoke_until(2096, revoked)
+    }
+
+    /// The same, to be replaced at the beginning of that year.
+    pub fn revoke_until(&self, year: i32, revoked: &[&Issued]) -> String {
         let revoked_certs = revoked
             .iter()
             .map(|issued| RevokedCertParams {
@@ -140,8 +145,8 @@ impl Authority {
             })
             .collect();
         CertificateRevocationListParams {
-            this_update: date_time_ymd(2026, 1, 1),
-            next_update: date_time_ymd(2096, 1, 1),
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
             crl_number: SerialNumber::from(1u64),
             issuing_distribution_point: None,
             revoked_certs,
