@@ -41,6 +41,7 @@ pub fn replay(args: &[String]) -> Result<Count, String> {
     dist::make(&tree, "dev")?;
     let port = configure(&tree)?;
     let broker = Broker::start(&tree)?;
+    broker.wait_for_first_tick()?;
     let here = root().join("tests/oracle");
     let json = target().join("oracle.json");
     let (_, text) = run_and_keep(
@@ -164,6 +165,26 @@ impl Broker {
             sleep(Duration::from_millis(100));
         }
         Ok(broker)
+    }
+
+    /// The recordings were made when `$SYS` had its three retained messages.
+    fn wait_for_first_tick(&self) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let ctl = self.tree.join("bin/emqttd_ctl");
+            let out = at(&ctl, Command::new(&ctl).args(["broker", "stats"]).output())?;
+            let text = String::from_utf8_lossy(&out.stdout).into_owned();
+            let row = text
+                .lines()
+                .find_map(|l| l.strip_prefix("retained/count")?.split(": ").nth(1));
+            if row.is_some_and(|n| n.parse().is_ok_and(|n: u32| n >= 3)) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!("nothing is retained below $SYS:\n{text}"));
+            }
+            sleep(Duration::from_millis(200));
+        }
     }
 
     fn verb(&self, verb: &str) -> bool {
