@@ -152,7 +152,7 @@ fn measure(
     let mut server = Server::start(peer, programs, row.relay, scratch)?;
     let mut generator = Command::new(&programs.mqload)
         .args(row.args.split(' '))
-        .args(["--port", &peer.port().to_string(), "--pid", &server.pids()])
+        .args(["--port", &server.port.to_string(), "--pid", &server.pids()])
         .args(["--peer", peer.name(), "--row", row.name])
         .args([
             "--dur",

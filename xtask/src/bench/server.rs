@@ -2,7 +2,7 @@
 
 use super::peers::Relay;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -25,13 +25,18 @@ impl Peer {
         }
     }
 
-    /// Below the range that the system takes client ports from.
-    pub fn port(self) -> u16 {
-        match self {
+    /// Where it listens: the first of some ports that is free, all below the range that the system takes client
+    /// ports from.
+    fn port(self) -> Result<u16, String> {
+        let first = match self {
             Peer::Relay => 28880,
             Peer::Mosquitto => 28881,
             Peer::Ours => 28890,
-        }
+        };
+        let mut ports = (first..first + 200).step_by(20);
+        ports
+            .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+            .ok_or_else(|| format!("no free port for {}", self.name()))
     }
 }
 
@@ -42,9 +47,10 @@ pub struct Programs {
     pub mosquitto: PathBuf,
 }
 
-/// A running broker; ends with this value.
+/// A running broker on `port`; ends with this value.
 pub struct Server {
     child: Child,
+    pub port: u16,
 }
 
 /// Limits raised as those of the peers were: the rows are about work, not about what is dropped.
@@ -57,12 +63,12 @@ mqtt.acl_nomatch = allow
 mqtt.session.max_inflight = 1000
 mqtt.session.max_awaiting_rel = 0
 mqtt.mqueue.max_length = 0
-listener.tcp.external = 127.0.0.1:28890
+listener.tcp.external = 127.0.0.1:PORT
 listener.tcp.external.max_clients = 100000
 ";
 
 const MOSQUITTO_CONFIG: &str = "\
-listener 28881 127.0.0.1
+listener PORT 127.0.0.1
 allow_anonymous true
 max_queued_messages 0
 max_inflight_messages 1000
@@ -80,9 +86,7 @@ impl Server {
         relay: Relay,
         scratch: &Path,
     ) -> Result<Server, String> {
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, peer.port())).is_ok() {
-            return Err(format!("port {} is in use", peer.port()));
-        }
+        let port = peer.port()?;
         let home = scratch.join(peer.name());
         // What a broker kept from its last row would change the next one.
         let _ = fs::remove_dir_all(&home);
@@ -95,26 +99,32 @@ impl Server {
         };
         let (program, args): (&Path, Vec<String>) = match peer {
             Peer::Ours => {
-                write("etc/emq.conf", OUR_CONFIG)?;
+                write(
+                    "etc/emq.conf",
+                    &OUR_CONFIG.replace("PORT", &port.to_string()),
+                )?;
                 (&programs.ours, vec!["foreground".into()])
             }
             Peer::Relay => {
-                write("log", "")?;
-                let mut args = vec!["relay".into(), "--port".into(), peer.port().to_string()];
+                write("output", "")?;
+                let mut args = vec!["relay".into(), "--port".into(), port.to_string()];
                 if relay == Relay::Ack {
                     args.push("--ack".into());
                 }
                 (&programs.mqload, args)
             }
             Peer::Mosquitto => {
-                write("mosquitto.conf", MOSQUITTO_CONFIG)?;
+                write(
+                    "mosquitto.conf",
+                    &MOSQUITTO_CONFIG.replace("PORT", &port.to_string()),
+                )?;
                 (
                     &programs.mosquitto,
                     vec!["-c".into(), "mosquitto.conf".into()],
                 )
             }
         };
-        let log = home.join("log");
+        let log = home.join("output");
         let out = File::create(&log).and_then(|out| Ok((out.try_clone()?, out)));
         let (out, err) = out.map_err(|e| format!("{}: {e}", log.display()))?;
         // The shell raises the limit of open files and becomes the broker, so the process id stays.
@@ -130,14 +140,14 @@ impl Server {
             .map_err(|e| format!("{}: {e}", program.display()))?;
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline && !matches!(child.try_wait(), Ok(Some(_))) {
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, peer.port())).is_ok() {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
                 // Until it has forgotten that connection.
                 sleep(Duration::from_millis(300));
-                return Ok(Server { child });
+                return Ok(Server { child, port });
             }
             sleep(Duration::from_millis(50));
         }
-        drop(Server { child });
+        drop(Server { child, port });
         let said = fs::read_to_string(&log).unwrap_or_default();
         Err(format!("{} does not listen: {}", peer.name(), said.trim()))
     }
