@@ -155,7 +155,11 @@ impl AccessControl {
 
     /// The mechanism of that name.
     pub fn mechanism(&self, method: &str) -> Option<Arc<dyn AuthMechanism>> {
-        self.mechanisms.load().iter().find(|m| m.method() == method).cloned()
+        self.mechanisms
+            .load()
+            .iter()
+            .find(|m| m.method() == method)
+            .cloned()
     }
 
     /// Changes whenever a decision made before may no longer hold.
@@ -187,7 +191,11 @@ impl AccessControl {
     ) -> AuthAnswer {
         for (_, module) in self.auth.load().iter() {
             let answer = module.check(request, password);
-            steps(ChainStep { module: module.name().into(), answer: auth_text(answer).into(), detail: String::new() });
+            steps(ChainStep {
+                module: module.name().into(),
+                answer: auth_text(answer).into(),
+                detail: String::new(),
+            });
             if answer != AuthAnswer::Ignore {
                 return answer;
             }
@@ -197,7 +205,11 @@ impl AccessControl {
             AllowAnonymous::False => (false, "false"),
             AllowAnonymous::Local => (request.ip.to_canonical().is_loopback(), "local"),
         };
-        let answer = if allow { AuthAnswer::Allow { superuser: false } } else { AuthAnswer::Deny };
+        let answer = if allow {
+            AuthAnswer::Allow { superuser: false }
+        } else {
+            AuthAnswer::Deny
+        };
         steps(ChainStep {
             module: "mqtt.allow_anonymous".into(),
             answer: auth_text(answer).into(),
@@ -217,7 +229,11 @@ impl AccessControl {
     ) -> bool {
         let mut step = |module: &str, answer: &str, detail: String| {
             if let Some(steps) = &mut steps {
-                steps.push(ChainStep { module: module.into(), answer: answer.into(), detail });
+                steps.push(ChainStep {
+                    module: module.into(),
+                    answer: answer.into(),
+                    detail,
+                });
             }
         };
         for (_, module) in self.acl.load().iter() {
@@ -230,18 +246,38 @@ impl AccessControl {
             }
         }
         if let Some(file) = &*self.file.load() {
-            let who = Who { clientid: request.clientid, username: request.username, ip: Some(request.ip) };
+            let who = Who {
+                clientid: request.clientid,
+                username: request.username,
+                ip: Some(request.ip),
+            };
             match file.check(&who, access, topic) {
                 Some(decision) => {
-                    let text = format!("line {}: {}", decision.line, file.rule_text(decision.line).unwrap_or_default());
-                    step("acl_internal", if decision.allow { "allow" } else { "deny" }, text);
+                    let text = format!(
+                        "line {}: {}",
+                        decision.line,
+                        file.rule_text(decision.line).unwrap_or_default()
+                    );
+                    step(
+                        "acl_internal",
+                        if decision.allow { "allow" } else { "deny" },
+                        text,
+                    );
                     return decision.allow;
                 }
                 None => step("acl_internal", "ignore", "no rule matches".into()),
             }
         }
-        let nomatch = if mqtt.acl_nomatch_allow { "allow" } else { "deny" };
-        step("mqtt.acl_nomatch", nomatch, format!("mqtt.acl_nomatch = {nomatch}"));
+        let nomatch = if mqtt.acl_nomatch_allow {
+            "allow"
+        } else {
+            "deny"
+        };
+        step(
+            "mqtt.acl_nomatch",
+            nomatch,
+            format!("mqtt.acl_nomatch = {nomatch}"),
+        );
         mqtt.acl_nomatch_allow
     }
 }
@@ -249,8 +285,10 @@ impl AccessControl {
 fn read_acl_file(path: &Path) -> Result<AclFile, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let file = AclFile::parse(&text).map_err(|errors| {
-        let lines: Vec<String> =
-            errors.iter().map(|e| format!("{}:{}:{}: {}", path.display(), e.line, e.column, e.message)).collect();
+        let lines: Vec<String> = errors
+            .iter()
+            .map(|e| format!("{}:{}:{}: {}", path.display(), e.line, e.column, e.message))
+            .collect();
         lines.join("\n")
     })?;
     for warning in file.warnings() {
@@ -277,4 +315,3 @@ fn acl_text(answer: AclAnswer) -> &'static str {
         AclAnswer::Unavailable => "unavailable",
     }
 }
-

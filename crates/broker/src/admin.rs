@@ -39,7 +39,9 @@ impl Broker {
         // The owner of a subscription has seven bits for its shard.
         let shards = shards.clamp(1, 127);
         let node = Arc::new(Node::new(settings, access, shards));
-        let all = (0..shards).map(|index| Shard::new(Arc::clone(&node), index)).collect();
+        let all = (0..shards)
+            .map(|index| Shard::new(Arc::clone(&node), index))
+            .collect();
         Ok((Broker { node }, all))
     }
 
@@ -88,7 +90,11 @@ impl Broker {
     }
 
     /// Runs `f` on a shard and waits for its answer; `None` when the shard has ended.
-    fn on_shard<T: Send + 'static>(&self, index: usize, f: impl FnOnce(&mut Shard) -> T + Send + 'static) -> Option<T> {
+    fn on_shard<T: Send + 'static>(
+        &self,
+        index: usize,
+        f: impl FnOnce(&mut Shard) -> T + Send + 'static,
+    ) -> Option<T> {
         let (sender, answer) = mpsc::sync_channel(1);
         let call = Box::new(move |shard: &mut Shard| drop(sender.send(f(shard))));
         self.node.mailboxes[index].post(&mut vec![Mail::Call(call)]);
@@ -96,7 +102,10 @@ impl Broker {
     }
 
     /// Runs `f` on every shard and waits for all answers.
-    fn on_all<T: Send + 'static>(&self, f: impl Fn(&mut Shard) -> T + Send + Sync + 'static) -> Vec<T> {
+    fn on_all<T: Send + 'static>(
+        &self,
+        f: impl Fn(&mut Shard) -> T + Send + Sync + 'static,
+    ) -> Vec<T> {
         let f = Arc::new(f);
         let (sender, answers) = mpsc::sync_channel(self.node.mailboxes.len());
         for mailbox in &self.node.mailboxes {
@@ -114,14 +123,19 @@ impl Broker {
         f: impl FnOnce(&mut Shard, u32) -> T + Send + 'static,
     ) -> Option<T> {
         let id = clientid.to_string();
-        self.on_shard(self.node.shard_of(clientid), move |shard| shard.find_session(&id).map(|slot| f(shard, slot)))?
+        self.on_shard(self.node.shard_of(clientid), move |shard| {
+            shard.find_session(&id).map(|slot| f(shard, slot))
+        })?
     }
 
     /// Every connected client, ordered by client id.
     pub fn clients(&self) -> Vec<ClientInfo> {
         let rows = self.on_all(|shard| {
             let slots: Vec<u32> = shard.sessions.iter().map(|(slot, _)| slot as u32).collect();
-            slots.into_iter().filter_map(|slot| client_info(shard, slot)).collect::<Vec<_>>()
+            slots
+                .into_iter()
+                .filter_map(|slot| client_info(shard, slot))
+                .collect::<Vec<_>>()
         });
         let mut rows: Vec<ClientInfo> = rows.into_iter().flatten().collect();
         rows.sort_by(|a, b| a.clientid.cmp(&b.clientid));
@@ -130,7 +144,8 @@ impl Broker {
 
     /// A connected client.
     pub fn client(&self, clientid: &str) -> Option<ClientInfo> {
-        self.on_client(clientid, |shard, slot| client_info(shard, slot)).flatten()
+        self.on_client(clientid, |shard, slot| client_info(shard, slot))
+            .flatten()
     }
 
     /// Ends the client's connection (reason `kick`; the will is published).
@@ -142,13 +157,21 @@ impl Broker {
             }
             conn != NONE
         });
-        if kicked == Some(true) { Ok(()) } else { Err(AdminError::NotFound) }
+        if kicked == Some(true) {
+            Ok(())
+        } else {
+            Err(AdminError::NotFound)
+        }
     }
 
     /// Every session, online or not, ordered by client id.
     pub fn sessions(&self) -> Vec<SessionInfo> {
         let rows = self.on_all(|shard| {
-            shard.sessions.iter().map(|(slot, _)| session_info(shard, slot as u32)).collect::<Vec<_>>()
+            shard
+                .sessions
+                .iter()
+                .map(|(slot, _)| session_info(shard, slot as u32))
+                .collect::<Vec<_>>()
         });
         let mut rows: Vec<SessionInfo> = rows.into_iter().flatten().collect();
         rows.sort_by(|a, b| a.clientid.cmp(&b.clientid));
@@ -164,7 +187,10 @@ impl Broker {
     pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
         let rows = self.on_all(|shard| {
             let slots: Vec<u32> = shard.sessions.iter().map(|(slot, _)| slot as u32).collect();
-            slots.into_iter().flat_map(|slot| subscriptions_of(shard, slot)).collect::<Vec<_>>()
+            slots
+                .into_iter()
+                .flat_map(|slot| subscriptions_of(shard, slot))
+                .collect::<Vec<_>>()
         });
         rows.into_iter().flatten().collect()
     }
@@ -176,12 +202,19 @@ impl Broker {
 
     /// Subscribes for a client: no ACL, no hook, no SUBACK.
     pub fn subscribe(&self, clientid: &str, filter: &str, qos: u8) -> Result<(), AdminError> {
-        let qos = QoS::from_u8(qos).ok_or_else(|| AdminError::Other("QoS should be 0, 1, 2".into()))?;
+        let qos =
+            QoS::from_u8(qos).ok_or_else(|| AdminError::Other("QoS should be 0, 1, 2".into()))?;
         if emqttd_mqtt::topic::SubscriptionFilter::parse(filter, false).is_err() {
             return Err(AdminError::BadTopic);
         }
         let filter = filter.to_string();
-        let subscription = Subscription { qos, no_local: false, retain_as_published: false, id: 0, unchecked: true };
+        let subscription = Subscription {
+            qos,
+            no_local: false,
+            retain_as_published: false,
+            id: 0,
+            unchecked: true,
+        };
         self.on_client(clientid, move |shard, slot| {
             shard.subscribe(slot, &filter, subscription);
             shard.offer_groups(slot);
@@ -204,24 +237,52 @@ impl Broker {
     }
 
     /// Publishes a message from `from`, with hooks and retaining; no ACL.
-    pub fn publish(&self, from: &str, topic: &str, payload: &[u8], qos: u8, retain: bool) -> Result<(), AdminError> {
-        let qos = QoS::from_u8(qos).ok_or_else(|| AdminError::Other("QoS should be 0, 1, 2".into()))?;
+    pub fn publish(
+        &self,
+        from: &str,
+        topic: &str,
+        payload: &[u8],
+        qos: u8,
+        retain: bool,
+    ) -> Result<(), AdminError> {
+        let qos =
+            QoS::from_u8(qos).ok_or_else(|| AdminError::Other("QoS should be 0, 1, 2".into()))?;
         if emqttd_mqtt::topic::validate_name(topic).is_err() {
             return Err(AdminError::BadTopic);
         }
-        let publisher = Arc::new(Publisher { clientid: from.into(), username: None });
-        let parts = MessageParts { topic, properties: &[], payload, qos, retain };
-        let message = Arc::new(Message::new(parts, Some(publisher), crate::node::unix_millis(), u64::MAX));
+        let publisher = Arc::new(Publisher {
+            clientid: from.into(),
+            username: None,
+        });
+        let parts = MessageParts {
+            topic,
+            properties: &[],
+            payload,
+            qos,
+            retain,
+        };
+        let message = Arc::new(Message::new(
+            parts,
+            Some(publisher),
+            crate::node::unix_millis(),
+            u64::MAX,
+        ));
         let shard = self.node.shard_of(from);
-        self.on_shard(shard, move |shard| shard.publish_message(message, NOBODY)).ok_or(AdminError::NotFound)
+        self.on_shard(shard, move |shard| shard.publish_message(message, NOBODY))
+            .ok_or(AdminError::NotFound)
     }
 
     /// Routed filters, `$local` ones last.
     pub fn routes(&self) -> Vec<RouteInfo> {
         let mut rows = Vec::new();
         self.node.router.read().for_each(|topic, targets| {
-            let local = targets.iter().all(|target| Options::unpack(target.opts).local && target.owner >> 63 == 0);
-            rows.push(RouteInfo { topic: topic.into(), local });
+            let local = targets
+                .iter()
+                .all(|target| Options::unpack(target.opts).local && target.owner >> 63 == 0);
+            rows.push(RouteInfo {
+                topic: topic.into(),
+                local,
+            });
         });
         rows.sort_by(|a, b| (a.local, &a.topic).cmp(&(b.local, &b.topic)));
         rows
@@ -284,15 +345,26 @@ impl Broker {
 
     /// An event loop has closed a listener.
     pub fn listener_closed(&self, listener: &Arc<ListenerState>) {
-        self.node.listeners.write().retain(|other| !Arc::ptr_eq(other, listener));
+        self.node
+            .listeners
+            .write()
+            .retain(|other| !Arc::ptr_eq(other, listener));
     }
 
     fn control(&self) -> Result<Arc<dyn ListenerControl>, AdminError> {
-        self.node.control.read().clone().ok_or_else(|| AdminError::Other("not_running".into()))
+        self.node
+            .control
+            .read()
+            .clone()
+            .ok_or_else(|| AdminError::Other("not_running".into()))
     }
 
     fn is_open(&self, proto: &str, listen_on: &str) -> bool {
-        self.node.listeners.read().iter().any(|l| l.protocol() == proto && l.listen_on() == listen_on)
+        self.node
+            .listeners
+            .read()
+            .iter()
+            .any(|l| l.protocol() == proto && l.listen_on() == listen_on)
     }
 
     /// `proto` as `mqtt:tcp`; `listen_on` exactly as listed.
@@ -300,7 +372,9 @@ impl Broker {
         if self.is_open(proto, listen_on) {
             return Err(AdminError::Existed);
         }
-        self.control()?.start(proto, listen_on).map_err(AdminError::Other)
+        self.control()?
+            .start(proto, listen_on)
+            .map_err(AdminError::Other)
     }
 
     /// Closes and opens a listener; its connections end.
@@ -314,7 +388,9 @@ impl Broker {
         if !self.is_open(proto, listen_on) {
             return Err(AdminError::NotFound);
         }
-        self.control()?.stop(proto, listen_on).map_err(AdminError::Other)
+        self.control()?
+            .stop(proto, listen_on)
+            .map_err(AdminError::Other)
     }
 
     /// Running traces.
@@ -324,7 +400,10 @@ impl Broker {
 
     /// Starts a trace; starting one that runs is fine.
     pub fn trace_start(&self, target: TraceTarget, file: &Path) -> Result<(), AdminError> {
-        self.node.traces.start(target, file).map_err(|e| AdminError::Other(format!("{}: {e}", file.display())))?;
+        self.node
+            .traces
+            .start(target, file)
+            .map_err(|e| AdminError::Other(format!("{}: {e}", file.display())))?;
         self.refresh_traces();
         Ok(())
     }
@@ -342,8 +421,12 @@ impl Broker {
         self.on_all(|shard| {
             let node = Arc::clone(&shard.node);
             for conn in &mut shard.conns {
-                let Some(detail) = &mut conn.detail else { continue };
-                let Some(publisher) = &detail.publisher else { continue };
+                let Some(detail) = &mut conn.detail else {
+                    continue;
+                };
+                let Some(publisher) = &detail.publisher else {
+                    continue;
+                };
                 detail.trace = node.traces.client(&publisher.clientid);
                 conn.traced = detail.trace.is_some();
             }
@@ -376,11 +459,21 @@ impl Broker {
         publish: bool,
         topic: &str,
     ) -> Vec<ChainStep> {
-        let access = if publish { Access::Publish } else { Access::Subscribe };
-        let request = AccessRequest { clientid, username, ip };
+        let access = if publish {
+            Access::Publish
+        } else {
+            Access::Subscribe
+        };
+        let request = AccessRequest {
+            clientid,
+            username,
+            ip,
+        };
         let settings = self.node.settings.load();
         let mut steps = Vec::new();
-        self.node.access.authorize(&request, access, topic, &settings.mqtt, Some(&mut steps));
+        self.node
+            .access
+            .authorize(&request, access, topic, &settings.mqtt, Some(&mut steps));
         steps
     }
 
@@ -392,10 +485,16 @@ impl Broker {
         password: Option<&[u8]>,
         ip: IpAddr,
     ) -> Vec<ChainStep> {
-        let request = AccessRequest { clientid, username, ip };
+        let request = AccessRequest {
+            clientid,
+            username,
+            ip,
+        };
         let settings = self.node.settings.load();
         let mut steps = Vec::new();
-        self.node.access.authenticate(&request, password, &settings.mqtt, |step| steps.push(step));
+        self.node
+            .access
+            .authenticate(&request, password, &settings.mqtt, |step| steps.push(step));
         steps
     }
 
@@ -451,17 +550,24 @@ fn session_info(shard: &Shard, slot: u32) -> SessionInfo {
 
 fn subscriptions_of(shard: &Shard, slot: u32) -> Vec<SubscriptionInfo> {
     let entry = &shard.sessions[slot as usize];
-    let pid = Pid { shard: shard.index as u16, slot };
-    let rows = entry.session.subscriptions.iter().map(|(key, subscription)| {
-        let parts = parts_of(key);
-        SubscriptionInfo {
-            clientid: entry.publisher.clientid.to_string(),
-            pid,
-            topic: parts.filter.into(),
-            qos: subscription.qos as u8,
-            share: parts.share.map(Into::into),
-            local: parts.local,
-        }
-    });
+    let pid = Pid {
+        shard: shard.index as u16,
+        slot,
+    };
+    let rows = entry
+        .session
+        .subscriptions
+        .iter()
+        .map(|(key, subscription)| {
+            let parts = parts_of(key);
+            SubscriptionInfo {
+                clientid: entry.publisher.clientid.to_string(),
+                pid,
+                topic: parts.filter.into(),
+                qos: subscription.qos as u8,
+                share: parts.share.map(Into::into),
+                local: parts.local,
+            }
+        });
     rows.collect()
 }

@@ -68,7 +68,9 @@ impl Alarms {
 
     /// Clears an alarm; `false` when it was not set.
     pub fn clear(&mut self, id: &str) -> bool {
-        let Some(alarm) = self.active.remove(id) else { return false };
+        let Some(alarm) = self.active.remove(id) else {
+            return false;
+        };
         if self.ended.len() >= MOST {
             self.ended.pop_front();
         }
@@ -130,7 +132,12 @@ mod tests {
     fn says_what_emq_says() {
         let mut alarms = Alarms::default();
         let id = "queue_high_watermark.c\"é";
-        assert!(alarms.set(id, Severity::Warning, "Queue c high-water mark", "queue len 7 > high_watermark 6"));
+        assert!(alarms.set(
+            id,
+            Severity::Warning,
+            "Queue c high-water mark",
+            "queue len 7 > high_watermark 6"
+        ));
         assert!(!alarms.set(id, Severity::Warning, "", ""));
         let alert = alarms.alert_json(id).expect("it is set");
         assert!(alert.starts_with(
@@ -138,13 +145,19 @@ mod tests {
         ));
         assert!(alarms.clear(id));
         assert!(!alarms.clear(id));
-        assert!(alarms.clear_json(id).is_some_and(|clear| clear.contains(r#"\u00e9","ts":"#)));
+        assert!(
+            alarms
+                .clear_json(id)
+                .is_some_and(|clear| clear.contains(r#"\u00e9","ts":"#))
+        );
     }
 
     #[test]
     fn are_bounded() {
         let mut alarms = Alarms::default();
-        let set = (0..3 * MOST).filter(|n| alarms.set(&n.to_string(), Severity::Error, "t", "s")).count();
+        let set = (0..3 * MOST)
+            .filter(|n| alarms.set(&n.to_string(), Severity::Error, "t", "s"))
+            .count();
         assert_eq!(set, MOST);
         for n in 0..3 * MOST {
             alarms.clear(&n.to_string());

@@ -1,10 +1,10 @@
 //! One connection as the protocol sees it: what was agreed in CONNECT, and the encoder of what leaves.
 
+use crate::access::Exchange;
 use crate::hooks::{HookPoint, HookTable};
 use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
 use crate::out::{OutBuf, SHARE_FROM};
-use crate::access::Exchange;
 use emqttd_mqtt::{AckKind, PublishHead, QoS, ReasonCode, Version};
 use emqttd_router::Target;
 use emqttd_session::{Delivery, Effect, Message, Publisher, Sink};
@@ -82,7 +82,12 @@ pub(crate) struct Known {
 
 impl Default for Known {
     fn default() -> Self {
-        Known { route_generation: 0, acl_generation: u64::MAX, allowed: false, targets: Vec::new() }
+        Known {
+            route_generation: 0,
+            acl_generation: u64::MAX,
+            allowed: false,
+            targets: Vec::new(),
+        }
     }
 }
 
@@ -175,12 +180,16 @@ impl Default for Conn {
 impl Conn {
     /// The parts that are there from opening to closing.
     pub fn detail(&mut self) -> &mut Detail {
-        self.detail.as_mut().expect("a connection that is not free has its detail")
+        self.detail
+            .as_mut()
+            .expect("a connection that is not free has its detail")
     }
 
     /// As [`Conn::detail`], to look at.
     pub fn peek(&self) -> &Detail {
-        self.detail.as_ref().expect("a connection that is not free has its detail")
+        self.detail
+            .as_ref()
+            .expect("a connection that is not free has its detail")
     }
 }
 
@@ -210,9 +219,20 @@ impl ConnSink<'_> {
 
 impl Sink for ConnSink<'_> {
     fn publish(&mut self, delivery: &Delivery, id: u16, dup: bool) -> bool {
-        let Some(conn) = &mut self.conn else { return false };
+        let Some(conn) = &mut self.conn else {
+            return false;
+        };
         let written = delivery.with_ids(|ids| {
-            write_publish(conn, &delivery.message, delivery.qos, delivery.retain, id, dup, ids, self.now)
+            write_publish(
+                conn,
+                &delivery.message,
+                delivery.qos,
+                delivery.retain,
+                id,
+                dup,
+                ids,
+                self.now,
+            )
         });
         if written == 0 {
             return false;
@@ -224,7 +244,9 @@ impl Sink for ConnSink<'_> {
             && let Some(conn) = &self.conn
             && let Some(client) = &conn.peek().publisher
         {
-            self.hooks.each(HookPoint::MessageDelivered, |h| h.message_delivered(client, &delivery.message));
+            self.hooks.each(HookPoint::MessageDelivered, |h| {
+                h.message_delivered(client, &delivery.message)
+            });
         }
         true
     }
@@ -243,7 +265,13 @@ impl Sink for ConnSink<'_> {
 }
 
 /// Appends an acknowledgement.
-pub(crate) fn write_ack(conn: &mut Conn, kind: AckKind, id: u16, reason: ReasonCode, counters: &Counters) {
+pub(crate) fn write_ack(
+    conn: &mut Conn,
+    kind: AckKind,
+    id: u16,
+    reason: ReasonCode,
+    counters: &Counters,
+) {
     let metric = match kind {
         AckKind::PubAck => Metric::PubackSent,
         AckKind::PubRec => Metric::PubrecSent,
@@ -287,7 +315,9 @@ pub(crate) fn write_publish(
     };
     if version == Version::V5 {
         head.message_expiry = message.expiry_left(now);
-        if conn.max_packet != u32::MAX && emqttd_mqtt::publish_len(version, &head) > conn.max_packet as usize {
+        if conn.max_packet != u32::MAX
+            && emqttd_mqtt::publish_len(version, &head) > conn.max_packet as usize
+        {
             return 0;
         }
         if let Some(aliases) = conn.detail.as_mut().and_then(|d| d.aliases_out.as_mut()) {
@@ -297,7 +327,10 @@ pub(crate) fn write_publish(
                 (head.topic, head.topic_alias) = ("", Some(alias));
             } else if aliases.known.len() < usize::from(aliases.most) {
                 let alias = aliases.known.len() as u16 + 1;
-                let with_alias = PublishHead { topic_alias: Some(alias), ..head };
+                let with_alias = PublishHead {
+                    topic_alias: Some(alias),
+                    ..head
+                };
                 // The alias adds three bytes, which the limit may not have room for.
                 if conn.max_packet == u32::MAX
                     || emqttd_mqtt::publish_len(version, &with_alias) <= conn.max_packet as usize
@@ -316,7 +349,12 @@ pub(crate) fn write_publish(
     } else {
         conn.out.push_payload(message);
     }
-    let written = conn.out.bytes().len() - before + if payload.len() < SHARE_FROM { 0 } else { payload.len() };
+    let written = conn.out.bytes().len() - before
+        + if payload.len() < SHARE_FROM {
+            0
+        } else {
+            payload.len()
+        };
     if conn.traced {
         crate::trace::sent_publish(conn, &head, payload);
     }

@@ -34,16 +34,35 @@ impl Shard {
         conn.bridge = connect.bridge;
         let detail = conn.detail();
         // [MQTT-3.1.2-29]
-        detail.problem_information = connect.properties.request_problem_information().unwrap_or(true);
+        detail.problem_information = connect
+            .properties
+            .request_problem_information()
+            .unwrap_or(true);
         if connect.client_id.len() > self.settings.mqtt.max_clientid_len {
-            return self.refuse(id, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, connect.client_id, connect.username);
+            return self.refuse(
+                id,
+                ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
+                connect.client_id,
+                connect.username,
+            );
         }
         let assigned = connect.client_id.is_empty();
         // [MQTT-3.1.3-8] of 3.1.1: an empty id needs a clean session; 3.1 has none at all.
-        if assigned && (version == Version::V31 || (version == Version::V311 && !connect.clean_start)) {
-            return self.refuse(id, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, "", connect.username);
+        if assigned
+            && (version == Version::V31 || (version == Version::V311 && !connect.clean_start))
+        {
+            return self.refuse(
+                id,
+                ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
+                "",
+                connect.username,
+            );
         }
-        let clientid: Arc<str> = if assigned { self.new_clientid() } else { connect.client_id.into() };
+        let clientid: Arc<str> = if assigned {
+            self.new_clientid()
+        } else {
+            connect.client_id.into()
+        };
         let detail = self.conns[id as usize].detail();
         let username: Option<Arc<str>> = match &detail.peer.cert_username {
             Some(name) => Some((&**name).into()),
@@ -51,9 +70,22 @@ impl Shard {
         };
         let publisher = Arc::new(Publisher { clientid, username });
         detail.publisher = Some(Arc::clone(&publisher));
-        let max_topic = if version == Version::V5 { usize::MAX } else { crate::publish::MAX_TOPIC_LEN_3 };
-        if connect.will.as_ref().is_some_and(|will| will.topic.len() > max_topic) {
-            return self.refuse(id, ReasonCode::TOPIC_NAME_INVALID, connect.client_id, connect.username);
+        let max_topic = if version == Version::V5 {
+            usize::MAX
+        } else {
+            crate::publish::MAX_TOPIC_LEN_3
+        };
+        if connect
+            .will
+            .as_ref()
+            .is_some_and(|will| will.topic.len() > max_topic)
+        {
+            return self.refuse(
+                id,
+                ReasonCode::TOPIC_NAME_INVALID,
+                connect.client_id,
+                connect.username,
+            );
         }
         if let Some(method) = connect.properties.auth_method() {
             return self.begin_exchange(id, &publisher, method, connect, whole);
@@ -64,10 +96,22 @@ impl Shard {
             ip: self.conns[id as usize].peek().peer.addr.ip(),
         };
         let settings = Arc::clone(&self.settings);
-        match self.node.access.authenticate(&request, connect.password, &settings.mqtt, |_| {}) {
+        match self
+            .node
+            .access
+            .authenticate(&request, connect.password, &settings.mqtt, |_| {})
+        {
             AuthAnswer::Allow { superuser } => {
                 self.conns[id as usize].superuser = superuser;
-                self.accept(id, connect, publisher, &Extras { assigned, ..Extras::default() });
+                self.accept(
+                    id,
+                    connect,
+                    publisher,
+                    &Extras {
+                        assigned,
+                        ..Extras::default()
+                    },
+                );
             }
             AuthAnswer::Deny | AuthAnswer::Ignore | AuthAnswer::Unavailable => {
                 self.refuse_access(id, &publisher);
@@ -84,20 +128,38 @@ impl Shard {
             emqttd_logging::escape(publisher.username.as_deref().unwrap_or("undefined")),
         );
         let username = publisher.username.clone();
-        self.refuse(id, ReasonCode::BAD_USER_NAME_OR_PASSWORD, &publisher.clientid, username.as_deref());
-        self.node.hooks.each(HookPoint::ClientDisconnected, |h| h.client_disconnected(publisher, "auth_failure"));
+        self.refuse(
+            id,
+            ReasonCode::BAD_USER_NAME_OR_PASSWORD,
+            &publisher.clientid,
+            username.as_deref(),
+        );
+        self.node.hooks.each(HookPoint::ClientDisconnected, |h| {
+            h.client_disconnected(publisher, "auth_failure")
+        });
     }
 
     /// Answers a CONNECT that cannot be used and closes [MQTT-3.2.2-5 of 3.1.1], [MQTT-3.1.4-2].
     fn refuse(&mut self, id: ConnId, reason: ReasonCode, clientid: &str, username: Option<&str>) {
         let version = self.version_of(id);
         let code = connack_code(version, reason);
-        let connack = ConnAckOut { session_present: false, code, props: ConnAckProps::default() };
+        let connack = ConnAckOut {
+            session_present: false,
+            code,
+            props: ConnAckProps::default(),
+        };
         self.counters.add(Metric::Connack, 1);
-        let publisher = Publisher { clientid: clientid.into(), username: username.map(Into::into) };
+        let publisher = Publisher {
+            clientid: clientid.into(),
+            username: username.map(Into::into),
+        };
         let code = connack_code(Version::V311, reason);
-        self.node.hooks.each(HookPoint::ClientConnected, |h| h.client_connected(&publisher, code));
-        self.reply(id, |out| emqttd_mqtt::encode_connack(out, version, &connack));
+        self.node.hooks.each(HookPoint::ClientConnected, |h| {
+            h.client_connected(&publisher, code)
+        });
+        self.reply(id, |out| {
+            emqttd_mqtt::encode_connack(out, version, &connack)
+        });
         let why = match reason {
             ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => "bad_clientid",
             ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED => "auth_failure",
@@ -117,8 +179,14 @@ impl Shard {
         self.counters.add(Metric::Connect, 1);
         self.counters.add(Metric::Connack, 1);
         let code = connack_code(version, error.reason());
-        let connack = ConnAckOut { session_present: false, code, props: ConnAckProps::default() };
-        self.reply(id, |out| emqttd_mqtt::encode_connack(out, version, &connack));
+        let connack = ConnAckOut {
+            session_present: false,
+            code,
+            props: ConnAckProps::default(),
+        };
+        self.reply(id, |out| {
+            emqttd_mqtt::encode_connack(out, version, &connack)
+        });
         self.end(id, error.emq_reason());
     }
 
@@ -134,21 +202,34 @@ impl Shard {
         }
     }
 
-    fn accept(&mut self, id: ConnId, connect: &Connect<'_>, publisher: Arc<Publisher>, extras: &Extras<'_>) {
+    fn accept(
+        &mut self,
+        id: ConnId,
+        connect: &Connect<'_>,
+        publisher: Arc<Publisher>,
+        extras: &Extras<'_>,
+    ) {
         let version = connect.version;
         let v5 = version == Version::V5;
         let asked = connect.properties.session_expiry().unwrap_or(0);
         let (expiry, expiry_told) = self.session_expiry(connect, asked);
         let (slot, present) = self.take_session(id, connect.clean_start, &publisher);
         let now = self.now;
-        let will = connect.will.as_ref().map(|will| self.make_will(id, will, &publisher));
+        let will = connect
+            .will
+            .as_ref()
+            .map(|will| self.make_will(id, will, &publisher));
         let most_keepalive = self.settings.mqtt.max_keepalive;
         let keepalive = match (connect.keep_alive, most_keepalive) {
             (_, 0) => connect.keep_alive,
             (0, most) => most,
             (asked, most) => asked.min(most),
         };
-        let most_aliases = connect.properties.topic_alias_maximum().unwrap_or(0).min(MOST_ALIASES_OUT);
+        let most_aliases = connect
+            .properties
+            .topic_alias_maximum()
+            .unwrap_or(0)
+            .min(MOST_ALIASES_OUT);
         let trace = self.node.traces.client(&publisher.clientid);
         let conn = &mut self.conns[id as usize];
         conn.session = slot;
@@ -165,10 +246,14 @@ impl Shard {
         detail.clean_start = connect.clean_start;
         detail.connected_at = unix_seconds();
         if most_aliases > 0 {
-            detail.aliases_out = Some(Box::new(AliasesOut { most: most_aliases, ..AliasesOut::default() }));
+            detail.aliases_out = Some(Box::new(AliasesOut {
+                most: most_aliases,
+                ..AliasesOut::default()
+            }));
         }
         if detail.keepalive > 0 {
-            self.conn_timers.set(id, now + u64::from(detail.keepalive) * 1500);
+            self.conn_timers
+                .set(id, now + u64::from(detail.keepalive) * 1500);
         } else {
             self.conn_timers.cancel(id);
         }
@@ -181,10 +266,22 @@ impl Shard {
         let receive_maximum = connect.properties.receive_maximum().unwrap_or(u16::MAX);
         entry.session.attach(version, receive_maximum, now);
         self.node.gauges.clients.up();
-        self.node.hooks.each(HookPoint::ClientConnected, |h| h.client_connected(&publisher, 0));
-        self.send_connack(id, connect, &publisher, present, expiry_told, keepalive, extras);
+        self.node.hooks.each(HookPoint::ClientConnected, |h| {
+            h.client_connected(&publisher, 0)
+        });
+        self.send_connack(
+            id,
+            connect,
+            &publisher,
+            present,
+            expiry_told,
+            keepalive,
+            extras,
+        );
         let generation = self.node.access.generation();
-        if std::mem::replace(&mut self.sessions[slot as usize].acl_generation, generation) != generation {
+        if std::mem::replace(&mut self.sessions[slot as usize].acl_generation, generation)
+            != generation
+        {
             // Rights may have been taken away while the client was not here.
             self.recheck_subscriptions(id);
         }
@@ -212,7 +309,12 @@ impl Shard {
 
     /// The session for a client id: a new one, or the one that is there, whoever had it
     /// [MQTT-3.1.4-3], [MQTT-3.1.2-4], [MQTT-3.1.2-5]. The flag is Session Present.
-    fn take_session(&mut self, id: ConnId, clean_start: bool, publisher: &Arc<Publisher>) -> (u32, bool) {
+    fn take_session(
+        &mut self,
+        id: ConnId,
+        clean_start: bool,
+        publisher: &Arc<Publisher>,
+    ) -> (u32, bool) {
         if let Some(slot) = self.find_session(&publisher.clientid) {
             let old = self.sessions[slot as usize].conn;
             if old != NONE {
@@ -247,7 +349,12 @@ impl Shard {
             acl_generation: self.node.access.generation(),
             created_at: unix_seconds(),
         }) as u32;
-        let Shard { registry, sessions, hasher, .. } = self;
+        let Shard {
+            registry,
+            sessions,
+            hasher,
+            ..
+        } = self;
         let hash_of = |slot: &u32| hasher.hash_one(&*sessions[*slot as usize].publisher.clientid);
         let hash = hasher.hash_one(&*publisher.clientid);
         match registry.entry(hash, |other| *other == slot, hash_of) {
@@ -257,14 +364,27 @@ impl Shard {
             Entry::Occupied(_) => {}
         }
         self.node.gauges.sessions.up();
-        self.node.hooks.each(HookPoint::SessionCreated, |h| h.session_created(publisher));
+        self.node
+            .hooks
+            .each(HookPoint::SessionCreated, |h| h.session_created(publisher));
         slot
     }
 
-    fn make_will(&self, id: ConnId, will: &emqttd_mqtt::Will<'_>, publisher: &Arc<Publisher>) -> Box<Will> {
+    fn make_will(
+        &self,
+        id: ConnId,
+        will: &emqttd_mqtt::Will<'_>,
+        publisher: &Arc<Publisher>,
+    ) -> Box<Will> {
         let mounted;
         let mut topic = will.topic;
-        if let Some(prefix) = &self.conns[id as usize].peek().peer.listener.settings.mountpoint {
+        if let Some(prefix) = &self.conns[id as usize]
+            .peek()
+            .peer
+            .listener
+            .settings
+            .mountpoint
+        {
             mounted = format!("{prefix}{topic}");
             topic = &mounted;
         }
@@ -280,7 +400,12 @@ impl Shard {
         // Its lifetime begins when it is published; until then the seconds stand in this field.
         let lifetime = will.properties.message_expiry().map_or(u64::MAX, u64::from);
         Box::new(Will {
-            message: Arc::new(Message::new(parts, Some(Arc::clone(publisher)), self.unix, lifetime)),
+            message: Arc::new(Message::new(
+                parts,
+                Some(Arc::clone(publisher)),
+                self.unix,
+                lifetime,
+            )),
             delay: will.properties.will_delay().unwrap_or(0),
         })
     }
@@ -317,9 +442,15 @@ impl Shard {
                 props.response_information = Some(&response_information);
             }
         }
-        let connack = ConnAckOut { session_present, code: 0, props };
+        let connack = ConnAckOut {
+            session_present,
+            code: 0,
+            props,
+        };
         self.counters.add(Metric::Connack, 1);
-        self.reply(id, |out| emqttd_mqtt::encode_connack(out, connect.version, &connack));
+        self.reply(id, |out| {
+            emqttd_mqtt::encode_connack(out, connect.version, &connack)
+        });
     }
 
     /// CONNECT with an Authentication Method: the exchange runs before CONNACK (MQTT 5, 4.12).
@@ -333,7 +464,12 @@ impl Shard {
     ) {
         let Some(mechanism) = self.node.access.mechanism(method) else {
             let username = publisher.username.clone();
-            return self.refuse(id, ReasonCode::BAD_AUTHENTICATION_METHOD, connect.client_id, username.as_deref());
+            return self.refuse(
+                id,
+                ReasonCode::BAD_AUTHENTICATION_METHOD,
+                connect.client_id,
+                username.as_deref(),
+            );
         };
         let request = AccessRequest {
             clientid: &publisher.clientid,
@@ -342,8 +478,11 @@ impl Shard {
         };
         let mut exchange = mechanism.begin(&request);
         let step = exchange.step(connect.properties.auth_data().unwrap_or_default());
-        let running =
-            RunningExchange { method: method.into(), exchange: Some(exchange), connect: Some(whole.to_vec()) };
+        let running = RunningExchange {
+            method: method.into(),
+            exchange: Some(exchange),
+            connect: Some(whole.to_vec()),
+        };
         let conn = &mut self.conns[id as usize];
         conn.phase = Phase::Authenticating;
         conn.detail().exchange = Some(Box::new(running));
@@ -365,10 +504,15 @@ impl Shard {
         }
         if auth.reason == ReasonCode::RE_AUTHENTICATE
             && running.connect.is_none()
-            && let (Some(mechanism), Some(publisher)) = (self.node.access.mechanism(&running.method), publisher)
+            && let (Some(mechanism), Some(publisher)) =
+                (self.node.access.mechanism(&running.method), publisher)
         {
             let username = publisher.username.as_deref();
-            let request = AccessRequest { clientid: &publisher.clientid, username, ip };
+            let request = AccessRequest {
+                clientid: &publisher.clientid,
+                username,
+                ip,
+            };
             running.exchange = Some(mechanism.begin(&request));
         } else if auth.reason != ReasonCode::CONTINUE_AUTHENTICATION {
             running.exchange = None;
@@ -385,7 +529,9 @@ impl Shard {
     }
 
     fn exchange_step(&mut self, id: ConnId, step: ExchangeStep) {
-        let Some(mut running) = self.conns[id as usize].detail().exchange.take() else { return };
+        let Some(mut running) = self.conns[id as usize].detail().exchange.take() else {
+            return;
+        };
         let before_connack = running.connect.is_some();
         match step {
             ExchangeStep::Continue(data) => {
@@ -407,7 +553,13 @@ impl Shard {
                     None => {
                         self.counters.add(Metric::AuthSent, 1);
                         self.reply(id, |out| {
-                            emqttd_mqtt::encode_auth(out, ReasonCode::SUCCESS, Some(&method), Some(&data), None);
+                            emqttd_mqtt::encode_auth(
+                                out,
+                                ReasonCode::SUCCESS,
+                                Some(&method),
+                                Some(&data),
+                                None,
+                            );
                         });
                     }
                 }
@@ -416,7 +568,12 @@ impl Shard {
             ExchangeStep::Fail if before_connack => {
                 if let Some(publisher) = self.conns[id as usize].peek().publisher.clone() {
                     let username = publisher.username.as_deref();
-                    self.refuse(id, ReasonCode::NOT_AUTHORIZED, &publisher.clientid, username);
+                    self.refuse(
+                        id,
+                        ReasonCode::NOT_AUTHORIZED,
+                        &publisher.clientid,
+                        username,
+                    );
                 }
             }
             ExchangeStep::Fail => self.close(id, ReasonCode::NOT_AUTHORIZED, "auth_failure"),
@@ -428,9 +585,15 @@ impl Shard {
         // It was decoded once already, so it decodes again.
         let header = emqttd_mqtt::fixed_header(whole).ok().flatten();
         let decoded = header.map(|h| emqttd_mqtt::decode(Version::V5, h.first, &whole[h.len..]));
-        if let (Some(Ok(emqttd_mqtt::Packet::Connect(connect))), Some(publisher)) = (decoded, publisher) {
+        if let (Some(Ok(emqttd_mqtt::Packet::Connect(connect))), Some(publisher)) =
+            (decoded, publisher)
+        {
             let assigned = connect.client_id.is_empty();
-            let extras = Extras { auth_method: Some(method), auth_data: Some(data), assigned };
+            let extras = Extras {
+                auth_method: Some(method),
+                auth_data: Some(data),
+                assigned,
+            };
             self.accept(id, &connect, publisher, &extras);
         }
     }
@@ -458,7 +621,10 @@ impl Shard {
     /// Publishes a will if its client may; its lifetime begins now.
     pub(crate) fn publish_will(&mut self, id: ConnId, will: &Arc<Message>) {
         if !self.may_publish_will(id, will.topic()) {
-            log::error!("the will on {} is denied", emqttd_logging::escape(will.topic()));
+            log::error!(
+                "the will on {} is denied",
+                emqttd_logging::escape(will.topic())
+            );
             return;
         }
         self.publish_allowed_will(will);
@@ -483,11 +649,17 @@ fn connack_code(version: Version, reason: ReasonCode) -> u8 {
         ReasonCode::SUCCESS => 0,
         ReasonCode::UNSUPPORTED_PROTOCOL_VERSION => 1,
         ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => 2,
-        ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED | ReasonCode::BANNED => 4,
+        ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED | ReasonCode::BANNED => {
+            4
+        }
         _ => 3,
     }
 }
 
 fn first_packet_reason(error: &DecodeError) -> &'static str {
-    if error.detail == "the first packet is not CONNECT" { "protocol_not_connected" } else { error.emq_reason() }
+    if error.detail == "the first packet is not CONNECT" {
+        "protocol_not_connected"
+    } else {
+        error.emq_reason()
+    }
 }

@@ -65,8 +65,14 @@ impl Group {
         state.dice ^= state.dice >> 7;
         state.dice ^= state.dice << 17;
         let n = state.members.len();
-        let start = if n == 0 { 0 } else { (state.dice % n as u64) as usize };
-        let ready = (0..n).map(|i| state.members[(start + i) % n]).find(|m| m.ready);
+        let start = if n == 0 {
+            0
+        } else {
+            (state.dice % n as u64) as usize
+        };
+        let ready = (0..n)
+            .map(|i| state.members[(start + i) % n])
+            .find(|m| m.ready);
         if let Some(member) = ready {
             return Assign::To(member);
         }
@@ -79,23 +85,41 @@ impl Group {
         while (limits.max_length > 0 && state.waiting.len() > limits.max_length)
             || (limits.max_bytes > 0 && state.bytes > limits.max_bytes)
         {
-            let Some(oldest) = state.waiting.pop_front() else { break };
+            let Some(oldest) = state.waiting.pop_front() else {
+                break;
+            };
             state.bytes -= oldest.size();
             dropped.push(oldest);
         }
-        if dropped.is_empty() { Assign::Waits } else { Assign::Dropped(dropped) }
+        if dropped.is_empty() {
+            Assign::Waits
+        } else {
+            Assign::Dropped(dropped)
+        }
     }
 
     /// The member could not take a message: nothing is given to it before [`Group::ready`].
     pub fn refused(&self, owner: u64) {
-        if let Some(member) = self.state.lock().members.iter_mut().find(|m| m.owner == owner) {
+        if let Some(member) = self
+            .state
+            .lock()
+            .members
+            .iter_mut()
+            .find(|m| m.owner == owner)
+        {
             member.ready = false;
         }
     }
 
     /// The member has room again.
     pub fn ready(&self, owner: u64) {
-        if let Some(member) = self.state.lock().members.iter_mut().find(|m| m.owner == owner) {
+        if let Some(member) = self
+            .state
+            .lock()
+            .members
+            .iter_mut()
+            .find(|m| m.owner == owner)
+        {
             member.ready = true;
         }
     }
@@ -110,14 +134,29 @@ impl Group {
 
     /// How the session subscribed, if it is a member.
     pub fn member(&self, owner: u64) -> Option<Member> {
-        self.state.lock().members.iter().find(|m| m.owner == owner).copied()
+        self.state
+            .lock()
+            .members
+            .iter()
+            .find(|m| m.owner == owner)
+            .copied()
     }
 
     fn join(&self, owner: u64, opts: u32, sub_id: u32) {
         let mut state = self.state.lock();
-        let member = Member { owner, opts, sub_id, ready: false };
+        let member = Member {
+            owner,
+            opts,
+            sub_id,
+            ready: false,
+        };
         match state.members.iter_mut().find(|m| m.owner == owner) {
-            Some(old) => *old = Member { ready: old.ready, ..member },
+            Some(old) => {
+                *old = Member {
+                    ready: old.ready,
+                    ..member
+                }
+            }
             None => state.members.push(member),
         }
     }
@@ -157,7 +196,10 @@ impl Groups {
             None => {
                 table.last += 1;
                 let at = table.last;
-                let state = State { dice: 0x9E37_79B9_7F4A_7C15 ^ at, ..State::default() };
+                let state = State {
+                    dice: 0x9E37_79B9_7F4A_7C15 ^ at,
+                    ..State::default()
+                };
                 let group = Group {
                     id: GroupRef(at),
                     name: name.into(),
@@ -179,7 +221,9 @@ impl Groups {
         let mut table = self.0.write();
         let gone = group.leave(owner);
         if gone {
-            table.names.remove(&(group.name.clone(), group.filter.clone()));
+            table
+                .names
+                .remove(&(group.name.clone(), group.filter.clone()));
             table.groups.remove(&group.id.0);
         }
         gone

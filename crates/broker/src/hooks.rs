@@ -60,11 +60,19 @@ pub trait Hooks: Send + Sync {
     /// When a connection that had sent CONNECT ends, but not on takeover.
     fn client_disconnected(&self, client: &Publisher, reason: &str) {}
     /// After the ACL, before the session.
-    fn client_subscribe(&self, client: &Publisher, table: Vec<TopicEntry>) -> Flow<Vec<TopicEntry>> {
+    fn client_subscribe(
+        &self,
+        client: &Publisher,
+        table: Vec<TopicEntry>,
+    ) -> Flow<Vec<TopicEntry>> {
         Flow::Next(table)
     }
     /// Before the session.
-    fn client_unsubscribe(&self, client: &Publisher, table: Vec<TopicEntry>) -> Flow<Vec<TopicEntry>> {
+    fn client_unsubscribe(
+        &self,
+        client: &Publisher,
+        table: Vec<TopicEntry>,
+    ) -> Flow<Vec<TopicEntry>> {
         Flow::Next(table)
     }
     /// A new session.
@@ -114,7 +122,11 @@ impl HookTable {
             f(&mut chain);
             chain
         });
-        let points = self.chain.load().iter().fold(0, |sum, (_, h)| sum | h.points());
+        let points = self
+            .chain
+            .load()
+            .iter()
+            .fold(0, |sum, (_, h)| sum | h.points());
         self.points.store(points, Ordering::Release);
     }
 
@@ -127,18 +139,33 @@ impl HookTable {
     /// Calls `f` with each set of callbacks that wants the point, in order.
     pub fn each(&self, point: HookPoint, mut f: impl FnMut(&dyn Hooks)) {
         if self.has(point) {
-            for (_, hooks) in self.chain.load().iter().filter(|(_, h)| h.points() & point as u32 != 0) {
+            for (_, hooks) in self
+                .chain
+                .load()
+                .iter()
+                .filter(|(_, h)| h.points() & point as u32 != 0)
+            {
                 f(&**hooks);
             }
         }
     }
 
     /// Passes `value` along the chain; `None` when a callback stopped it.
-    pub fn fold<T>(&self, point: HookPoint, mut value: T, f: impl Fn(&dyn Hooks, T) -> Flow<T>) -> Option<T> {
+    pub fn fold<T>(
+        &self,
+        point: HookPoint,
+        mut value: T,
+        f: impl Fn(&dyn Hooks, T) -> Flow<T>,
+    ) -> Option<T> {
         if !self.has(point) {
             return Some(value);
         }
-        for (_, hooks) in self.chain.load().iter().filter(|(_, h)| h.points() & point as u32 != 0) {
+        for (_, hooks) in self
+            .chain
+            .load()
+            .iter()
+            .filter(|(_, h)| h.points() & point as u32 != 0)
+        {
             match f(&**hooks, value) {
                 Flow::Next(next) => value = next,
                 Flow::Stop => return None,

@@ -27,8 +27,8 @@ mod timer;
 mod trace;
 
 pub use access::{
-    Access, AccessControl, AccessRequest, AclAnswer, AclModule, AuthAnswer, AuthMechanism, AuthModule, Exchange,
-    ExchangeStep,
+    Access, AccessControl, AccessRequest, AclAnswer, AclModule, AuthAnswer, AuthMechanism,
+    AuthModule, Exchange, ExchangeStep,
 };
 pub use admin::Broker;
 pub use alarm::{Alarm, Alarms, Severity};

@@ -19,7 +19,11 @@ impl Shard {
                 return self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_error");
             }
             let most = self.settings.session.max_expiry_interval.as_secs();
-            let expiry = if most > 0 { expiry.min(u32::try_from(most).unwrap_or(u32::MAX)) } else { expiry };
+            let expiry = if most > 0 {
+                expiry.min(u32::try_from(most).unwrap_or(u32::MAX))
+            } else {
+                expiry
+            };
             detail.expiry = expiry;
             let slot = self.conns[id as usize].session;
             self.sessions[slot as usize].expiry = expiry;
@@ -40,9 +44,14 @@ impl Shard {
 
     pub(crate) fn say_goodbye(&mut self, id: ConnId, reason: ReasonCode) {
         self.counters.add(Metric::DisconnectSent, 1);
-        let text = self.conns[id as usize].peek().problem_information.then(|| reason.name());
+        let text = self.conns[id as usize]
+            .peek()
+            .problem_information
+            .then(|| reason.name());
         let version = self.version_of(id);
-        self.reply(id, |out| emqttd_mqtt::encode_disconnect(out, version, reason, None, text, None));
+        self.reply(id, |out| {
+            emqttd_mqtt::encode_disconnect(out, version, reason, None, text, None)
+        });
     }
 
     /// Ends a connection without a word: what is left in its buffer is still written.
@@ -77,7 +86,9 @@ impl Shard {
     fn leave_will(&mut self, id: ConnId) {
         let slot = self.conns[id as usize].session;
         let expiry = self.sessions[slot as usize].expiry;
-        let Some(will) = self.conns[id as usize].detail().will.take() else { return };
+        let Some(will) = self.conns[id as usize].detail().will.take() else {
+            return;
+        };
         let wait = will.delay.min(expiry);
         if wait == 0 {
             return self.publish_will(id, &will.message);
@@ -105,7 +116,9 @@ impl Shard {
         if taken_over {
             return;
         }
-        self.node.hooks.each(HookPoint::ClientDisconnected, |h| h.client_disconnected(&publisher, why));
+        self.node.hooks.each(HookPoint::ClientDisconnected, |h| {
+            h.client_disconnected(&publisher, why)
+        });
         let entry = &mut self.sessions[slot as usize];
         if entry.expiry == 0 {
             return self.end_session(slot, "normal");
@@ -127,7 +140,9 @@ impl Shard {
         self.unroute_all(slot, owner);
         self.session_timers.cancel(slot);
         let entry = self.sessions.remove(slot as usize);
-        let Shard { registry, hasher, .. } = self;
+        let Shard {
+            registry, hasher, ..
+        } = self;
         let hash = hasher.hash_one(&*entry.publisher.clientid);
         if let Ok(found) = registry.find_entry(hash, |other| *other == slot) {
             found.remove();
@@ -137,7 +152,9 @@ impl Shard {
             // The session ends before the delay is over [MQTT-3.1.3-9].
             self.publish_allowed_will(&will.1);
         }
-        self.node.hooks.each(HookPoint::SessionTerminated, |h| h.session_terminated(&entry.publisher, why));
+        self.node.hooks.each(HookPoint::SessionTerminated, |h| {
+            h.session_terminated(&entry.publisher, why)
+        });
         if had_groups {
             let owed = entry.session.into_owed();
             self.pass_to_others(owed);
@@ -149,7 +166,11 @@ impl Shard {
         let entry = &self.sessions[slot as usize];
         let ends = Some(entry.expires_at).filter(|at| *at > 0 && *at != u64::MAX);
         let will = entry.will.as_ref().map(|will| will.0);
-        match [entry.session.deadline(), ends, will].into_iter().flatten().min() {
+        match [entry.session.deadline(), ends, will]
+            .into_iter()
+            .flatten()
+            .min()
+        {
             Some(at) => self.session_timers.set(slot, at),
             None => self.session_timers.cancel(slot),
         }
@@ -157,7 +178,9 @@ impl Shard {
 
     pub(crate) fn session_timer(&mut self, slot: u32) {
         let now = self.now;
-        let Some(entry) = self.sessions.get_mut(slot as usize) else { return };
+        let Some(entry) = self.sessions.get_mut(slot as usize) else {
+            return;
+        };
         if entry.will.as_ref().is_some_and(|will| will.0 <= now)
             && let Some(will) = entry.will.take()
         {
@@ -184,7 +207,11 @@ impl Shard {
         let now = self.now;
         let (left, since) = &mut self.conns[id as usize].detail().rate;
         // Thousandths of a packet: `most` of them come back each millisecond.
-        *left = if *since == 0 { most * 1000 } else { (*left + (now - *since) * most).min(most * 1000) };
+        *left = if *since == 0 {
+            most * 1000
+        } else {
+            (*left + (now - *since) * most).min(most * 1000)
+        };
         *since = now;
         if *left >= 1000 {
             *left -= 1000;
@@ -207,7 +234,9 @@ impl Shard {
                 let mark = limits.max_length * usize::from(limits.high_watermark) / 100;
                 let title = format!("Queue {clientid} high-water mark");
                 let summary = format!("queue len {len} > high_watermark {mark}");
-                alarms.set(&id, crate::alarm::Severity::Warning, &title, &summary).then(|| alarms.alert_json(&id))
+                alarms
+                    .set(&id, crate::alarm::Severity::Warning, &title, &summary)
+                    .then(|| alarms.alert_json(&id))
             }
             None => alarms.clear(&id).then(|| alarms.clear_json(&id)),
         };
@@ -215,7 +244,11 @@ impl Shard {
         if let Some(Some(payload)) = payload {
             let what = if len.is_some() { "alert" } else { "clear" };
             let topic = format!("$SYS/brokers/{}/alarms/{id}/{what}", self.node.name);
-            self.later.push_back(Later::Publish(self.own_message(&topic, payload.as_bytes(), false)));
+            self.later.push_back(Later::Publish(self.own_message(
+                &topic,
+                payload.as_bytes(),
+                false,
+            )));
         }
     }
 }

@@ -17,7 +17,11 @@ pub struct ListenerState {
 impl ListenerState {
     /// A listener without connections.
     pub fn new(settings: Listener) -> ListenerState {
-        ListenerState { settings, current: AtomicUsize::new(0), shutdowns: Mutex::default() }
+        ListenerState {
+            settings,
+            current: AtomicUsize::new(0),
+            shutdowns: Mutex::default(),
+        }
     }
 
     /// `mqtt:tcp` and so on.
@@ -43,7 +47,11 @@ impl ListenerState {
     /// Counts a connection in; `false` when there are `max_clients` already.
     pub fn enter(&self) -> bool {
         let most = self.settings.max_clients;
-        let entered = self.current.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < most).then_some(n + 1));
+        let entered = self
+            .current
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
+                (n < most).then_some(n + 1)
+            });
         entered.is_ok()
     }
 
@@ -62,6 +70,10 @@ impl ListenerState {
 
     /// Reasons for which connections ended, with how often.
     pub fn shutdown_count(&self) -> Vec<(String, u64)> {
-        self.shutdowns.lock().iter().map(|(reason, n)| ((*reason).to_string(), *n)).collect()
+        self.shutdowns
+            .lock()
+            .iter()
+            .map(|(reason, n)| ((*reason).to_string(), *n))
+            .collect()
     }
 }

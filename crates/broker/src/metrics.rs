@@ -91,7 +91,12 @@ impl Counters {
 /// All counters of all shards by name, sorted, with the sums of sheet 8.4; `ours` adds those that
 /// EMQ 2.x did not have.
 pub(crate) fn report(shards: &[&Counters], retained: u64, ours: bool) -> Vec<(&'static str, u64)> {
-    let total = |metric: usize| shards.iter().map(|c| c.0[metric].load(Relaxed)).sum::<u64>();
+    let total = |metric: usize| {
+        shards
+            .iter()
+            .map(|c| c.0[metric].load(Relaxed))
+            .sum::<u64>()
+    };
     let sum = |metrics: &[Metric]| metrics.iter().map(|m| total(*m as usize)).sum::<u64>();
     use Metric as M;
     let received = [M::Qos0Received, M::Qos1Received, M::Qos2Received];

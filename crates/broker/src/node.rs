@@ -29,7 +29,11 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     fn new() -> Mailbox {
-        Mailbox { mail: Mutex::default(), waker: RwLock::default(), woken: AtomicBool::new(false) }
+        Mailbox {
+            mail: Mutex::default(),
+            waker: RwLock::default(),
+            woken: AtomicBool::new(false),
+        }
     }
 
     /// Leaves a batch, emptying it, and wakes the shard if it may be asleep.
@@ -87,7 +91,10 @@ impl Gauge {
     }
 
     pub fn get(&self) -> (u64, u64) {
-        (self.now.load(Ordering::Relaxed) as u64, self.most.load(Ordering::Relaxed) as u64)
+        (
+            self.now.load(Ordering::Relaxed) as u64,
+            self.most.load(Ordering::Relaxed) as u64,
+        )
     }
 }
 
@@ -206,7 +213,10 @@ pub(crate) fn unix_seconds() -> u64 {
 
 /// Milliseconds since 1970.
 pub(crate) fn unix_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_millis() as u64
 }
 
 /// What sessions made from now on work under.

@@ -49,7 +49,9 @@ impl OutBuf {
     pub(crate) fn push_payload(&mut self, message: &Arc<Message>) {
         let shared = self.shared.get_or_insert_with(Box::default);
         shared.len += message.payload().len();
-        shared.payloads.push_back((self.bytes.len(), Arc::clone(message)));
+        shared
+            .payloads
+            .push_back((self.bytes.len(), Arc::clone(message)));
     }
 
     /// The waiting bytes as slices for one `writev`, in order; returns how many were filled.
@@ -77,8 +79,14 @@ impl OutBuf {
 
     /// The first waiting bytes, for transports that transform what they send.
     pub fn front(&self) -> &[u8] {
-        match self.shared.as_ref().and_then(|shared| shared.payloads.front().map(|first| (first, shared.start))) {
-            Some(((position, message), skip)) if *position == self.start => &message.payload()[skip..],
+        match self
+            .shared
+            .as_ref()
+            .and_then(|shared| shared.payloads.front().map(|first| (first, shared.start)))
+        {
+            Some(((position, message), skip)) if *position == self.start => {
+                &message.payload()[skip..]
+            }
             Some(((position, _), _)) => &self.bytes[self.start..*position],
             None => &self.bytes[self.start..],
         }
@@ -90,7 +98,9 @@ impl OutBuf {
     /// When `n` is more than [`OutBuf::len`].
     pub fn advance(&mut self, mut n: usize) {
         while let Some(shared) = &mut self.shared {
-            let Some((position, message)) = shared.payloads.front() else { break };
+            let Some((position, message)) = shared.payloads.front() else {
+                break;
+            };
             let before = position - self.start;
             if n < before {
                 break;
@@ -113,7 +123,10 @@ impl OutBuf {
             }
         }
         self.start += n;
-        assert!(self.start <= self.bytes.len(), "no more is written than was waiting");
+        assert!(
+            self.start <= self.bytes.len(),
+            "no more is written than was waiting"
+        );
         if self.start == self.bytes.len() && self.shared.is_none() {
             self.release();
         } else if self.start > 65536 && self.start > self.bytes.len() / 2 {
@@ -158,7 +171,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn message(payload: &[u8]) -> Arc<Message> {
-        let parts = MessageParts { topic: "t", properties: b"", payload, qos: QoS::AtMostOnce, retain: false };
+        let parts = MessageParts {
+            topic: "t",
+            properties: b"",
+            payload,
+            qos: QoS::AtMostOnce,
+            retain: false,
+        };
         Arc::new(Message::new(parts, None, 0, u64::MAX))
     }
 

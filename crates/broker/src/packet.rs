@@ -3,7 +3,9 @@
 use crate::conn::{ConnId, Phase};
 use crate::metrics::Metric;
 use crate::shard::{Next, Shard, Step};
-use emqttd_mqtt::{Ack, AckKind, DecodeError, DecodeErrorKind, Packet, PacketType, ReasonCode, Version};
+use emqttd_mqtt::{
+    Ack, AckKind, DecodeError, DecodeErrorKind, Packet, PacketType, ReasonCode, Version,
+};
 
 impl Shard {
     /// The next packet of a connection.
@@ -12,11 +14,19 @@ impl Shard {
         let (phase, version) = (conn.phase, conn.version);
         // Before CONNECT nothing else is looked at, however long it says it is [MQTT-3.1.0-1].
         if phase == Phase::Fresh && bytes[0] >> 4 != PacketType::Connect as u8 {
-            return Err(DecodeError::new(DecodeErrorKind::ProtocolError, "the first packet is not CONNECT"));
+            return Err(DecodeError::new(
+                DecodeErrorKind::ProtocolError,
+                "the first packet is not CONNECT",
+            ));
         }
-        let Some(header) = emqttd_mqtt::fixed_header(bytes)? else { return Ok(Step::More(0)) };
+        let Some(header) = emqttd_mqtt::fixed_header(bytes)? else {
+            return Ok(Step::More(0));
+        };
         if header.remaining > self.settings.mqtt.max_packet_size {
-            return Err(DecodeError::new(DecodeErrorKind::PacketTooLarge, "larger than mqtt.max_packet_size"));
+            return Err(DecodeError::new(
+                DecodeErrorKind::PacketTooLarge,
+                "larger than mqtt.max_packet_size",
+            ));
         }
         let whole = header.len + header.remaining;
         if bytes.len() < whole {
@@ -36,15 +46,27 @@ impl Shard {
         }
         match phase {
             Phase::Fresh => self.first_packet(id, packet, &bytes[..whole]),
-            Phase::Authenticating => self.authenticating_packet(id, packet).map(|()| Step::Done(whole)),
-            Phase::Connected => self.connected_packet(id, packet).map(|()| Step::Done(whole)),
+            Phase::Authenticating => self
+                .authenticating_packet(id, packet)
+                .map(|()| Step::Done(whole)),
+            Phase::Connected => self
+                .connected_packet(id, packet)
+                .map(|()| Step::Done(whole)),
             Phase::Free | Phase::Closing => Ok(Step::Done(whole)),
         }
     }
 
-    fn first_packet(&mut self, id: ConnId, packet: Packet<'_>, whole: &[u8]) -> Result<Step, DecodeError> {
+    fn first_packet(
+        &mut self,
+        id: ConnId,
+        packet: Packet<'_>,
+        whole: &[u8],
+    ) -> Result<Step, DecodeError> {
         let Packet::Connect(connect) = packet else {
-            return Err(DecodeError::new(DecodeErrorKind::ProtocolError, "the first packet is not CONNECT"));
+            return Err(DecodeError::new(
+                DecodeErrorKind::ProtocolError,
+                "the first packet is not CONNECT",
+            ));
         };
         if !connect.client_id.is_empty() {
             let shard = self.node.shard_of(connect.client_id);
@@ -70,7 +92,10 @@ impl Shard {
                 Ok(())
             }
             // [MQTT-3.1.2-30]: nothing but AUTH and DISCONNECT before CONNACK.
-            _ => Err(DecodeError::new(DecodeErrorKind::ProtocolError, "only AUTH and DISCONNECT before CONNACK")),
+            _ => Err(DecodeError::new(
+                DecodeErrorKind::ProtocolError,
+                "only AUTH and DISCONNECT before CONNACK",
+            )),
         }
     }
 
@@ -100,7 +125,9 @@ impl Shard {
             // PUBLISH has its own way, above.
             Packet::Publish(_)
             | Packet::ConnAck(_)
-            | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp => {
                 let detail = "a packet that only a server sends";
                 return Err(DecodeError::new(DecodeErrorKind::ProtocolError, detail));
             }
@@ -120,14 +147,28 @@ impl Shard {
         self.counters.add(Metric::BytesSent, written as u64);
     }
 
-    pub(crate) fn reply_ack(&mut self, id: ConnId, kind: AckKind, packet_id: u16, reason: ReasonCode) {
+    pub(crate) fn reply_ack(
+        &mut self,
+        id: ConnId,
+        kind: AckKind,
+        packet_id: u16,
+        reason: ReasonCode,
+    ) {
         self.mark(id);
-        crate::conn::write_ack(&mut self.conns[id as usize], kind, packet_id, reason, &self.counters);
+        crate::conn::write_ack(
+            &mut self.conns[id as usize],
+            kind,
+            packet_id,
+            reason,
+            &self.counters,
+        );
     }
 
     fn on_puback(&mut self, id: ConnId, ack: &Ack<'_>) {
         self.counters.add(Metric::PubackReceived, 1);
-        self.with_session(id, Metric::PubackMissed, |session, now, sink| session.puback(ack.packet_id, now, sink));
+        self.with_session(id, Metric::PubackMissed, |session, now, sink| {
+            session.puback(ack.packet_id, now, sink)
+        });
     }
 
     fn on_pubrec(&mut self, id: ConnId, ack: &Ack<'_>) {
@@ -140,7 +181,9 @@ impl Shard {
 
     fn on_pubcomp(&mut self, id: ConnId, ack: &Ack<'_>) {
         self.counters.add(Metric::PubcompReceived, 1);
-        self.with_session(id, Metric::PubcompMissed, |session, now, sink| session.pubcomp(ack.packet_id, now, sink));
+        self.with_session(id, Metric::PubcompMissed, |session, now, sink| {
+            session.pubcomp(ack.packet_id, now, sink)
+        });
     }
 
     /// PUBREL: the message is routed now, as EMQ does it, and PUBCOMP always answers [MQTT-4.3.3-11].

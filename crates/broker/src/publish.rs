@@ -11,9 +11,13 @@ use crate::retain::Stored;
 use crate::shard::{Later, Mail, Shard};
 use crate::target::{Options, Owner, Receiver, receiver};
 use emqttd_config::AclDenyAction;
-use emqttd_mqtt::{AckKind, DecodeError, DecodeErrorKind, Packet, Publish, PublishHead, QoS, ReasonCode, Version};
+use emqttd_mqtt::{
+    AckKind, DecodeError, DecodeErrorKind, Packet, Publish, PublishHead, QoS, ReasonCode, Version,
+};
 use emqttd_router::Target;
-use emqttd_session::{Ack, Delivery, Dropped, Effect, Inbound, Message, MessageParts, Publisher, Sent, Session};
+use emqttd_session::{
+    Ack, Delivery, Dropped, Effect, Inbound, Message, MessageParts, Publisher, Sent, Session,
+};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -49,7 +53,12 @@ impl<'a> Passing<'a> {
     /// The message as something that can be kept.
     fn keep(&mut self) -> &Arc<Message> {
         self.kept.get_or_insert_with(|| {
-            Arc::new(Message::new(self.parts, self.publisher.cloned(), self.unix, self.expires_at))
+            Arc::new(Message::new(
+                self.parts,
+                self.publisher.cloned(),
+                self.unix,
+                self.expires_at,
+            ))
         })
     }
 }
@@ -110,7 +119,11 @@ impl Shard {
             known.route_generation = 0;
             known.acl_generation = u64::MAX;
             // A long name is not remembered; nothing is then known of the empty one, which matches none.
-            new_topic = Some(if topic.len() > CACHE_TOPIC_LEN { String::new() } else { topic.to_string() });
+            new_topic = Some(if topic.len() > CACHE_TOPIC_LEN {
+                String::new()
+            } else {
+                topic.to_string()
+            });
         }
         let acl_generation = self.node.access.generation();
         if known.acl_generation != acl_generation || !self.settings.mqtt.cache_acl {
@@ -126,7 +139,12 @@ impl Shard {
     }
 
     /// Topic alias of an inbound PUBLISH: sets it, or gives the topic it stands for [MQTT-3.3.2-7].
-    fn resolve_alias(&mut self, id: ConnId, alias: u16, topic: &str) -> Result<Option<Box<str>>, DecodeError> {
+    fn resolve_alias(
+        &mut self,
+        id: ConnId,
+        alias: u16,
+        topic: &str,
+    ) -> Result<Option<Box<str>>, DecodeError> {
         let most = self.settings.mqtt.max_topic_alias;
         let invalid = |detail| DecodeError::new(DecodeErrorKind::TopicAliasInvalid, detail);
         if alias > most {
@@ -143,7 +161,10 @@ impl Shard {
         }
         match detail.aliases_in.get(at) {
             Some(Some(topic)) => Ok(Some(topic.clone())),
-            _ => Err(DecodeError::new(DecodeErrorKind::ProtocolError, "a topic alias that was not set")),
+            _ => Err(DecodeError::new(
+                DecodeErrorKind::ProtocolError,
+                "a topic alias that was not set",
+            )),
         }
     }
 
@@ -151,7 +172,10 @@ impl Shard {
         let most = self.settings.mqtt.max_topic_levels;
         let too_long = self.version_of(id) != Version::V5 && topic.len() > MAX_TOPIC_LEN_3;
         if too_long || (most > 0 && emqttd_mqtt::topic::count_levels(topic) > most) {
-            return Err(DecodeError::new(DecodeErrorKind::TopicNameInvalid, "a topic name too long or too deep"));
+            return Err(DecodeError::new(
+                DecodeErrorKind::TopicNameInvalid,
+                "a topic name too long or too deep",
+            ));
         }
         Ok(())
     }
@@ -162,7 +186,11 @@ impl Shard {
         if conn.superuser {
             return true;
         }
-        let most = if self.settings.mqtt.cache_acl { self.settings.mqtt.acl_cache_max_size } else { 0 };
+        let most = if self.settings.mqtt.cache_acl {
+            self.settings.mqtt.acl_cache_max_size
+        } else {
+            0
+        };
         let detail = conn.detail();
         if let Some((seen, allowed)) = detail.acl_cache.as_ref().and_then(|cache| cache.get(topic))
             && *seen == generation
@@ -183,13 +211,27 @@ impl Shard {
     /// Whether the client of this connection may subscribe; never cached (sheet 6.4).
     pub(crate) fn may_subscribe(&mut self, id: ConnId, filter: &str) -> bool {
         let conn = &self.conns[id as usize];
-        conn.superuser || authorize(&self.node, &self.settings, conn.peek(), Access::Subscribe, filter)
+        conn.superuser
+            || authorize(
+                &self.node,
+                &self.settings,
+                conn.peek(),
+                Access::Subscribe,
+                filter,
+            )
     }
 
     /// Whether a will may be published: asked with the mounted topic (sheet 14, 25).
     pub(crate) fn may_publish_will(&self, id: ConnId, topic: &str) -> bool {
         let conn = &self.conns[id as usize];
-        conn.superuser || authorize(&self.node, &self.settings, conn.peek(), Access::Publish, topic)
+        conn.superuser
+            || authorize(
+                &self.node,
+                &self.settings,
+                conn.peek(),
+                Access::Publish,
+                topic,
+            )
     }
 
     /// A denied PUBLISH: 3.x clients get no answer (sheet 6.3), MQTT 5 has one [MQTT-4.13.1-2].
@@ -208,7 +250,11 @@ impl Shard {
             return self.close(id, ReasonCode::NOT_AUTHORIZED, "acl_denied");
         }
         if version == Version::V5 && publish.qos != QoS::AtMostOnce {
-            let kind = if publish.qos == QoS::AtLeastOnce { AckKind::PubAck } else { AckKind::PubRec };
+            let kind = if publish.qos == QoS::AtLeastOnce {
+                AckKind::PubAck
+            } else {
+                AckKind::PubRec
+            };
             self.reply_ack(id, kind, publish.packet_id, ReasonCode::NOT_AUTHORIZED);
         }
     }
@@ -260,7 +306,10 @@ impl Shard {
         let matched = match self.hooked(&mut passing) {
             None => true,
             Some(None) => {
-                let generation = self.node.route_generation.load(std::sync::atomic::Ordering::Acquire);
+                let generation = self
+                    .node
+                    .route_generation
+                    .load(std::sync::atomic::Ordering::Acquire);
                 if known.route_generation != generation {
                     known.route_generation = find_targets(&self.node, topic, &mut known.targets);
                 }
@@ -289,7 +338,11 @@ impl Shard {
             Inbound::Full if self.version_of(id) == Version::V5 => {
                 // [MQTT-3.3.4-8]
                 self.counters.add(Metric::Qos2Dropped, 1);
-                self.close(id, ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "receive_maximum_exceeded");
+                self.close(
+                    id,
+                    ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
+                    "receive_maximum_exceeded",
+                );
             }
             // No PUBREC (sheet 7.3): the client tries again.
             Inbound::Full => self.counters.add(Metric::Qos2Dropped, 1),
@@ -322,10 +375,17 @@ impl Shard {
             return Some(None);
         }
         let message = Arc::clone(passing.keep());
-        let result = self.node.hooks.fold(HookPoint::MessagePublish, Arc::clone(&message), |h, m| h.message_publish(m));
+        let result =
+            self.node
+                .hooks
+                .fold(HookPoint::MessagePublish, Arc::clone(&message), |h, m| {
+                    h.message_publish(m)
+                });
         match result {
             None => {
-                self.node.hooks.each(HookPoint::MessageDropped, |h| h.message_dropped(&message, "hook"));
+                self.node.hooks.each(HookPoint::MessageDropped, |h| {
+                    h.message_dropped(&message, "hook")
+                });
                 None
             }
             Some(same) if Arc::ptr_eq(&same, &message) => Some(None),
@@ -349,7 +409,9 @@ impl Shard {
                 self.counters.add(Metric::Dropped, 1);
                 if self.node.hooks.has(HookPoint::MessageDropped) {
                     let message = passing.keep();
-                    self.node.hooks.each(HookPoint::MessageDropped, |h| h.message_dropped(message, "no_subscribers"));
+                    self.node.hooks.each(HookPoint::MessageDropped, |h| {
+                        h.message_dropped(message, "no_subscribers")
+                    });
                 }
             }
             return false;
@@ -374,7 +436,11 @@ impl Shard {
                         self.deliver_run(passing, run, from);
                     } else {
                         let message = Arc::clone(passing.keep());
-                        let mail = Mail::Publish { message, targets: run.into(), from };
+                        let mail = Mail::Publish {
+                            message,
+                            targets: run.into(),
+                            from,
+                        };
                         self.outgoing[usize::from(owner.shard)].push(mail);
                     }
                 }
@@ -385,9 +451,17 @@ impl Shard {
 
     fn retain(&mut self, passing: &mut Passing<'_>) {
         let limits = &self.settings.retainer;
-        if passing.kept.is_none() && passing.expires_at == u64::MAX && !limits.expiry_interval.is_zero() {
+        if passing.kept.is_none()
+            && passing.expires_at == u64::MAX
+            && !limits.expiry_interval.is_zero()
+        {
             passing.expires_at = self.now + limits.expiry_interval.as_millis() as u64;
-            let message = Message::new(passing.parts, passing.publisher.cloned(), passing.unix, passing.expires_at);
+            let message = Message::new(
+                passing.parts,
+                passing.publisher.cloned(),
+                passing.unix,
+                passing.expires_at,
+            );
             passing.expires_at = u64::MAX;
             if self.node.retained.store(&Arc::new(message), limits) == Stored::Refused {
                 self.counters.add(Metric::DroppedRetainFull, 1);
@@ -408,7 +482,10 @@ impl Shard {
     fn deliver_run(&mut self, passing: &mut Passing<'_>, run: &[Target], from: u64) {
         let mut at = 0;
         while at < run.len() {
-            let same = 1 + run[at + 1..].iter().take_while(|t| t.owner == run[at].owner).count();
+            let same = 1 + run[at + 1..]
+                .iter()
+                .take_while(|t| t.owner == run[at].owner)
+                .count();
             self.deliver_to(passing, &run[at..at + same], from);
             at += same;
         }
@@ -417,7 +494,9 @@ impl Shard {
     /// Delivers to one session, which may have several filters that match.
     #[inline]
     fn deliver_to(&mut self, passing: &mut Passing<'_>, matches: &[Target], from: u64) {
-        let Some(slot) = self.living(matches[0].owner) else { return };
+        let Some(slot) = self.living(matches[0].owner) else {
+            return;
+        };
         if matches[0].owner == from && self.settings.session.ignore_loop_deliver {
             return;
         }
@@ -440,7 +519,9 @@ impl Shard {
             .iter()
             .map(|target| (Options::unpack(target.opts), target.sub_id))
             .filter(|(options, _)| !(options.no_local && own));
-        let Some((mut all, id)) = wanted.next() else { return };
+        let Some((mut all, id)) = wanted.next() else {
+            return;
+        };
         let mut ids = Delivery::new(Arc::clone(passing.keep()), QoS::AtMostOnce);
         ids.add_id(id);
         for (options, id) in wanted {
@@ -455,11 +536,22 @@ impl Shard {
 
     #[inline]
     fn effective_qos(&self, published: QoS, subscribed: QoS) -> QoS {
-        if self.settings.session.upgrade_qos { published.max(subscribed) } else { published.min(subscribed) }
+        if self.settings.session.upgrade_qos {
+            published.max(subscribed)
+        } else {
+            published.min(subscribed)
+        }
     }
 
     #[inline]
-    fn deliver_one(&mut self, passing: &mut Passing<'_>, slot: u32, conn: ConnId, options: Options, sub_id: u32) {
+    fn deliver_one(
+        &mut self,
+        passing: &mut Passing<'_>,
+        slot: u32,
+        conn: ConnId,
+        options: Options,
+        sub_id: u32,
+    ) {
         let qos = self.effective_qos(passing.parts.qos, options.qos);
         // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
         let retain = passing.parts.retain && options.keep_retain;
@@ -590,7 +682,9 @@ impl Shard {
             let publisher = &self.sessions[slot as usize].publisher;
             let (metric, message, reason) = match effect {
                 Effect::Acked(message) => {
-                    self.node.hooks.each(HookPoint::MessageAcked, |h| h.message_acked(publisher, &message));
+                    self.node.hooks.each(HookPoint::MessageAcked, |h| {
+                        h.message_acked(publisher, &message)
+                    });
                     continue;
                 }
                 Effect::QueueHigh(len) => {
@@ -601,7 +695,9 @@ impl Shard {
                     self.queue_alarm(slot, None);
                     continue;
                 }
-                Effect::AwaitRelTimeout(message) => (Metric::Qos2Dropped, message, "await_rel_timeout"),
+                Effect::AwaitRelTimeout(message) => {
+                    (Metric::Qos2Dropped, message, "await_rel_timeout")
+                }
                 Effect::Dropped(delivery, Dropped::Full) => {
                     (Metric::DroppedQueueFull, delivery.message, "queue_full")
                 }
@@ -609,17 +705,25 @@ impl Shard {
                     (Metric::DroppedQos0Queue, delivery.message, "queue_qos0")
                 }
                 Effect::Expired(delivery) => (Metric::DroppedExpired, delivery.message, "expired"),
-                Effect::TooLarge(delivery) => (Metric::DroppedTooLarge, delivery.message, "too_large"),
+                Effect::TooLarge(delivery) => {
+                    (Metric::DroppedTooLarge, delivery.message, "too_large")
+                }
             };
             self.counters.add(metric, 1);
-            self.node.hooks.each(HookPoint::MessageDropped, |h| h.message_dropped(&message, reason));
+            self.node.hooks.each(HookPoint::MessageDropped, |h| {
+                h.message_dropped(&message, reason)
+            });
         }
         self.effects = effects;
     }
 
     fn group_limits(&self) -> GroupLimits {
         let queue = &self.limits.queue;
-        GroupLimits { max_length: queue.max_length, max_bytes: queue.max_bytes, store_qos0: queue.store_qos0 }
+        GroupLimits {
+            max_length: queue.max_length,
+            max_bytes: queue.max_bytes,
+            store_qos0: queue.store_qos0,
+        }
     }
 
     /// Finds a member of the group that can take the message, or leaves it with the group.
@@ -631,15 +735,20 @@ impl Shard {
                 Assign::Dropped(dropped) => {
                     for message in dropped {
                         self.counters.add(Metric::DroppedGroupFull, 1);
-                        self.node.hooks.each(HookPoint::MessageDropped, |h| h.message_dropped(&message, "group_full"));
+                        self.node.hooks.each(HookPoint::MessageDropped, |h| {
+                            h.message_dropped(&message, "group_full")
+                        });
                     }
                     return;
                 }
             };
             let owner = Owner::unpack(member.owner);
             if usize::from(owner.shard) != self.index {
-                let mail =
-                    Mail::Assigned { message: Arc::clone(message), group: Arc::clone(group), owner: member.owner };
+                let mail = Mail::Assigned {
+                    message: Arc::clone(message),
+                    group: Arc::clone(group),
+                    owner: member.owner,
+                };
                 return self.outgoing[usize::from(owner.shard)].push(mail);
             }
             if self.give(group, message, member) {
@@ -650,7 +759,9 @@ impl Shard {
 
     /// A message that another shard found to be for a member here.
     pub(crate) fn assigned(&mut self, message: Arc<Message>, group: &Arc<Group>, owner: u64) {
-        let given = group.member(owner).is_some_and(|member| self.give(group, &message, member));
+        let given = group
+            .member(owner)
+            .is_some_and(|member| self.give(group, &message, member));
         if !given {
             self.assign(group, &message);
         }
@@ -663,7 +774,11 @@ impl Shard {
         let slot = self.living(member.owner);
         let room = slot.is_some_and(|slot| {
             let session = &self.sessions[slot as usize].session;
-            if qos == QoS::AtMostOnce { session.online() } else { session.has_room() }
+            if qos == QoS::AtMostOnce {
+                session.online()
+            } else {
+                session.has_room()
+            }
         });
         let Some(slot) = slot.filter(|_| room) else {
             group.refused(member.owner);
@@ -689,7 +804,9 @@ impl Shard {
         self.sessions[slot as usize].refused_group = false;
         for group in self.sessions[slot as usize].groups.clone() {
             group.ready(owner);
-            let Some(member) = group.member(owner) else { continue };
+            let Some(member) = group.member(owner) else {
+                continue;
+            };
             while self.sessions[slot as usize].session.has_room() {
                 let Some(message) = group.take() else { break };
                 self.give(&group, &message, member);
@@ -718,7 +835,9 @@ impl Shard {
 fn find_targets(node: &Node, topic: &str, into: &mut Vec<Target>) -> u64 {
     into.clear();
     let router = node.router.read();
-    let generation = node.route_generation.load(std::sync::atomic::Ordering::Acquire);
+    let generation = node
+        .route_generation
+        .load(std::sync::atomic::Ordering::Acquire);
     router.route(topic, |target| into.push(*target));
     drop(router);
     if into.len() > 1 {
@@ -742,11 +861,14 @@ fn authorize(
     access: Access,
     topic: &str,
 ) -> bool {
-    let Some(publisher) = &detail.publisher else { return false };
+    let Some(publisher) = &detail.publisher else {
+        return false;
+    };
     let request = AccessRequest {
         clientid: &publisher.clientid,
         username: publisher.username.as_deref(),
         ip: detail.peer.addr.ip(),
     };
-    node.access.authorize(&request, access, topic, &settings.mqtt, None)
+    node.access
+        .authorize(&request, access, topic, &settings.mqtt, None)
 }

@@ -41,7 +41,10 @@ impl Retained {
             return Stored::Refused;
         }
         // One more than the limit is kept, as EMQ does (observed 5).
-        if limits.max_message_num > 0 && tree.len() > limits.max_message_num && tree.get(topic).is_none() {
+        if limits.max_message_num > 0
+            && tree.len() > limits.max_message_num
+            && tree.get(topic).is_none()
+        {
             return Stored::Refused;
         }
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +82,10 @@ impl Retained {
         }
         let mut tree = self.tree.write();
         for topic in old {
-            if tree.get(&topic).is_some_and(|(_, message)| message.expired(now)) {
+            if tree
+                .get(&topic)
+                .is_some_and(|(_, message)| message.expired(now))
+            {
                 tree.remove(&topic);
             }
         }

@@ -24,9 +24,17 @@ use std::sync::Arc;
 /// A message another shard has for sessions of this one, or a question from management.
 pub(crate) enum Mail {
     /// for these sessions of this shard, sorted by owner
-    Publish { message: Arc<Message>, targets: Box<[Target]>, from: u64 },
+    Publish {
+        message: Arc<Message>,
+        targets: Box<[Target]>,
+        from: u64,
+    },
     /// a shared group has chosen this session
-    Assigned { message: Arc<Message>, group: Arc<Group>, owner: u64 },
+    Assigned {
+        message: Arc<Message>,
+        group: Arc<Group>,
+        owner: u64,
+    },
     /// a closure for the shard itself
     Call(Box<dyn FnOnce(&mut Shard) + Send>),
 }
@@ -199,7 +207,10 @@ impl Shard {
             })),
             ..Conn::default()
         };
-        self.conn_timers.set(id, self.now + self.settings.mqtt.idle_timeout.as_millis() as u64);
+        self.conn_timers.set(
+            id,
+            self.now + self.settings.mqtt.idle_timeout.as_millis() as u64,
+        );
     }
 
     /// Takes a connection out again before its CONNECT was used, to give it to another shard.
@@ -246,7 +257,11 @@ impl Shard {
         let closing = self.conns[id as usize].phase == Phase::Closing;
         let consumed = if closing { bytes.len() } else { at };
         self.note_progress(id, at > 0, consumed < bytes.len() && next == Next::Continue);
-        Taken { consumed, wanted, next }
+        Taken {
+            consumed,
+            wanted,
+            next,
+        }
     }
 
     /// Watches for a packet that stops half-way.
@@ -258,7 +273,9 @@ impl Shard {
             conn.last_packet = now;
         }
         let fresh = conn.phase != Phase::Connected;
-        let Some(detail) = &mut conn.detail else { return };
+        let Some(detail) = &mut conn.detail else {
+            return;
+        };
         if !partial {
             detail.partial_since = 0;
         } else if progress || detail.partial_since == 0 {
@@ -278,7 +295,9 @@ impl Shard {
         let conn = &mut self.conns[id as usize];
         conn.blocked = blocked;
         let pending = conn.out.len();
-        let Some(detail) = &mut conn.detail else { return };
+        let Some(detail) = &mut conn.detail else {
+            return;
+        };
         let timeout = detail.peer.listener.settings.send_timeout.as_millis() as u64;
         if !blocked {
             detail.blocked_since = 0;
@@ -340,7 +359,10 @@ impl Shard {
 
     /// Whether a connection came in by that listener.
     pub fn came_by(&self, id: ConnId, listener: &Arc<ListenerState>) -> bool {
-        let detail = self.conns.get(id as usize).and_then(|conn| conn.detail.as_ref());
+        let detail = self
+            .conns
+            .get(id as usize)
+            .and_then(|conn| conn.detail.as_ref());
         detail.is_some_and(|detail| Arc::ptr_eq(&detail.peer.listener, listener))
     }
 
@@ -359,7 +381,10 @@ impl Shard {
 
     /// Why a connection that is closing does so.
     pub fn close_reason(&self, id: ConnId) -> &'static str {
-        self.conns[id as usize].detail.as_ref().map_or("closed", |detail| detail.close_reason)
+        self.conns[id as usize]
+            .detail
+            .as_ref()
+            .map_or("closed", |detail| detail.close_reason)
     }
 
     /// What waits to be written.
@@ -374,6 +399,11 @@ impl Shard {
         for id in into.iter() {
             self.conns[*id as usize].dirty = false;
         }
+    }
+
+    /// Whether [`Shard::take_dirty`] would hand out something.
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     /// Puts a connection on the list of those with something to do.
@@ -401,8 +431,16 @@ impl Shard {
         self.node.mailboxes[self.index].take(&mut mail);
         for item in mail.drain(..) {
             match item {
-                Mail::Publish { message, targets, from } => self.deliver_here(&message, &targets, from),
-                Mail::Assigned { message, group, owner } => self.assigned(message, &group, owner),
+                Mail::Publish {
+                    message,
+                    targets,
+                    from,
+                } => self.deliver_here(&message, &targets, from),
+                Mail::Assigned {
+                    message,
+                    group,
+                    owner,
+                } => self.assigned(message, &group, owner),
                 Mail::Call(call) => call(self),
             }
             self.settle();
@@ -440,8 +478,15 @@ impl Shard {
 
     /// Milliseconds until [`Shard::timers`] has something to do; `None` = nothing is set.
     pub fn timeout(&self) -> Option<u64> {
-        let sys = if self.index == 0 { self.sys_due() } else { None };
-        let next = [self.conn_timers.next(), self.session_timers.next(), sys].into_iter().flatten().min()?;
+        let sys = if self.index == 0 {
+            self.sys_due()
+        } else {
+            None
+        };
+        let next = [self.conn_timers.next(), self.session_timers.next(), sys]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(next.saturating_sub(self.now))
     }
 
@@ -450,7 +495,9 @@ impl Shard {
         let now = self.now;
         let conn = &mut self.conns[id as usize];
         let (phase, last) = (conn.phase, conn.last_packet);
-        let Some(detail) = &mut conn.detail else { return };
+        let Some(detail) = &mut conn.detail else {
+            return;
+        };
         let send_timeout = detail.peer.listener.settings.send_timeout.as_millis() as u64;
         let (partial, blocked) = (detail.partial_since, detail.blocked_since);
         let keepalive = u64::from(detail.keepalive) * 1500;
@@ -462,10 +509,16 @@ impl Shard {
             }
             return self.hang_up(id, "timeout");
         }
-        let mut next = if blocked > 0 { blocked + send_timeout } else { u64::MAX };
+        let mut next = if blocked > 0 {
+            blocked + send_timeout
+        } else {
+            u64::MAX
+        };
         match phase {
             Phase::Free | Phase::Closing => {}
-            Phase::Fresh | Phase::Authenticating if now >= last + idle => return self.hang_up(id, "idle_timeout"),
+            Phase::Fresh | Phase::Authenticating if now >= last + idle => {
+                return self.hang_up(id, "idle_timeout");
+            }
             Phase::Fresh | Phase::Authenticating => next = next.min(last + idle),
             Phase::Connected => {
                 if partial > 0 && now >= partial + idle {
@@ -495,7 +548,8 @@ impl Shard {
         let reason = error.emq_reason();
         let conn = &self.conns[id as usize];
         let addr = conn.peek().peer.addr;
-        let who = emqttd_logging::escape(conn.peek().publisher.as_ref().map_or("", |p| &*p.clientid));
+        let who =
+            emqttd_logging::escape(conn.peek().publisher.as_ref().map_or("", |p| &*p.clientid));
         log::warn!("Client({who}@{addr}): {reason}: {}", error.detail);
         if conn.phase == Phase::Connected {
             return self.close(id, error.reason(), reason);
@@ -529,12 +583,21 @@ impl Shard {
 
     pub(crate) fn owner_of(&self, slot: u32) -> u64 {
         let epoch = self.sessions[slot as usize].epoch;
-        Owner { shard: self.index as u16, slot, epoch }.pack()
+        Owner {
+            shard: self.index as u16,
+            slot,
+            epoch,
+        }
+        .pack()
     }
 
     pub(crate) fn find_session(&self, clientid: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(clientid);
-        self.registry.find(hash, |slot| *self.sessions[*slot as usize].publisher.clientid == *clientid).copied()
+        self.registry
+            .find(hash, |slot| {
+                *self.sessions[*slot as usize].publisher.clientid == *clientid
+            })
+            .copied()
     }
 
     /// The slot, if the session that owner names still lives.

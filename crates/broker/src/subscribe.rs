@@ -7,7 +7,8 @@ use crate::shard::Shard;
 use crate::target::{Options, group_target};
 use emqttd_mqtt::topic::SubscriptionFilter;
 use emqttd_mqtt::{
-    DecodeError, DecodeErrorKind, QoS, ReasonCode, Subscribe, SubscriptionOptions, Unsubscribe, Version,
+    DecodeError, DecodeErrorKind, QoS, ReasonCode, Subscribe, SubscriptionOptions, Unsubscribe,
+    Version,
 };
 use emqttd_router::Target;
 use emqttd_session::{Delivery, Subscription};
@@ -35,12 +36,20 @@ fn key_of(entry: &TopicEntry, mountpoint: Option<&str>) -> String {
 
 /// The parts of such a name. It was made from parts that were valid, so it has them.
 pub(crate) fn parts_of(key: &str) -> SubscriptionFilter<'_> {
-    SubscriptionFilter::parse(key, false).unwrap_or(SubscriptionFilter { filter: key, share: None, local: false })
+    SubscriptionFilter::parse(key, false).unwrap_or(SubscriptionFilter {
+        filter: key,
+        share: None,
+        local: false,
+    })
 }
 
 impl Shard {
     /// SUBSCRIBE from a client.
-    pub(crate) fn on_subscribe(&mut self, id: ConnId, packet: &Subscribe<'_>) -> Result<(), DecodeError> {
+    pub(crate) fn on_subscribe(
+        &mut self,
+        id: ConnId,
+        packet: &Subscribe<'_>,
+    ) -> Result<(), DecodeError> {
         self.counters.add(Metric::Subscribe, 1);
         let v5 = self.version_of(id) == Version::V5;
         let mut wanted = Vec::new();
@@ -53,7 +62,9 @@ impl Shard {
                 one.refused = Some(ReasonCode::NOT_AUTHORIZED);
             }
         }
-        let denied = wanted.iter().any(|one| one.refused == Some(ReasonCode::NOT_AUTHORIZED));
+        let denied = wanted
+            .iter()
+            .any(|one| one.refused == Some(ReasonCode::NOT_AUTHORIZED));
         if denied {
             self.log_denied(id, &wanted);
             if self.settings.mqtt.acl_deny_action == emqttd_config::AclDenyAction::Disconnect {
@@ -62,7 +73,9 @@ impl Shard {
             }
             if !v5 {
                 // EMQ refuses the whole packet for one denied filter (sheet 6.3).
-                wanted.iter_mut().for_each(|one| one.refused = Some(ReasonCode::NOT_AUTHORIZED));
+                wanted
+                    .iter_mut()
+                    .for_each(|one| one.refused = Some(ReasonCode::NOT_AUTHORIZED));
             }
         }
         self.ask_subscribe_hook(id, &mut wanted);
@@ -79,7 +92,9 @@ impl Shard {
         let version = self.version_of(id);
         let packet_id = packet.packet_id;
         self.counters.add(Metric::Suback, 1);
-        self.reply(id, |out| emqttd_mqtt::encode_suback(out, version, packet_id, &codes, None));
+        self.reply(id, |out| {
+            emqttd_mqtt::encode_suback(out, version, packet_id, &codes, None)
+        });
         for (filter, qos, sub_id) in replays {
             self.begin_replay(id, &filter, qos, sub_id);
         }
@@ -89,24 +104,46 @@ impl Shard {
     }
 
     /// The parts of a filter, with what is wrong with it. 3.x clients are closed for a bad one (sheet 7.2).
-    fn examine(&self, id: ConnId, filter: &str, options: SubscriptionOptions) -> Result<Wanted, DecodeError> {
+    fn examine(
+        &self,
+        id: ConnId,
+        filter: &str,
+        options: SubscriptionOptions,
+    ) -> Result<Wanted, DecodeError> {
         let v5 = self.version_of(id) == Version::V5;
         let most = self.settings.mqtt.max_topic_levels;
         let too_deep = |filter: &str| {
             (most > 0 && emqttd_mqtt::topic::count_levels(filter) > most)
                 || (!v5 && filter.len() > crate::publish::MAX_TOPIC_LEN_3)
         };
-        let parsed = SubscriptionFilter::parse(filter, v5).ok().filter(|parsed| !too_deep(parsed.filter));
+        let parsed = SubscriptionFilter::parse(filter, v5)
+            .ok()
+            .filter(|parsed| !too_deep(parsed.filter));
         let Some(parsed) = parsed else {
             if !v5 {
-                return Err(DecodeError::new(DecodeErrorKind::TopicFilterInvalid, "a topic filter that is not valid"));
+                return Err(DecodeError::new(
+                    DecodeErrorKind::TopicFilterInvalid,
+                    "a topic filter that is not valid",
+                ));
             }
-            let entry = TopicEntry { topic: filter.into(), qos: options.qos, share: None, local: false };
-            return Ok(Wanted { entry, options, refused: Some(ReasonCode::TOPIC_FILTER_INVALID) });
+            let entry = TopicEntry {
+                topic: filter.into(),
+                qos: options.qos,
+                share: None,
+                local: false,
+            };
+            return Ok(Wanted {
+                entry,
+                options,
+                refused: Some(ReasonCode::TOPIC_FILTER_INVALID),
+            });
         };
         if parsed.share.is_some() && options.no_local {
             // [MQTT-3.8.3-4]
-            return Err(DecodeError::new(DecodeErrorKind::ProtocolError, "no local on a shared subscription"));
+            return Err(DecodeError::new(
+                DecodeErrorKind::ProtocolError,
+                "no local on a shared subscription",
+            ));
         }
         let entry = TopicEntry {
             topic: parsed.filter.into(),
@@ -114,13 +151,20 @@ impl Shard {
             share: parsed.share.map(Into::into),
             local: parsed.local,
         };
-        Ok(Wanted { entry, options, refused: None })
+        Ok(Wanted {
+            entry,
+            options,
+            refused: None,
+        })
     }
 
     fn log_denied(&self, id: ConnId, wanted: &[Wanted]) {
         let conn = self.conns[id as usize].peek();
         let clientid = conn.publisher.as_ref().map_or("", |p| &*p.clientid);
-        for one in wanted.iter().filter(|one| one.refused == Some(ReasonCode::NOT_AUTHORIZED)) {
+        for one in wanted
+            .iter()
+            .filter(|one| one.refused == Some(ReasonCode::NOT_AUTHORIZED))
+        {
             log::error!(
                 "Client({}@{}): ACL denies SUBSCRIBE to {}",
                 emqttd_logging::escape(clientid),
@@ -135,14 +179,26 @@ impl Shard {
         if !self.node.hooks.has(HookPoint::ClientSubscribe) {
             return;
         }
-        let Some(publisher) = self.conns[id as usize].peek().publisher.clone() else { return };
-        let table: Vec<TopicEntry> =
-            wanted.iter().filter(|one| one.refused.is_none()).map(|one| one.entry.clone()).collect();
-        let answer = self.node.hooks.fold(HookPoint::ClientSubscribe, table, |h, t| h.client_subscribe(&publisher, t));
+        let Some(publisher) = self.conns[id as usize].peek().publisher.clone() else {
+            return;
+        };
+        let table: Vec<TopicEntry> = wanted
+            .iter()
+            .filter(|one| one.refused.is_none())
+            .map(|one| one.entry.clone())
+            .collect();
+        let answer = self
+            .node
+            .hooks
+            .fold(HookPoint::ClientSubscribe, table, |h, t| {
+                h.client_subscribe(&publisher, t)
+            });
         let mut entries = answer.into_iter().flatten();
         for one in wanted.iter_mut().filter(|one| one.refused.is_none()) {
             match entries.next() {
-                Some(entry) if emqttd_mqtt::topic::validate_filter(&entry.topic).is_ok() => one.entry = entry,
+                Some(entry) if emqttd_mqtt::topic::validate_filter(&entry.topic).is_ok() => {
+                    one.entry = entry
+                }
                 _ => one.refused = Some(ReasonCode::NOT_AUTHORIZED),
             }
         }
@@ -185,9 +241,13 @@ impl Shard {
             replays.push((mounted, one.entry.qos, sub_id));
         }
         let mut entry = one.entry.clone();
-        entry.topic.insert_str(0, mountpoint.as_deref().unwrap_or(""));
+        entry
+            .topic
+            .insert_str(0, mountpoint.as_deref().unwrap_or(""));
         let publisher = &self.sessions[slot as usize].publisher;
-        self.node.hooks.each(HookPoint::SessionSubscribed, |h| h.session_subscribed(publisher, &entry));
+        self.node.hooks.each(HookPoint::SessionSubscribed, |h| {
+            h.session_subscribed(publisher, &entry)
+        });
         ReasonCode(one.entry.qos as u8)
     }
 
@@ -203,26 +263,39 @@ impl Shard {
             keep_retain: subscription.retain_as_published,
             local: parts.local,
         };
-        let target = Target { owner, opts: options.pack(), sub_id: subscription.id };
+        let target = Target {
+            owner,
+            opts: options.pack(),
+            sub_id: subscription.id,
+        };
         match parts.share {
             Some(name) => {
-                let group = self.node.groups.join(name, parts.filter, owner, target.opts, target.sub_id);
+                let group =
+                    self.node
+                        .groups
+                        .join(name, parts.filter, owner, target.opts, target.sub_id);
                 let target = group_target(group.id);
-                self.node.change_routes(|router| router.subscribe(parts.filter, target));
+                self.node
+                    .change_routes(|router| router.subscribe(parts.filter, target));
                 if !entry.groups.iter().any(|known| Arc::ptr_eq(known, &group)) {
                     entry.groups.push(group);
                 }
                 entry.refused_group = true;
             }
             None => {
-                self.node.change_routes(|router| router.subscribe(parts.filter, target));
+                self.node
+                    .change_routes(|router| router.subscribe(parts.filter, target));
             }
         }
         if parts.filter.starts_with("$SYS") && self.index != 0 {
             // Shard 0 publishes there once a second, but only while somebody listens.
             self.node.mailboxes[0].wake();
         }
-        let new = self.sessions[slot as usize].session.subscriptions.insert(key, subscription).is_none();
+        let new = self.sessions[slot as usize]
+            .session
+            .subscriptions
+            .insert(key, subscription)
+            .is_none();
         if new {
             self.node.gauges.subscriptions.up();
             self.node.gauges.subscribers.up();
@@ -235,8 +308,14 @@ impl Shard {
     fn drop_same(&mut self, slot: u32, key: &str, parts: &SubscriptionFilter<'_>) {
         let session = &self.sessions[slot as usize].session;
         let three = session.version() != Version::V5;
-        let plain_only = parts.share.is_none() && !parts.local && self.sessions[slot as usize].groups.is_empty();
-        if plain_only && session.subscriptions.get(&format!("$local/{key}")).is_none() {
+        let plain_only =
+            parts.share.is_none() && !parts.local && self.sessions[slot as usize].groups.is_empty();
+        if plain_only
+            && session
+                .subscriptions
+                .get(&format!("$local/{key}"))
+                .is_none()
+        {
             return;
         }
         let same: Vec<String> = session
@@ -245,7 +324,8 @@ impl Shard {
             .filter(|(other, _)| *other != key)
             .filter(|(other, _)| {
                 let other = parts_of(other);
-                other.filter == parts.filter && (three || (other.share.is_none() && parts.share.is_none()))
+                other.filter == parts.filter
+                    && (three || (other.share.is_none() && parts.share.is_none()))
             })
             .map(|(other, _)| other.to_string())
             .collect();
@@ -257,7 +337,12 @@ impl Shard {
     /// Takes a subscription away; `false` when there was none.
     pub(crate) fn unsubscribe(&mut self, slot: u32, key: &str) -> bool {
         let owner = self.owner_of(slot);
-        if self.sessions[slot as usize].session.subscriptions.remove(key).is_none() {
+        if self.sessions[slot as usize]
+            .session
+            .subscriptions
+            .remove(key)
+            .is_none()
+        {
             return false;
         }
         self.unroute(slot, owner, key);
@@ -269,21 +354,30 @@ impl Shard {
     fn unroute(&mut self, slot: u32, owner: u64, key: &str) {
         let parts = parts_of(key);
         let Some(name) = parts.share else {
-            self.node.change_routes(|router| router.unsubscribe(parts.filter, owner));
+            self.node
+                .change_routes(|router| router.unsubscribe(parts.filter, owner));
             return;
         };
         let groups = &mut self.sessions[slot as usize].groups;
-        let Some(at) = groups.iter().position(|g| *g.name == *name && *g.filter == *parts.filter) else { return };
+        let Some(at) = groups
+            .iter()
+            .position(|g| *g.name == *name && *g.filter == *parts.filter)
+        else {
+            return;
+        };
         let group = groups.swap_remove(at);
         if self.node.groups.leave(&group, owner) {
-            self.node.change_routes(|router| router.unsubscribe(parts.filter, group_target(group.id).owner));
+            self.node.change_routes(|router| {
+                router.unsubscribe(parts.filter, group_target(group.id).owner)
+            });
             for _ in 0..group.waiting() {
                 self.counters.add(Metric::DroppedGroupFull, 1);
             }
         } else {
             // Another member may have room for what this one was about to take.
             while let Some(message) = group.take() {
-                self.later.push_back(crate::shard::Later::Assign(Arc::clone(&group), message));
+                self.later
+                    .push_back(crate::shard::Later::Assign(Arc::clone(&group), message));
             }
         }
     }
@@ -313,7 +407,11 @@ impl Shard {
     }
 
     /// UNSUBSCRIBE from a client.
-    pub(crate) fn on_unsubscribe(&mut self, id: ConnId, packet: &Unsubscribe<'_>) -> Result<(), DecodeError> {
+    pub(crate) fn on_unsubscribe(
+        &mut self,
+        id: ConnId,
+        packet: &Unsubscribe<'_>,
+    ) -> Result<(), DecodeError> {
         self.counters.add(Metric::Unsubscribe, 1);
         let version = self.version_of(id);
         let v5 = version == Version::V5;
@@ -329,7 +427,10 @@ impl Shard {
                 Err(_) if v5 => entries.push(Err(ReasonCode::TOPIC_FILTER_INVALID)),
                 Err(_) => {
                     let detail = "a topic filter that is not valid";
-                    return Err(DecodeError::new(DecodeErrorKind::TopicFilterInvalid, detail));
+                    return Err(DecodeError::new(
+                        DecodeErrorKind::TopicFilterInvalid,
+                        detail,
+                    ));
                 }
             }
         }
@@ -344,7 +445,9 @@ impl Shard {
         self.counters.add(Metric::Unsuback, 1);
         let packet_id = packet.packet_id;
         // [MQTT-3.10.4-4]: answered whether anything was taken away or not.
-        self.reply(id, |out| emqttd_mqtt::encode_unsuback(out, version, packet_id, &codes, None));
+        self.reply(id, |out| {
+            emqttd_mqtt::encode_unsuback(out, version, packet_id, &codes, None)
+        });
         Ok(())
     }
 
@@ -352,10 +455,17 @@ impl Shard {
         if !self.node.hooks.has(HookPoint::ClientUnsubscribe) {
             return;
         }
-        let Some(publisher) = self.conns[id as usize].peek().publisher.clone() else { return };
+        let Some(publisher) = self.conns[id as usize].peek().publisher.clone() else {
+            return;
+        };
         let table: Vec<TopicEntry> = entries.iter().flatten().cloned().collect();
         let ask = |h: &dyn crate::hooks::Hooks, t| h.client_unsubscribe(&publisher, t);
-        let mut answer = self.node.hooks.fold(HookPoint::ClientUnsubscribe, table, ask).into_iter().flatten();
+        let mut answer = self
+            .node
+            .hooks
+            .fold(HookPoint::ClientUnsubscribe, table, ask)
+            .into_iter()
+            .flatten();
         for entry in entries.iter_mut().filter(|entry| entry.is_ok()) {
             // A stop leaves the subscription and is answered all the same (sheet 5.2).
             *entry = answer.next().ok_or(ReasonCode::NO_SUBSCRIPTION_EXISTED);
@@ -364,14 +474,27 @@ impl Shard {
 
     fn take_away(&mut self, id: ConnId, entry: &TopicEntry) -> ReasonCode {
         let slot = self.conns[id as usize].session;
-        let mountpoint = self.conns[id as usize].peek().peer.listener.settings.mountpoint.clone();
+        let mountpoint = self.conns[id as usize]
+            .peek()
+            .peer
+            .listener
+            .settings
+            .mountpoint
+            .clone();
         let key = key_of(entry, mountpoint.as_deref());
         let mut gone = self.unsubscribe(slot, &key);
         if !gone && self.version_of(id) != Version::V5 {
             // Any spelling with the same stripped filter takes the subscription of a 3.x client away.
             let filter = parts_of(&key).filter.to_string();
-            let same = self.sessions[slot as usize].session.subscriptions.iter().map(|(other, _)| other);
-            let other = same.filter(|other| parts_of(other).filter == filter).map(str::to_string).next();
+            let same = self.sessions[slot as usize]
+                .session
+                .subscriptions
+                .iter()
+                .map(|(other, _)| other);
+            let other = same
+                .filter(|other| parts_of(other).filter == filter)
+                .map(str::to_string)
+                .next();
             gone = other.is_some_and(|other| self.unsubscribe(slot, &other));
         }
         if !gone {
@@ -379,7 +502,9 @@ impl Shard {
         }
         let topic = parts_of(&key).filter;
         let publisher = &self.sessions[slot as usize].publisher;
-        self.node.hooks.each(HookPoint::SessionUnsubscribed, |h| h.session_unsubscribed(publisher, topic));
+        self.node.hooks.each(HookPoint::SessionUnsubscribed, |h| {
+            h.session_unsubscribed(publisher, topic)
+        });
         ReasonCode::SUCCESS
     }
 
@@ -389,8 +514,15 @@ impl Shard {
         if found.is_empty() || self.closing(id) {
             return;
         }
-        let line = self.conns[id as usize].detail().replay.get_or_insert_with(|| Box::new(VecDeque::new()));
-        line.extend(found.into_iter().map(|message| Replay { message, qos, sub_id }));
+        let line = self.conns[id as usize]
+            .detail()
+            .replay
+            .get_or_insert_with(|| Box::new(VecDeque::new()));
+        line.extend(found.into_iter().map(|message| Replay {
+            message,
+            qos,
+            sub_id,
+        }));
         self.replay(id);
     }
 
@@ -402,14 +534,21 @@ impl Shard {
             let conn = &mut self.conns[id as usize];
             let slot = conn.session;
             let full = conn.out.len() > limit;
-            let Some(detail) = &mut conn.detail else { return };
-            let Some(line) = &mut detail.replay else { return };
+            let Some(detail) = &mut conn.detail else {
+                return;
+            };
+            let Some(line) = &mut detail.replay else {
+                return;
+            };
             let Some(next) = line.front() else {
                 detail.replay = None;
                 return;
             };
             let qos = next.message.qos.min(next.qos);
-            if full || slot == NONE || (qos != QoS::AtMostOnce && !self.sessions[slot as usize].session.has_room()) {
+            if full
+                || slot == NONE
+                || (qos != QoS::AtMostOnce && !self.sessions[slot as usize].session.has_room())
+            {
                 return;
             }
             let Some(next) = line.pop_front() else { return };
@@ -427,7 +566,14 @@ impl Shard {
         if slot == NONE || self.conns[id as usize].superuser {
             return;
         }
-        let mount = self.conns[id as usize].peek().peer.listener.settings.mountpoint.clone().unwrap_or_default();
+        let mount = self.conns[id as usize]
+            .peek()
+            .peer
+            .listener
+            .settings
+            .mountpoint
+            .clone()
+            .unwrap_or_default();
         let keys: Vec<String> = self.sessions[slot as usize]
             .session
             .subscriptions
@@ -439,7 +585,10 @@ impl Shard {
             let mounted = parts_of(&key).filter;
             let filter = mounted.strip_prefix(mount.as_str()).unwrap_or(mounted);
             if !self.may_subscribe(id, filter) {
-                log::warn!("the ACL no longer allows a subscription to {}: ended", emqttd_logging::escape(filter));
+                log::warn!(
+                    "the ACL no longer allows a subscription to {}: ended",
+                    emqttd_logging::escape(filter)
+                );
                 self.unsubscribe(slot, &key);
             }
         }

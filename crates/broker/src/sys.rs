@@ -25,7 +25,12 @@ pub(crate) struct Ticker {
 
 impl Ticker {
     pub fn new(now: u64) -> Ticker {
-        Ticker { next_second: now + 1000, next_interval: now, heard: (0, false), begun: false }
+        Ticker {
+            next_second: now + 1000,
+            next_interval: now,
+            heard: (0, false),
+            begun: false,
+        }
     }
 }
 
@@ -38,7 +43,11 @@ impl Shard {
         // A change of the routes is looked at by the next tick, which comes at once.
         let generation = self.node.route_generation.load(Ordering::Relaxed);
         let stale = self.sys.heard.0 != generation;
-        let next = if self.sys.heard.1 || stale { self.sys.next_second.min(self.sys.next_interval) } else { self.sys.next_interval };
+        let next = if self.sys.heard.1 || stale {
+            self.sys.next_second.min(self.sys.next_interval)
+        } else {
+            self.sys.next_interval
+        };
         Some(next)
     }
 
@@ -61,7 +70,11 @@ impl Shard {
                 self.sys.heard = (generation, heard);
             }
             if self.sys.heard.1 {
-                self.publish_own(&format!("{prefix}uptime"), uptime(&self.node).as_bytes(), false);
+                self.publish_own(
+                    &format!("{prefix}uptime"),
+                    uptime(&self.node).as_bytes(),
+                    false,
+                );
                 self.publish_own(&format!("{prefix}datetime"), datetime().as_bytes(), false);
             }
         }
@@ -74,10 +87,18 @@ impl Shard {
     fn sys_report(&mut self, prefix: &str) {
         self.node.retained.sweep(self.now);
         for (name, value) in stats(&self.node) {
-            self.publish_own(&format!("{prefix}stats/{name}"), value.to_string().as_bytes(), false);
+            self.publish_own(
+                &format!("{prefix}stats/{name}"),
+                value.to_string().as_bytes(),
+                false,
+            );
         }
         for (name, value) in metrics(&self.node, false) {
-            self.publish_own(&format!("{prefix}metrics/{name}"), value.to_string().as_bytes(), false);
+            self.publish_own(
+                &format!("{prefix}metrics/{name}"),
+                value.to_string().as_bytes(),
+                false,
+            );
         }
         let node = self.node.name.clone();
         self.publish_own("$SYS/brokers", node.as_bytes(), true);
@@ -86,7 +107,13 @@ impl Shard {
     }
 
     pub(crate) fn own_message(&self, topic: &str, payload: &[u8], retain: bool) -> Arc<Message> {
-        let parts = MessageParts { topic, properties: &[], payload, qos: QoS::AtMostOnce, retain };
+        let parts = MessageParts {
+            topic,
+            properties: &[],
+            payload,
+            qos: QoS::AtMostOnce,
+            retain,
+        };
         Arc::new(Message::new(parts, None, self.unix, u64::MAX))
     }
 
@@ -110,11 +137,22 @@ pub(crate) fn stats(node: &Node) -> Vec<(&'static str, u64)> {
         ("retained/count", "retained/max", retained),
         ("routes/count", "routes/max", gauges.routes.get()),
         ("sessions/count", "sessions/max", gauges.sessions.get()),
-        ("subscribers/count", "subscribers/max", gauges.subscribers.get()),
-        ("subscriptions/count", "subscriptions/max", gauges.subscriptions.get()),
+        (
+            "subscribers/count",
+            "subscribers/max",
+            gauges.subscribers.get(),
+        ),
+        (
+            "subscriptions/count",
+            "subscriptions/max",
+            gauges.subscriptions.get(),
+        ),
         ("topics/count", "topics/max", gauges.routes.get()),
     ];
-    pairs.into_iter().flat_map(|(count, max, (now, most))| [(count, now), (max, most)]).collect()
+    pairs
+        .into_iter()
+        .flat_map(|(count, max, (now, most))| [(count, now), (max, most)])
+        .collect()
 }
 
 /// Metrics by name (sheet 8.4), sorted; `ours` adds those that EMQ 2.x had not.
@@ -154,6 +192,9 @@ mod tests {
         assert_eq!(uptime_text(5), "5 seconds");
         assert_eq!(uptime_text(125), "2 minutes, 5 seconds");
         assert_eq!(uptime_text(3725), "1 hours, 2 minutes, 5 seconds");
-        assert_eq!(uptime_text(3 * 86400 + 3725), "3 days,1 hours, 2 minutes, 5 seconds");
+        assert_eq!(
+            uptime_text(3 * 86400 + 3725),
+            "3 days,1 hours, 2 minutes, 5 seconds"
+        );
     }
 }

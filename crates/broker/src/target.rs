@@ -28,7 +28,11 @@ impl Owner {
 
     #[inline]
     pub fn unpack(owner: u64) -> Owner {
-        Owner { shard: (owner >> 56) as u16, slot: owner as u32, epoch: (owner >> 32) as u32 % EPOCHS }
+        Owner {
+            shard: (owner >> 56) as u16,
+            slot: owner as u32,
+            epoch: (owner >> 32) as u32 % EPOCHS,
+        }
     }
 }
 
@@ -49,7 +53,11 @@ pub(crate) fn receiver(target: &Target) -> Receiver {
 
 /// The router's target for a group; members keep their own options.
 pub(crate) fn group_target(group: GroupRef) -> Target {
-    Target { owner: group.0 | GROUP, opts: 0, sub_id: 0 }
+    Target {
+        owner: group.0 | GROUP,
+        opts: 0,
+        sub_id: 0,
+    }
 }
 
 /// Options of a subscription, packed as the router keeps them.

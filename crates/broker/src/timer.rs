@@ -50,7 +50,14 @@ impl Wheel {
     pub fn set(&mut self, id: u32, deadline: u64) {
         let deadline = deadline.max(1);
         if id as usize >= self.links.len() {
-            self.links.resize(id as usize + 1, Link { next: NONE, previous: NONE, deadline: 0 });
+            self.links.resize(
+                id as usize + 1,
+                Link {
+                    next: NONE,
+                    previous: NONE,
+                    deadline: 0,
+                },
+            );
         }
         if self.links[id as usize].deadline == deadline {
             return;
@@ -63,7 +70,11 @@ impl Wheel {
         let slot = self.slot(deadline);
         let head = self.heads[slot];
         // `previous` of a head names its slot, so that it can be unlinked without a search.
-        self.links[id as usize] = Link { next: head, previous: NONE - 1 - slot as u32, deadline };
+        self.links[id as usize] = Link {
+            next: head,
+            previous: NONE - 1 - slot as u32,
+            deadline,
+        };
         if head != NONE {
             self.links[head as usize].previous = id;
         }
@@ -74,7 +85,9 @@ impl Wheel {
 
     /// Takes the timer of `id` away.
     pub fn cancel(&mut self, id: u32) {
-        let Some(link) = self.links.get(id as usize).copied() else { return };
+        let Some(link) = self.links.get(id as usize).copied() else {
+            return;
+        };
         if link.deadline == 0 {
             return;
         }

@@ -25,14 +25,24 @@ pub(crate) struct Traces {
 impl Traces {
     pub fn list(&self) -> Vec<TraceInfo> {
         let running = self.running.read();
-        running.iter().map(|r| TraceInfo { target: r.target.clone(), file: r.path.clone() }).collect()
+        running
+            .iter()
+            .map(|r| TraceInfo {
+                target: r.target.clone(),
+                file: r.path.clone(),
+            })
+            .collect()
     }
 
     pub fn start(&self, target: TraceTarget, path: &Path) -> std::io::Result<()> {
         let file = TraceFile::open(path)?;
         let mut running = self.running.write();
         running.retain(|r| r.target != target);
-        running.push(Running { target, path: path.into(), file });
+        running.push(Running {
+            target,
+            path: path.into(),
+            file,
+        });
         self.note_topics(&running);
         Ok(())
     }
@@ -46,7 +56,9 @@ impl Traces {
     }
 
     fn note_topics(&self, running: &[Running]) {
-        let any = running.iter().any(|r| matches!(r.target, TraceTarget::Topic(_)));
+        let any = running
+            .iter()
+            .any(|r| matches!(r.target, TraceTarget::Topic(_)));
         self.topics.store(any, Ordering::Relaxed);
     }
 
@@ -58,7 +70,9 @@ impl Traces {
 
     pub fn client(&self, clientid: &str) -> Option<TraceFile> {
         let running = self.running.read();
-        let found = running.iter().find(|r| matches!(&r.target, TraceTarget::Client(id) if id == clientid))?;
+        let found = running
+            .iter()
+            .find(|r| matches!(&r.target, TraceTarget::Client(id) if id == clientid))?;
         Some(found.file.clone())
     }
 }
@@ -66,7 +80,13 @@ impl Traces {
 fn line(conn: &Conn, direction: Direction, packet: &Packet<'_>) {
     let detail = conn.peek();
     if let (Some(file), Some(publisher)) = (&detail.trace, &detail.publisher) {
-        file.packet(&publisher.clientid, detail.peer.addr, direction, packet, conn.version);
+        file.packet(
+            &publisher.clientid,
+            detail.peer.addr,
+            direction,
+            packet,
+            conn.version,
+        );
     }
 }
 

@@ -27,7 +27,11 @@ fn main() -> ExitCode {
         Err(error) => return fail(&[format!("emqttd: cannot find the release root: {error}")]),
     };
     if verb == "check-config" {
-        return check_config(&arguments.next().unwrap_or_else(|| root.join("etc").display().to_string()));
+        return check_config(
+            &arguments
+                .next()
+                .unwrap_or_else(|| root.join("etc").display().to_string()),
+        );
     }
     if let Some(code) = control::run(&verb, &root) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
@@ -39,8 +43,13 @@ fn main() -> ExitCode {
     match run(Path::new("etc")) {
         Ok(End::Stop) => ExitCode::SUCCESS,
         Ok(End::Restart) => {
-            let Ok(program) = std::env::current_exe() else { return ExitCode::FAILURE };
-            fail(&[format!("emqttd: restart: {}", Command::new(program).args(std::env::args().skip(1)).exec())])
+            let Ok(program) = std::env::current_exe() else {
+                return ExitCode::FAILURE;
+            };
+            fail(&[format!(
+                "emqttd: restart: {}",
+                Command::new(program).args(std::env::args().skip(1)).exec()
+            )])
         }
         Err(errors) => fail(&errors),
     }
@@ -57,7 +66,10 @@ fn check_config(dir: &str) -> ExitCode {
     match emqttd_config::load(Path::new(dir), client::environment()) {
         Ok(loaded) => {
             print!("{}", loaded.config.render_report());
-            loaded.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            loaded
+                .warnings
+                .iter()
+                .for_each(|warning| eprintln!("{warning}"));
             ExitCode::SUCCESS
         }
         Err(problems) => fail(&lines_of(&problems)),
@@ -76,33 +88,45 @@ enum End {
 
 /// Runs the broker until it is told to stop.
 fn run(etc: &Path) -> Result<End, Vec<String>> {
-    let Loaded { config, settings, warnings, .. } =
-        emqttd_config::load(etc, client::environment()).map_err(|problems| lines_of(&problems))?;
+    let Loaded {
+        config,
+        settings,
+        warnings,
+        ..
+    } = emqttd_config::load(etc, client::environment()).map_err(|problems| lines_of(&problems))?;
     println!("starting emqttd on node '{}'", settings.node.name);
-    let log = emqttd_logging::init(&settings.log).map_err(|e| vec![format!("emqttd: the log: {e}")])?;
+    let log =
+        emqttd_logging::init(&settings.log).map_err(|e| vec![format!("emqttd: the log: {e}")])?;
     for warning in &warnings {
         eprintln!("{warning}");
         log::warn!("{warning}");
     }
     allow_open_files(settings.node.max_ports);
     let data = settings.node.data_dir.clone();
-    std::fs::create_dir_all(&data).map_err(|e| vec![format!("emqttd: node.data_dir {}: {e}", data.display())])?;
+    std::fs::create_dir_all(&data)
+        .map_err(|e| vec![format!("emqttd: node.data_dir {}: {e}", data.display())])?;
     let listeners = settings.listeners.clone();
-    let (broker, shards) = Broker::new(settings.clone(), shard_count(&settings)).map_err(|e| vec![e])?;
+    let (broker, shards) =
+        Broker::new(settings.clone(), shard_count(&settings)).map_err(|e| vec![e])?;
     let log = Arc::new(log);
     let observer = Arc::clone(&log);
     broker.on_settings(move |settings| observer.set_console_level(settings.log.console_level));
     let core = Core::new(broker.clone(), Arc::new(Mutex::new(config)));
     let cli = emqttd_management::core(&core);
     // Before any listener: it also makes sure that no other node has this data directory.
-    let socket = server::serve(&client::socket_in(&data), cli).map_err(|e| vec![format!("emqttd: {e}")])?;
+    let socket =
+        server::serve(&client::socket_in(&data), cli).map_err(|e| vec![format!("emqttd: {e}")])?;
     watch_signals(&broker, &log).map_err(|e| vec![format!("emqttd: signals: {e}")])?;
-    let loops = Server::start(&broker, shards).map_err(|e| vec![format!("emqttd: event loops: {e}")])?;
+    let loops =
+        Server::start(&broker, shards).map_err(|e| vec![format!("emqttd: event loops: {e}")])?;
     match loops.open(&listeners) {
         Ok(open) => {
             for listener in open {
                 let (on, acceptors) = (listener.listen_on(), listener.settings.acceptors);
-                println!("{} listen on {on} with {acceptors} acceptors.", listener.protocol());
+                println!(
+                    "{} listen on {on} with {acceptors} acceptors.",
+                    listener.protocol()
+                );
             }
         }
         Err(errors) => {
@@ -112,12 +136,19 @@ fn run(etc: &Path) -> Result<End, Vec<String>> {
         }
     }
     println!("emqttd {VERSION} is running now");
-    log::info!("emqttd {VERSION} is running on node '{}'", settings.node.name);
+    log::info!(
+        "emqttd {VERSION} is running on node '{}'",
+        settings.node.name
+    );
     stop_with_stdin(&broker);
     loops.join();
     drop(socket);
     log.flush();
-    Ok(if core.restart_wanted() { End::Restart } else { End::Stop })
+    Ok(if core.restart_wanted() {
+        End::Restart
+    } else {
+        End::Stop
+    })
 }
 
 /// One event loop for each core but one, which is left to the kernel, to databases and to the disk;
@@ -135,10 +166,16 @@ fn allow_open_files(wanted: u64) {
     if limit.current.is_none_or(|current| current >= wanted) {
         return;
     }
-    let raised = Rlimit { current: Some(wanted), maximum: Some(limit.maximum.unwrap_or(wanted).max(wanted)) };
+    let raised = Rlimit {
+        current: Some(wanted),
+        maximum: Some(limit.maximum.unwrap_or(wanted).max(wanted)),
+    };
     if setrlimit(Resource::Nofile, raised).is_err() {
         // Only root may go above the hard limit; up to it everybody may.
-        let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let most = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
         if setrlimit(Resource::Nofile, most).is_err() {
             log::warn!("the limit of open files stays at {:?}", limit.current);
         }

@@ -26,6 +26,13 @@ impl OpenListener {
     /// Binds; the error is a sentence that names the address and, for TLS, the file.
     pub fn bind(settings: &Listener) -> Result<OpenListener, String> {
         let name = format!("listener on {}", settings.listen_on);
+        let nameless = matches!(settings.kind, ListenerKind::Tcp | ListenerKind::Ws)
+            && !settings.proxy_protocol;
+        if settings.peer_cert_as_username.is_some() && nameless {
+            return Err(format!(
+                "{name}: peer_cert_as_username needs TLS or proxy_protocol = on"
+            ));
+        }
         let tls = match (&settings.tls, settings.kind) {
             (Some(tls), ListenerKind::Ssl | ListenerKind::Wss) => {
                 let (context, warnings) =

@@ -160,7 +160,7 @@ impl ShardLoop {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.again.is_empty() || self.shard.has_mail() {
+        if !self.again.is_empty() || self.shard.has_mail() || self.shard.has_dirty() {
             return Some(Duration::ZERO);
         }
         let alarm = self

@@ -52,7 +52,11 @@ impl Flows {
     /// identifiers, so there always is one.
     pub fn next_id(&mut self) -> u16 {
         loop {
-            self.last_id = if self.last_id == u16::MAX { 1 } else { self.last_id + 1 };
+            self.last_id = if self.last_id == u16::MAX {
+                1
+            } else {
+                self.last_id + 1
+            };
             if !self.inflight.contains(self.last_id) {
                 return self.last_id;
             }

@@ -17,7 +17,11 @@ struct Slot<T> {
 /// How far `id` lies behind `first` on the ring 1..=65,535.
 #[inline]
 fn distance(first: u16, id: u16) -> usize {
-    usize::from(if id >= first { id - first } else { (u16::MAX - first) + id })
+    usize::from(if id >= first {
+        id - first
+    } else {
+        (u16::MAX - first) + id
+    })
 }
 
 /// Insertion-ordered map from packet identifier to `T`.
@@ -31,7 +35,11 @@ pub(crate) struct Ids<T> {
 
 impl<T> Default for Ids<T> {
     fn default() -> Self {
-        Ids { slots: VecDeque::new(), live: 0, ascending: true }
+        Ids {
+            slots: VecDeque::new(),
+            live: 0,
+            ascending: true,
+        }
     }
 }
 
@@ -47,10 +55,15 @@ impl<T> Ids<T> {
     /// The caller has made sure that `id` is not in use.
     pub fn push(&mut self, id: u16, value: T) {
         self.ascending = match (self.slots.front(), self.slots.back()) {
-            (Some(first), Some(last)) => self.ascending && distance(first.id, id) > distance(first.id, last.id),
+            (Some(first), Some(last)) => {
+                self.ascending && distance(first.id, id) > distance(first.id, last.id)
+            }
             _ => true,
         };
-        self.slots.push_back(Slot { id, value: Some(value) });
+        self.slots.push_back(Slot {
+            id,
+            value: Some(value),
+        });
         self.live += 1;
     }
 
@@ -58,14 +71,23 @@ impl<T> Ids<T> {
     fn position(&self, id: u16) -> Option<usize> {
         let first = self.slots.front()?.id;
         let guess = distance(first, id);
-        if self.slots.get(guess).is_some_and(|slot| slot.id == id && slot.value.is_some()) {
+        if self
+            .slots
+            .get(guess)
+            .is_some_and(|slot| slot.id == id && slot.value.is_some())
+        {
             return Some(guess);
         }
         if self.ascending {
-            let at = self.slots.binary_search_by_key(&guess, |slot| distance(first, slot.id)).ok()?;
+            let at = self
+                .slots
+                .binary_search_by_key(&guess, |slot| distance(first, slot.id))
+                .ok()?;
             return self.slots[at].value.as_ref().map(|_| at);
         }
-        self.slots.iter().position(|slot| slot.id == id && slot.value.is_some())
+        self.slots
+            .iter()
+            .position(|slot| slot.id == id && slot.value.is_some())
     }
 
     pub fn contains(&self, id: u16) -> bool {
@@ -91,18 +113,24 @@ impl<T> Ids<T> {
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (u16, &mut T)> {
-        self.slots.iter_mut().filter_map(|slot| Some((slot.id, slot.value.as_mut()?)))
+        self.slots
+            .iter_mut()
+            .filter_map(|slot| Some((slot.id, slot.value.as_mut()?)))
     }
 
     #[cfg(test)]
     fn front(&self) -> Option<(u16, &T)> {
-        self.slots.front().and_then(|slot| Some((slot.id, slot.value.as_ref()?)))
+        self.slots
+            .front()
+            .and_then(|slot| Some((slot.id, slot.value.as_ref()?)))
     }
 
     /// Removes everything, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = (u16, T)> + '_ {
         self.live = 0;
-        self.slots.drain(..).filter_map(|slot| Some((slot.id, slot.value?)))
+        self.slots
+            .drain(..)
+            .filter_map(|slot| Some((slot.id, slot.value?)))
     }
 }
 

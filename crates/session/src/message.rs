@@ -51,10 +51,17 @@ impl Message {
     ///
     /// # Panics
     /// When the topic is longer than an MQTT string can be; decoders never hand out such a topic.
-    pub fn new(parts: MessageParts<'_>, publisher: Option<Arc<Publisher>>, timestamp: u64, expires_at: u64) -> Message {
+    pub fn new(
+        parts: MessageParts<'_>,
+        publisher: Option<Arc<Publisher>>,
+        timestamp: u64,
+        expires_at: u64,
+    ) -> Message {
         let topic_len = u16::try_from(parts.topic.len()).expect("topics are at most 65,535 bytes");
-        let properties_len = u32::try_from(parts.properties.len()).expect("packets are at most 256 MB");
-        let mut body = Vec::with_capacity(parts.topic.len() + parts.properties.len() + parts.payload.len());
+        let properties_len =
+            u32::try_from(parts.properties.len()).expect("packets are at most 256 MB");
+        let mut body =
+            Vec::with_capacity(parts.topic.len() + parts.properties.len() + parts.payload.len());
         body.extend_from_slice(parts.topic.as_bytes());
         body.extend_from_slice(parts.properties);
         body.extend_from_slice(parts.payload);
@@ -72,7 +79,8 @@ impl Message {
 
     /// Topic name.
     pub fn topic(&self) -> &str {
-        std::str::from_utf8(&self.body[..self.topic_len as usize]).expect("the body begins with a str")
+        std::str::from_utf8(&self.body[..self.topic_len as usize])
+            .expect("the body begins with a str")
     }
 
     /// Topic name as bytes, without the cost of a check.
@@ -152,7 +160,14 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery of `message` at `qos`, RETAIN clear, no identifiers.
     pub fn new(message: Arc<Message>, qos: QoS) -> Delivery {
-        Delivery { message, more_ids: None, group: None, sub_id: 0, qos, retain: false }
+        Delivery {
+            message,
+            more_ids: None,
+            group: None,
+            sub_id: 0,
+            qos,
+            retain: false,
+        }
     }
 
     /// Calls `f` with the subscription identifiers [MQTT-3.3.4-3].

@@ -64,7 +64,12 @@ impl Queue {
 
     /// Adds a delivery. When a bound is reached the oldest of its lane goes, whatever its QoS
     /// (sheet 7.7); those are handed to `dropped`.
-    pub fn push(&mut self, delivery: Delivery, limits: &QueueLimits, mut dropped: impl FnMut(Delivery, Dropped)) {
+    pub fn push(
+        &mut self,
+        delivery: Delivery,
+        limits: &QueueLimits,
+        mut dropped: impl FnMut(Delivery, Dropped),
+    ) {
         if delivery.qos == emqttd_mqtt::QoS::AtMostOnce && !limits.store_qos0 {
             return dropped(delivery, Dropped::QoS0);
         }
@@ -74,13 +79,19 @@ impl Queue {
         }
         let at = self.lane(&delivery, limits);
         while self.lanes[at].waiting.len() >= limits.max_length && limits.max_length > 0 {
-            let oldest = self.pop_lane(at).expect("the lane is as long as its limit, which is above 0");
+            let oldest = self
+                .pop_lane(at)
+                .expect("the lane is as long as its limit, which is above 0");
             dropped(oldest, Dropped::Full);
         }
         while limits.max_bytes > 0 && self.bytes + size > limits.max_bytes {
             // The lowest priority pays first.
-            let Some(from) = self.lanes.iter().rposition(|lane| !lane.waiting.is_empty()) else { break };
-            let oldest = self.pop_lane(from).expect("the lane was found not to be empty");
+            let Some(from) = self.lanes.iter().rposition(|lane| !lane.waiting.is_empty()) else {
+                break;
+            };
+            let oldest = self
+                .pop_lane(from)
+                .expect("the lane was found not to be empty");
             dropped(oldest, Dropped::Full);
         }
         self.bytes += size;
@@ -91,12 +102,24 @@ impl Queue {
     fn lane(&mut self, delivery: &Delivery, limits: &QueueLimits) -> usize {
         let priority = limits.priorities.as_ref().map_or(0, |listed| {
             let topic = delivery.message.topic_bytes();
-            listed.iter().find(|(t, _)| t.as_bytes() == topic).map_or(0, |(_, p)| *p)
+            listed
+                .iter()
+                .find(|(t, _)| t.as_bytes() == topic)
+                .map_or(0, |(_, p)| *p)
         });
-        match self.lanes.binary_search_by(|lane| priority.cmp(&lane.priority)) {
+        match self
+            .lanes
+            .binary_search_by(|lane| priority.cmp(&lane.priority))
+        {
             Ok(at) => at,
             Err(at) => {
-                self.lanes.insert(at, Lane { priority, waiting: VecDeque::new() });
+                self.lanes.insert(
+                    at,
+                    Lane {
+                        priority,
+                        waiting: VecDeque::new(),
+                    },
+                );
                 at
             }
         }
@@ -111,7 +134,10 @@ impl Queue {
 
     /// The next to be sent.
     pub fn pop(&mut self) -> Option<Delivery> {
-        let at = self.lanes.iter().position(|lane| !lane.waiting.is_empty())?;
+        let at = self
+            .lanes
+            .iter()
+            .position(|lane| !lane.waiting.is_empty())?;
         let delivery = self.pop_lane(at);
         if self.len == 0 {
             self.lanes = Vec::new();

@@ -123,7 +123,11 @@ impl Session {
     /// Puts a connection behind the session. `receive_maximum` is the client's [MQTT-3.3.4-9]
     /// (65,535 for 3.x). Nothing is sent before [`Session::resume`].
     pub fn attach(&mut self, version: Version, receive_maximum: u16, now: u64) {
-        let own = if self.limits.max_inflight == 0 { MOST_INFLIGHT } else { self.limits.max_inflight };
+        let own = if self.limits.max_inflight == 0 {
+            MOST_INFLIGHT
+        } else {
+            self.limits.max_inflight
+        };
         self.window = own.min(receive_maximum).clamp(1, MOST_INFLIGHT);
         self.version = version;
         self.online = true;
@@ -219,7 +223,11 @@ impl Session {
             }
         }
         for id in too_large {
-            if let Some(Inflight { stage: Stage::Published(delivery), .. }) = flows.inflight.remove(id) {
+            if let Some(Inflight {
+                stage: Stage::Published(delivery),
+                ..
+            }) = flows.inflight.remove(id)
+            {
                 sink.effect(Effect::TooLarge(delivery));
             }
         }
@@ -285,7 +293,14 @@ impl Session {
         }
         self.delivered += 1;
         flows.used += 1;
-        flows.inflight.push(id, Inflight { stage: Stage::Published(delivery), sent_at: now, counted: true });
+        flows.inflight.push(
+            id,
+            Inflight {
+                stage: Stage::Published(delivery),
+                sent_at: now,
+                counted: true,
+            },
+        );
         if flows.retry_at.is_none() {
             self.arm_retry(now);
         }
@@ -301,7 +316,9 @@ impl Session {
         let mut popped = false;
         while let Some(flows) = &mut self.flows {
             let room = flows.used < self.window && flows.held.is_empty();
-            let Some(delivery) = flows.queue.pop() else { break };
+            let Some(delivery) = flows.queue.pop() else {
+                break;
+            };
             if delivery.qos != QoS::AtMostOnce && !room {
                 flows.queue.push_front(delivery, &self.limits.queue);
                 break;
@@ -326,15 +343,25 @@ impl Session {
     fn drain_held(&mut self, now: u64, sink: &mut impl Sink) {
         let Some(flows) = &mut self.flows else { return };
         while flows.used < self.window {
-            let Some(id) = flows.held.pop_front() else { break };
-            let Some(entry) = flows.inflight.get_mut(id) else { continue };
-            let Stage::Published(delivery) = &entry.stage else { continue };
+            let Some(id) = flows.held.pop_front() else {
+                break;
+            };
+            let Some(entry) = flows.inflight.get_mut(id) else {
+                continue;
+            };
+            let Stage::Published(delivery) = &entry.stage else {
+                continue;
+            };
             if sink.publish(delivery, id, true) {
                 self.delivered += 1;
                 entry.sent_at = now;
                 entry.counted = true;
                 flows.used += 1;
-            } else if let Some(Inflight { stage: Stage::Published(delivery), .. }) = flows.inflight.remove(id) {
+            } else if let Some(Inflight {
+                stage: Stage::Published(delivery),
+                ..
+            }) = flows.inflight.remove(id)
+            {
                 sink.effect(Effect::TooLarge(delivery));
             }
         }
@@ -342,7 +369,9 @@ impl Session {
 
     /// PUBACK from the client [MQTT-4.3.2-3].
     pub fn puback(&mut self, id: u16, now: u64, sink: &mut impl Sink) -> Ack {
-        let Some(flows) = &mut self.flows else { return Ack::Missed };
+        let Some(flows) = &mut self.flows else {
+            return Ack::Missed;
+        };
         let is_qos1 = |entry: &mut Inflight| matches!(&entry.stage, Stage::Published(d) if d.qos == QoS::AtLeastOnce);
         if !flows.inflight.get_mut(id).is_some_and(is_qos1) {
             return Ack::Missed;
@@ -355,14 +384,27 @@ impl Session {
     /// [MQTT-4.3.3-4]; an unknown one is answered all the same, so that the client can end its side.
     pub fn pubrec(&mut self, id: u16, refused: bool, now: u64, sink: &mut impl Sink) -> Ack {
         let version = self.version;
-        let entry = self.flows.as_mut().and_then(|flows| flows.inflight.get_mut(id));
+        let entry = self
+            .flows
+            .as_mut()
+            .and_then(|flows| flows.inflight.get_mut(id));
         match entry {
-            Some(Inflight { stage: Stage::Published(d), .. }) if d.qos == QoS::ExactlyOnce && refused => {
+            Some(Inflight {
+                stage: Stage::Published(d),
+                ..
+            }) if d.qos == QoS::ExactlyOnce && refused => {
                 self.finish(id, now, sink);
                 Ack::Known
             }
-            Some(entry @ Inflight { stage: Stage::Published(_), .. }) => {
-                let Stage::Published(delivery) = &entry.stage else { return Ack::Missed };
+            Some(
+                entry @ Inflight {
+                    stage: Stage::Published(_),
+                    ..
+                },
+            ) => {
+                let Stage::Published(delivery) = &entry.stage else {
+                    return Ack::Missed;
+                };
                 if delivery.qos != QoS::ExactlyOnce {
                     return Ack::Missed;
                 }
@@ -395,8 +437,16 @@ impl Session {
 
     /// PUBCOMP from the client [MQTT-4.3.3-7].
     pub fn pubcomp(&mut self, id: u16, now: u64, sink: &mut impl Sink) -> Ack {
-        let Some(flows) = &mut self.flows else { return Ack::Missed };
-        if !matches!(flows.inflight.get_mut(id), Some(Inflight { stage: Stage::Released, .. })) {
+        let Some(flows) = &mut self.flows else {
+            return Ack::Missed;
+        };
+        if !matches!(
+            flows.inflight.get_mut(id),
+            Some(Inflight {
+                stage: Stage::Released,
+                ..
+            })
+        ) {
             return Ack::Missed;
         }
         self.finish(id, now, sink);
@@ -406,7 +456,9 @@ impl Session {
     /// Ends a flow: the identifier and its place in the window are free again.
     fn finish(&mut self, id: u16, now: u64, sink: &mut impl Sink) {
         let Some(flows) = &mut self.flows else { return };
-        let Some(entry) = flows.inflight.remove(id) else { return };
+        let Some(entry) = flows.inflight.remove(id) else {
+            return;
+        };
         if entry.counted {
             flows.used -= 1;
         }
@@ -422,8 +474,17 @@ impl Session {
     }
 
     /// An inbound QoS 2 PUBLISH; `make` is called when it has to be kept.
-    pub fn begin_qos2(&mut self, id: u16, now: u64, make: impl FnOnce() -> Arc<Message>) -> Inbound {
-        let most = if self.limits.max_awaiting_rel == 0 { u16::MAX } else { self.limits.max_awaiting_rel };
+    pub fn begin_qos2(
+        &mut self,
+        id: u16,
+        now: u64,
+        make: impl FnOnce() -> Arc<Message>,
+    ) -> Inbound {
+        let most = if self.limits.max_awaiting_rel == 0 {
+            u16::MAX
+        } else {
+            self.limits.max_awaiting_rel
+        };
         let flows = self.flows();
         if flows.awaiting.contains(id) {
             return Inbound::Duplicate;
@@ -431,7 +492,13 @@ impl Session {
         if flows.awaiting.len() >= usize::from(most) {
             return Inbound::Full;
         }
-        flows.awaiting.push(id, Awaiting { message: make(), since: now });
+        flows.awaiting.push(
+            id,
+            Awaiting {
+                message: make(),
+                since: now,
+            },
+        );
         if flows.await_at.is_none() {
             self.arm_await(now);
         }
@@ -440,7 +507,9 @@ impl Session {
 
     /// Whether an inbound QoS 2 message waits under this identifier.
     pub fn awaits(&self, id: u16) -> bool {
-        self.flows.as_ref().is_some_and(|flows| flows.awaiting.contains(id))
+        self.flows
+            .as_ref()
+            .is_some_and(|flows| flows.awaiting.contains(id))
     }
 
     /// PUBREL from the client: hands out the message that is now to be routed [MQTT-4.3.3-12].
@@ -472,11 +541,15 @@ impl Session {
         let interval = self.limits.retry_interval;
         if flows.retry_at.is_some_and(|at| at <= now) {
             for (id, entry) in flows.inflight.iter_mut() {
-                if entry.sent_at + interval > now || (!entry.counted && matches!(entry.stage, Stage::Published(_))) {
+                if entry.sent_at + interval > now
+                    || (!entry.counted && matches!(entry.stage, Stage::Published(_)))
+                {
                     continue;
                 }
                 match &entry.stage {
-                    Stage::Published(delivery) if sink.publish(delivery, id, true) => self.delivered += 1,
+                    Stage::Published(delivery) if sink.publish(delivery, id, true) => {
+                        self.delivered += 1
+                    }
                     Stage::Published(_) => {}
                     Stage::Released => sink.pubrel(id, ReasonCode::SUCCESS),
                 }
@@ -487,8 +560,12 @@ impl Session {
         let Some(flows) = &mut self.flows else { return };
         let timeout = self.limits.await_rel_timeout;
         if flows.await_at.is_some_and(|at| at <= now) {
-            let old: Vec<u16> =
-                flows.awaiting.iter_mut().filter(|(_, a)| a.since + timeout <= now).map(|(id, _)| id).collect();
+            let old: Vec<u16> = flows
+                .awaiting
+                .iter_mut()
+                .filter(|(_, a)| a.since + timeout <= now)
+                .map(|(id, _)| id)
+                .collect();
             for id in old {
                 if let Some(awaiting) = flows.awaiting.remove(id) {
                     sink.effect(Effect::AwaitRelTimeout(awaiting.message));
@@ -502,23 +579,37 @@ impl Session {
         let interval = self.limits.retry_interval;
         let wanted = self.online && self.version != Version::V5 && interval > 0;
         let Some(flows) = &mut self.flows else { return };
-        let oldest = flows.inflight.iter_mut().map(|(_, entry)| entry.sent_at).min();
-        flows.retry_at = oldest.filter(|_| wanted).map(|at| (at + interval).max(now + 1));
+        let oldest = flows
+            .inflight
+            .iter_mut()
+            .map(|(_, entry)| entry.sent_at)
+            .min();
+        flows.retry_at = oldest
+            .filter(|_| wanted)
+            .map(|at| (at + interval).max(now + 1));
     }
 
     fn arm_await(&mut self, now: u64) {
         let timeout = self.limits.await_rel_timeout;
         let wanted = self.online && self.version != Version::V5 && timeout > 0;
         let Some(flows) = &mut self.flows else { return };
-        let oldest = flows.awaiting.iter_mut().map(|(_, awaiting)| awaiting.since).min();
-        flows.await_at = oldest.filter(|_| wanted).map(|at| (at + timeout).max(now + 1));
+        let oldest = flows
+            .awaiting
+            .iter_mut()
+            .map(|(_, awaiting)| awaiting.since)
+            .min();
+        flows.await_at = oldest
+            .filter(|_| wanted)
+            .map(|at| (at + timeout).max(now + 1));
     }
 
     /// Ends the session and hands out what is still owed and may go to another member of its shared
     /// group: QoS 1 messages that were not acknowledged, and whatever was never sent. A QoS 2 message
     /// once sent may not go to anyone else [MQTT-4.8.2-5].
     pub fn into_owed(self) -> Vec<Delivery> {
-        let Some(mut flows) = self.flows else { return Vec::new() };
+        let Some(mut flows) = self.flows else {
+            return Vec::new();
+        };
         let mut owed: Vec<Delivery> = flows
             .inflight
             .drain()
