@@ -24,6 +24,8 @@ pub use packet::{Packet, Prop, Props, Version, frame, text, varint};
 pub const ALL: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 /// The versions before 5.
 pub const V3: [Version; 2] = [Version::V31, Version::V311];
+/// The versions with rules for reserved flags; MQTT 3.1 calls them unused and sets DUP on repetitions.
+pub const STRICT: [Version; 2] = [Version::V311, Version::V5];
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

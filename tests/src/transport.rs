@@ -149,7 +149,7 @@ pub fn http(wire: &mut dyn Wire, request: &str) -> HttpAnswer {
 /// The key and the accept value of RFC 6455 section 1.3.
 pub const WS_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// What a server must answer to [`WS_KEY`].
-pub const WS_ACCEPT: &str = "s3pPLBMiTxaQ9kYGzzhZRbK+xOo=";
+pub const WS_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A WebSocket request for `path`, offering `protocols` when there are any.
 pub fn ws_request(path: &str, protocols: Option<&str>) -> String {

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use emqttd_tests::packet::AckKind;
 use emqttd_tests::transport;
 use emqttd_tests::{
-    ALL, Broker, Client, Config, Connect, Packet, Prop, Publish, Sub, V3, Version, Will, frame,
-    text, unique,
+    ALL, Broker, Client, Config, Connect, Packet, Prop, Publish, STRICT, Sub, V3, Version, Will,
+    frame, text, unique,
 };
 
 use crate::broker;
@@ -121,7 +121,7 @@ fn mqtt_3_1_2_2_mismatched_name_and_level_closes() {
 
 #[test]
 fn mqtt_3_1_2_3_reserved_connect_flag_closes() {
-    for v in ALL {
+    for v in STRICT {
         let mut client = broker().raw(v);
         client.send(&Connect::new(v, &unique("reserved")).flags(1).encode());
         let code = client.closed();
@@ -177,7 +177,7 @@ fn mqtt_3_1_2_5_session_is_resumed() {
 /// [MQTT-3.1.2-13], [MQTT311-3.1.2-11], [MQTT311-3.1.2-13], [MQTT311-3.1.2-15]
 #[test]
 fn mqtt_3_1_2_11_will_bits_without_will_flag_close() {
-    for v in ALL {
+    for v in STRICT {
         for bits in [0x08, 0x10, 0x20, 0x38] {
             let mut client = broker().raw(v);
             client.send(&Connect::new(v, &unique("willbits")).flags(bits).encode());
@@ -225,7 +225,7 @@ fn mqtt_3_1_4_1_payload_beyond_the_flags_closes() {
 /// [MQTT-3.1.2-17], [MQTT-3.1.2-19]: fields that the flags announce and the payload lacks.
 #[test]
 fn mqtt_3_1_4_1_payload_short_of_the_flags_closes() {
-    for v in ALL {
+    for v in STRICT {
         for flags in [0x80, 0xc0, 0x04, 0x84] {
             let mut client = broker().raw(v);
             client.send(&Connect::new(v, &unique("short")).flags(flags).encode());

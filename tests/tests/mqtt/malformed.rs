@@ -2,7 +2,7 @@
 
 use emqttd_tests::packet::AckKind;
 use emqttd_tests::transport::{masked_frame, opcode};
-use emqttd_tests::{ALL, Connect, Publish, V3, Version, frame, text, unique};
+use emqttd_tests::{ALL, Connect, Publish, STRICT, V3, Version, frame, text, unique};
 
 use crate::broker;
 
@@ -33,7 +33,7 @@ fn mqtt_2_1_3_1_packets_of_no_business_close() {
 /// [MQTT-3.14.1-1], [MQTT-3.6.1-1], [MQTT311-2.2.2-1]: reserved header flags, packet by packet.
 #[test]
 fn mqtt311_2_2_2_2_reserved_header_flags_close() {
-    for v in ALL {
+    for v in STRICT {
         for (right, body) in [
             (0x40, &[0, 1][..]),
             (0x50, &[0, 1]),
@@ -57,7 +57,7 @@ fn mqtt311_2_2_2_2_reserved_header_flags_close() {
 
 #[test]
 fn mqtt_3_6_1_1_pubrel_flags() {
-    for v in ALL {
+    for v in STRICT {
         let mut client = broker().client(v, "pubrel");
         client.send_publish(Publish::new("malformed/pubrel", "x").qos(2).id(1));
         client.ack(AckKind::Pubrec, 1);
@@ -69,7 +69,7 @@ fn mqtt_3_6_1_1_pubrel_flags() {
 /// [MQTT311-3.14.1-1]
 #[test]
 fn mqtt_3_14_1_1_disconnect_flags_lose_the_connection_with_its_will() {
-    for v in ALL {
+    for v in STRICT {
         let topic = unique("discwill");
         let mut watcher = broker().client(v, "watch");
         watcher.sub(&topic, 0);
@@ -79,6 +79,25 @@ fn mqtt_3_14_1_1_disconnect_flags_lose_the_connection_with_its_will() {
         client.expect_closed(&[0x81]);
         watcher.expect(&topic, "gone");
     }
+}
+
+/// MQTT 3.1 calls the flags unused, sets DUP on a repeated SUBSCRIBE, and lets the remaining length overrule
+/// the flags of CONNECT.
+#[test]
+fn emq_mqtt_3_1_is_lenient_with_flags() {
+    let v = Version::V31;
+    let mut client = broker().raw(v);
+    client.send(&Connect::new(v, &unique("lenient")).flags(0x80).encode());
+    assert_eq!(client.connack().1, 0);
+    let mut bytes = client.subscribe_bytes(1, &[emqttd_tests::Sub::new("lenient/x", 1)], &[]);
+    bytes[0] |= 0x08;
+    client.send(&bytes);
+    assert_eq!(client.suback(1).0, [1]);
+    let mut bytes = client.unsubscribe_bytes(2, &["lenient/x"]);
+    bytes[0] |= 0x08;
+    client.send(&bytes);
+    client.await_packet(|p| matches!(p, emqttd_tests::Packet::Unsuback { id: 2, .. }));
+    client.quiet();
 }
 
 /// A remaining length of more than four bytes.

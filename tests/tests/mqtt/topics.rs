@@ -124,8 +124,12 @@ fn emq_topics_may_have_4096_bytes() {
         let mut publisher = broker().client(v, "pub");
         publisher.pub_(&long, 1, "x");
         client.expect(&long, "x");
-        publisher.send_publish(emqttd_tests::Publish::new(&format!("{long}y"), "x").qos(1));
-        publisher.expect_closed(&[0x90]);
+        // MQTT 5 has no such limit.
+        if !v.is_v5() {
+            let longer = emqttd_tests::Publish::new(&format!("{long}y"), "x").qos(1);
+            publisher.send_publish(longer);
+            publisher.expect_closed(&[]);
+        }
     }
 }
 
