@@ -1,34 +1,32 @@
 //! Topic name to value, selected by filter.
 
 use crate::level::{Level, random_seed};
-use crate::trie::{ROOT, Trie};
+use crate::slab::Slab;
+use crate::trie::{Data, ROOT, Trie};
 
 /// Values by topic name; a filter selects them without a look at those that it cannot match.
 ///
 /// Names and filters are taken as they are: whether they are well formed is the caller's business.
 pub struct RetainedTree<V> {
-    trie: Trie<Place<V>>,
+    trie: Trie<Place>,
+    /// Apart from the nodes, for a name may need several nodes and has one value.
+    values: Slab<Option<V>>,
     len: usize,
 }
 
 /// What a node knows beside its level. Its children form a ring, in the order of their arrival.
-struct Place<V> {
+#[derive(Default)]
+struct Place {
     /// The first child, or [`ROOT`] for none.
     first: u32,
     next: u32,
     previous: u32,
-    value: Option<V>,
+    /// One more than the id of the value, or 0 for none.
+    value: u32,
 }
 
-impl<V> Default for Place<V> {
-    fn default() -> Self {
-        Self {
-            first: ROOT,
-            next: ROOT,
-            previous: ROOT,
-            value: None,
-        }
-    }
+impl Data for Place {
+    type Align = u32;
 }
 
 impl<V> Default for RetainedTree<V> {
@@ -42,6 +40,7 @@ impl<V> RetainedTree<V> {
     pub fn new() -> Self {
         Self {
             trie: Trie::new(random_seed()),
+            values: Slab::new(),
             len: 0,
         }
     }
@@ -61,26 +60,32 @@ impl<V> RetainedTree<V> {
             };
             next = level.next();
         }
-        let old = self.trie.data_mut(node).value.replace(value);
-        self.len += usize::from(old.is_none());
-        old
+        let place = self.trie.data_mut(node);
+        if let Some(id) = place.value.checked_sub(1) {
+            return self.values[id].replace(value);
+        }
+        place.value = self.values.insert(Some(value)) + 1;
+        self.len += 1;
+        None
     }
 
     /// The value of exactly this name.
     pub fn get(&self, topic: &str) -> Option<&V> {
-        self.trie.node(self.find(topic)?).data.value.as_ref()
+        self.value(&self.trie.node(self.find(topic)?).data)
     }
 
     /// The value of exactly this name, to change in place.
     pub fn get_mut(&mut self, topic: &str) -> Option<&mut V> {
         let node = self.find(topic)?;
-        self.trie.data_mut(node).value.as_mut()
+        let id = self.trie.node(node).data.value.checked_sub(1)?;
+        self.values[id].as_mut()
     }
 
     /// Removes the name and returns its value.
     pub fn remove(&mut self, topic: &str) -> Option<V> {
         let node = self.find(topic)?;
-        let old = self.trie.data_mut(node).value.take()?;
+        let id = std::mem::take(&mut self.trie.data_mut(node).value).checked_sub(1)?;
+        let old = self.values.remove(id);
         self.len -= 1;
         if self.len == 0 {
             // Gives back what the tables had grown to.
@@ -88,7 +93,12 @@ impl<V> RetainedTree<V> {
         } else {
             self.prune(node);
         }
-        Some(old)
+        old
+    }
+
+    #[inline]
+    fn value(&self, place: &Place) -> Option<&V> {
+        self.values[place.value.checked_sub(1)?].as_ref()
     }
 
     /// The number of names.
@@ -159,7 +169,7 @@ impl<V> RetainedTree<V> {
     fn prune(&mut self, mut id: u32) {
         while id != ROOT {
             let node = self.trie.node(id);
-            if node.has_children() || node.data.value.is_some() {
+            if node.has_children() || node.data.value > 0 {
                 return;
             }
             let parent = node.parent;
@@ -239,7 +249,7 @@ impl<'a, V> Walk<'a, V> {
             if skip_dollar && node.parent == ROOT && self.name.starts_with('$') {
                 continue;
             }
-            if let Some(value) = &node.data.value
+            if let Some(value) = self.tree.value(&node.data)
                 && self.wants(select)
             {
                 f(&self.name, value);

@@ -2,7 +2,7 @@
 
 use crate::level::random_seed;
 use crate::targets::{Handle, Target, Targets};
-use crate::trie::{ROOT, Trie};
+use crate::trie::{Data, Node, ROOT, Trie};
 use hashbrown::HashTable;
 
 /// All subscriptions, by filter.
@@ -36,6 +36,16 @@ struct Branch {
     /// Targets of the filter that continues with `#`.
     below: Handle,
 }
+
+impl Data for Branch {
+    type Align = HalfLine;
+}
+
+/// With this alignment a node, of 32 bytes, is in one cache line.
+#[repr(align(32))]
+struct HalfLine;
+
+const _: () = assert!(size_of::<Node<Branch>>() == 32);
 
 impl Default for Router {
     fn default() -> Self {

@@ -11,13 +11,19 @@ use crate::slab::Slab;
 /// The id of the root, which is nobody's child.
 pub(crate) const ROOT: u32 = 0;
 
-/// A place in the trie. Two of them share a cache line when `P` has 12 bytes.
-#[repr(align(32))]
-pub(crate) struct Node<P> {
+/// What a kind of trie keeps in its nodes.
+pub(crate) trait Data: Default {
+    /// A type with the alignment that the nodes are to have.
+    type Align;
+}
+
+/// A place in the trie: 20 bytes and the data.
+pub(crate) struct Node<P: Data> {
     pub parent: u32,
     children: Children,
     key: Key,
     pub data: P,
+    _align: [P::Align; 0],
 }
 
 /// How to find the children of a node, apart from the `+` of a filter.
@@ -50,26 +56,27 @@ enum Form {
     Table(u32),
 }
 
-impl<P> Node<P> {
+impl<P: Data> Node<P> {
     #[inline]
     pub fn has_children(&self) -> bool {
         self.children.0 != 0
     }
 }
 
-impl<P: Default> Default for Node<P> {
+impl<P: Data> Default for Node<P> {
     fn default() -> Self {
         Self {
             parent: ROOT,
             children: Children::default(),
             key: Key::FREE,
             data: P::default(),
+            _align: [],
         }
     }
 }
 
 /// Nodes, and the edges that lead from a node and a level's text to a child.
-pub(crate) struct Trie<P> {
+pub(crate) struct Trie<P: Data> {
     nodes: Slab<Node<P>>,
     edges: Edges,
     /// Texts of levels that do not fit into a key.
@@ -77,7 +84,7 @@ pub(crate) struct Trie<P> {
     cutter: Cutter,
 }
 
-impl<P: Default> Trie<P> {
+impl<P: Data> Trie<P> {
     pub fn new(seed: u64) -> Self {
         let mut nodes = Slab::new();
         nodes.insert(Node {
