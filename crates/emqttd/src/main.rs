@@ -3,7 +3,7 @@
 mod control;
 
 use emqttd_broker::{Broker, VERSION};
-use emqttd_config::{Loaded, Problem, Settings};
+use emqttd_config::{Config, Loaded, LogConsole, Problem, Settings};
 use emqttd_management::{Core, client, server};
 use emqttd_net::Server;
 use parking_lot::Mutex;
@@ -15,9 +15,6 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::thread::Builder;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -40,7 +37,7 @@ fn main() -> ExitCode {
     if let Err(error) = std::env::set_current_dir(&root) {
         return fail(&[format!("emqttd: {}: {error}", root.display())]);
     }
-    match run(Path::new("etc")) {
+    match run(Path::new("etc"), verb == control::DETACHED) {
         Ok(End::Stop) => ExitCode::SUCCESS,
         Ok(End::Restart) => {
             let Ok(program) = std::env::current_exe() else {
@@ -86,14 +83,18 @@ enum End {
     Restart,
 }
 
-/// Runs the broker until it is told to stop.
-fn run(etc: &Path) -> Result<End, Vec<String>> {
+/// Runs the broker until it is told to stop. A detached one has no console: what goes there goes to
+/// its file instead, which is rotated.
+fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
     let Loaded {
         config,
-        settings,
+        mut settings,
         warnings,
         ..
     } = emqttd_config::load(etc, client::environment()).map_err(|problems| lines_of(&problems))?;
+    if detached && settings.log.console != LogConsole::Off {
+        settings.log.console = LogConsole::File;
+    }
     println!("starting emqttd on node '{}'", settings.node.name);
     let log =
         emqttd_logging::init(&settings.log).map_err(|e| vec![format!("emqttd: the log: {e}")])?;
@@ -111,11 +112,12 @@ fn run(etc: &Path) -> Result<End, Vec<String>> {
     let log = Arc::new(log);
     let observer = Arc::clone(&log);
     broker.on_settings(move |settings| observer.set_console_level(settings.log.console_level));
+    note_plugins(&config, &settings)?;
     let core = Core::new(broker.clone(), Arc::new(Mutex::new(config)));
     let cli = emqttd_management::core(&core);
-    // Before any listener: it also makes sure that no other node has this data directory.
-    let socket =
-        server::serve(&client::socket_in(&data), cli).map_err(|e| vec![format!("emqttd: {e}")])?;
+    // Before any listener: no other node may have this data directory.
+    let reserved =
+        server::reserve(&client::socket_in(&data)).map_err(|e| vec![format!("emqttd: {e}")])?;
     watch_signals(&broker, &log).map_err(|e| vec![format!("emqttd: signals: {e}")])?;
     let loops =
         Server::start(&broker, shards).map_err(|e| vec![format!("emqttd: event loops: {e}")])?;
@@ -135,6 +137,14 @@ fn run(etc: &Path) -> Result<End, Vec<String>> {
             return Err(errors.into_iter().map(|e| format!("emqttd: {e}")).collect());
         }
     }
+    let socket = match reserved.serve(cli) {
+        Ok(socket) => socket,
+        Err(error) => {
+            broker.stop();
+            loops.join();
+            return Err(vec![format!("emqttd: the control socket: {error}")]);
+        }
+    };
     println!("emqttd {VERSION} is running now");
     log::info!(
         "emqttd {VERSION} is running on node '{}'",
@@ -149,6 +159,22 @@ fn run(etc: &Path) -> Result<End, Vec<String>> {
     } else {
         End::Stop
     })
+}
+
+/// `EMQ_LOADED_PLUGINS` takes the place of what the file of loaded plugins said (sheet 1.3).
+fn note_plugins(config: &Config, settings: &Settings) -> Result<(), Vec<String>> {
+    let Some(path) = &settings.plugins_loaded_file else {
+        return Ok(());
+    };
+    if !config.plugins_from_environment() {
+        return Ok(());
+    }
+    let names: String = config
+        .loaded_plugins()
+        .iter()
+        .map(|name| format!("{name}.\n"))
+        .collect();
+    std::fs::write(path, names).map_err(|e| vec![format!("emqttd: {}: {e}", path.display())])
 }
 
 /// One event loop for each core but one, which is left to the kernel, to databases and to the disk;
