@@ -253,7 +253,10 @@ fn emq_websocket_violations_close() {
         socket.send_raw(&bytes).unwrap();
         // A close frame may come first.
         let mut frames = 0;
-        while let Some(frame) = socket.read_frame().unwrap_or_else(|e| panic!("{what}: {e}")) {
+        while let Some(frame) = socket
+            .read_frame()
+            .unwrap_or_else(|e| panic!("{what}: {e}"))
+        {
             assert_eq!(frame.opcode, opcode::CLOSE, "{what}: {frame:?}");
             frames += 1;
         }
