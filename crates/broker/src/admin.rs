@@ -427,8 +427,11 @@ impl Broker {
                 let Some(publisher) = &detail.publisher else {
                     continue;
                 };
-                detail.trace = node.traces.client(&publisher.clientid);
-                conn.traced = detail.trace.is_some();
+                let trace = node.traces.client(&publisher.clientid);
+                conn.traced = trace.is_some();
+                if conn.traced || detail.rare.is_some() {
+                    detail.rare().trace = trace;
+                }
             }
         });
     }

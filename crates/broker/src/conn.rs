@@ -98,33 +98,57 @@ pub(crate) struct AliasesOut {
     pub known: HashMap<Box<str>, u16>,
 }
 
+/// Publish decisions by topic, each with the generation of the access chains it was made under.
+pub(crate) type AclCache = HashMap<Box<str>, (u64, bool)>;
+
 /// What is not needed for each message.
 pub(crate) struct Detail {
     pub peer: Peer,
     pub publisher: Option<Arc<Publisher>>,
     pub will: Option<Box<Will>>,
-    /// topics by alias, which begins at 1
-    pub aliases_in: Vec<Option<Box<str>>>,
-    pub aliases_out: Option<Box<AliasesOut>>,
-    pub replay: Option<Box<VecDeque<Replay>>>,
-    /// publish decisions by topic
-    pub acl_cache: Option<Box<HashMap<Box<str>, (u64, bool)>>>,
-    pub exchange: Option<Box<RunningExchange>>,
-    pub trace: Option<emqttd_logging::trace::TraceFile>,
-    /// PUBLISH packets that may still come now, in thousandths, and since when
-    pub rate: (u64, u64),
-    /// unix seconds
-    pub connected_at: u64,
+    pub rare: Option<Box<Rare>>,
     /// since when the packet that is arriving has been incomplete; 0 = none is
     pub partial_since: u64,
     /// since when nothing could be written; 0 = the client reads
     pub blocked_since: u64,
+    pub close_reason: &'static str,
+    /// unix seconds
+    pub connected_at: u64,
     /// Session Expiry Interval agreed, seconds
     pub expiry: u32,
     pub keepalive: u16,
     pub clean_start: bool,
     pub problem_information: bool,
-    pub close_reason: &'static str,
+}
+
+/// What most connections never need.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// topics by alias, which begins at 1
+    pub aliases_in: Vec<Option<Box<str>>>,
+    pub aliases_out: AliasesOut,
+    /// retained messages that wait for room
+    pub replay: VecDeque<Replay>,
+    pub acl_cache: AclCache,
+    pub exchange: Option<RunningExchange>,
+    pub trace: Option<emqttd_logging::trace::TraceFile>,
+    /// PUBLISH packets that may still come now, in thousandths, and since when
+    pub rate: (u64, u64),
+}
+
+impl Detail {
+    /// The rare parts, which come to be with the first use.
+    pub fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Retained messages wait for room.
+    #[inline]
+    pub fn replaying(&self) -> bool {
+        self.rare
+            .as_ref()
+            .is_some_and(|rare| !rare.replay.is_empty())
+    }
 }
 
 /// An enhanced authentication exchange, with the CONNECT it belongs to (kept whole until it ends).
@@ -320,7 +344,8 @@ pub(crate) fn write_publish(
         {
             return 0;
         }
-        if let Some(aliases) = conn.detail.as_mut().and_then(|d| d.aliases_out.as_mut()) {
+        let rare = conn.detail.as_mut().and_then(|detail| detail.rare.as_mut());
+        if let Some(aliases) = rare.map(|rare| &mut rare.aliases_out) {
             let known = aliases.known.get(head.topic).copied();
             if let Some(alias) = known {
                 // The receiver knows the topic by its alias [MQTT-3.3.2-8].

@@ -239,17 +239,19 @@ impl Shard {
         conn.plain = !v5 || (most_aliases == 0 && conn.max_packet == u32::MAX);
         let detail = conn.detail();
         detail.will = will;
-        detail.trace = trace;
+        if trace.is_some() {
+            detail.rare().trace = trace;
+        }
         // The server keeps to a 3.x client's own keep alive: it cannot tell it another.
         detail.keepalive = if v5 { keepalive } else { connect.keep_alive };
         detail.expiry = expiry;
         detail.clean_start = connect.clean_start;
         detail.connected_at = unix_seconds();
         if most_aliases > 0 {
-            detail.aliases_out = Some(Box::new(AliasesOut {
+            detail.rare().aliases_out = AliasesOut {
                 most: most_aliases,
                 ..AliasesOut::default()
-            }));
+            };
         }
         if detail.keepalive > 0 {
             self.conn_timers
@@ -485,7 +487,7 @@ impl Shard {
         };
         let conn = &mut self.conns[id as usize];
         conn.phase = Phase::Authenticating;
-        conn.detail().exchange = Some(Box::new(running));
+        conn.detail().rare().exchange = Some(running);
         self.exchange_step(id, step);
     }
 
@@ -493,13 +495,13 @@ impl Shard {
     pub(crate) fn on_auth(&mut self, id: ConnId, auth: &Auth<'_>) {
         let publisher = self.conns[id as usize].peek().publisher.clone();
         let ip = self.conns[id as usize].peek().peer.addr.ip();
-        let Some(mut running) = self.conns[id as usize].detail().exchange.take() else {
+        let Some(mut running) = self.conns[id as usize].detail().rare().exchange.take() else {
             // [MQTT-4.12.0-7]: without a method in CONNECT there is no AUTH.
             return self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_error");
         };
         // [MQTT-4.12.1-1]: the method never changes.
         if auth.properties.auth_method() != Some(&*running.method) {
-            self.conns[id as usize].detail().exchange = Some(running);
+            self.conns[id as usize].detail().rare().exchange = Some(running);
             return self.close(id, ReasonCode::PROTOCOL_ERROR, "bad_auth_method");
         }
         if auth.reason == ReasonCode::RE_AUTHENTICATE
@@ -517,11 +519,12 @@ impl Shard {
         } else if auth.reason != ReasonCode::CONTINUE_AUTHENTICATION {
             running.exchange = None;
         }
-        let step = match &mut running.exchange {
-            Some(exchange) => Some(exchange.step(auth.properties.auth_data().unwrap_or_default())),
-            None => None,
-        };
-        self.conns[id as usize].detail().exchange = Some(running);
+        let data = auth.properties.auth_data().unwrap_or_default();
+        let step = running
+            .exchange
+            .as_mut()
+            .map(|exchange| exchange.step(data));
+        self.conns[id as usize].detail().rare().exchange = Some(running);
         match step {
             Some(step) => self.exchange_step(id, step),
             None => self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_error"),
@@ -529,7 +532,7 @@ impl Shard {
     }
 
     fn exchange_step(&mut self, id: ConnId, step: ExchangeStep) {
-        let Some(mut running) = self.conns[id as usize].detail().exchange.take() else {
+        let Some(mut running) = self.conns[id as usize].detail().rare().exchange.take() else {
             return;
         };
         let before_connack = running.connect.is_some();
@@ -537,7 +540,7 @@ impl Shard {
             ExchangeStep::Continue(data) => {
                 self.counters.add(Metric::AuthSent, 1);
                 let method = running.method.clone();
-                self.conns[id as usize].detail().exchange = Some(running);
+                self.conns[id as usize].detail().rare().exchange = Some(running);
                 self.reply(id, |out| {
                     let reason = ReasonCode::CONTINUE_AUTHENTICATION;
                     emqttd_mqtt::encode_auth(out, reason, Some(&method), Some(&data), None);
@@ -547,7 +550,7 @@ impl Shard {
                 self.conns[id as usize].superuser = superuser;
                 running.exchange = None;
                 let (method, connect) = (running.method.clone(), running.connect.take());
-                self.conns[id as usize].detail().exchange = Some(running);
+                self.conns[id as usize].detail().rare().exchange = Some(running);
                 match connect {
                     Some(whole) => self.accept_after_exchange(id, &whole, &method, &data),
                     None => {

@@ -71,8 +71,7 @@ impl Shard {
         conn.cache = None;
         let detail = conn.detail();
         detail.close_reason = why;
-        detail.replay = None;
-        detail.exchange = None;
+        detail.rare = None;
         let wait = detail.peer.listener.settings.send_timeout.as_millis() as u64;
         if detail.blocked_since == 0 {
             detail.blocked_since = timeout;
@@ -205,7 +204,7 @@ impl Shard {
             return None;
         }
         let now = self.now;
-        let (left, since) = &mut self.conns[id as usize].detail().rate;
+        let (left, since) = &mut self.conns[id as usize].detail().rare().rate;
         // Thousandths of a packet: `most` of them come back each millisecond.
         *left = if *since == 0 {
             most * 1000

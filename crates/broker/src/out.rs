@@ -134,10 +134,11 @@ impl OutBuf {
         }
     }
 
-    /// Empties the buffer. A busy connection keeps a small one so that it does not allocate each round.
+    /// Empties the buffer. A busy connection keeps its own, so that it does not allocate each round; a
+    /// small one is made again in no time, and an idle connection is to hold nothing.
     fn release(&mut self) {
         self.start = 0;
-        if self.bytes.capacity() > 65536 {
+        if !(256..=65536).contains(&self.bytes.capacity()) {
             self.bytes = Vec::new();
         } else {
             self.bytes.clear();

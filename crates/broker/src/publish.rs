@@ -150,16 +150,16 @@ impl Shard {
         if alias > most {
             return Err(invalid("a topic alias above the maximum"));
         }
-        let detail = self.conns[id as usize].detail();
+        let aliases = &mut self.conns[id as usize].detail().rare().aliases_in;
         let at = usize::from(alias) - 1;
         if !topic.is_empty() {
-            if detail.aliases_in.len() <= at {
-                detail.aliases_in.resize(at + 1, None);
+            if aliases.len() <= at {
+                aliases.resize(at + 1, None);
             }
-            detail.aliases_in[at] = Some(topic.into());
+            aliases[at] = Some(topic.into());
             return Ok(None);
         }
-        match detail.aliases_in.get(at) {
+        match aliases.get(at) {
             Some(Some(topic)) => Ok(Some(topic.clone())),
             _ => Err(DecodeError::new(
                 DecodeErrorKind::ProtocolError,
@@ -192,14 +192,18 @@ impl Shard {
             0
         };
         let detail = conn.detail();
-        if let Some((seen, allowed)) = detail.acl_cache.as_ref().and_then(|cache| cache.get(topic))
+        let cached = detail
+            .rare
+            .as_ref()
+            .and_then(|rare| rare.acl_cache.get(topic));
+        if let Some((seen, allowed)) = cached
             && *seen == generation
         {
             return *allowed;
         }
         let allowed = authorize(&self.node, &self.settings, detail, Access::Publish, topic);
         if most > 0 && topic.len() <= CACHE_TOPIC_LEN {
-            let cache = detail.acl_cache.get_or_insert_with(Box::default);
+            let cache = &mut detail.rare().acl_cache;
             if cache.len() >= most {
                 cache.clear();
             }
@@ -668,7 +672,7 @@ impl Shard {
         if !self.effects.is_empty() {
             self.handle_effects(slot);
         }
-        if self.conns[id as usize].peek().replay.is_some() {
+        if self.conns[id as usize].peek().replaying() {
             self.replay(id);
         }
         if refused {

@@ -172,7 +172,13 @@ impl Shard {
 
     /// Begins a round: the clock is read once for all that happens in it.
     pub fn begin_round(&mut self) {
-        self.now = self.node.now();
+        self.begin_round_at(self.node.now());
+    }
+
+    /// As [`Shard::begin_round`], at a time of the caller's (milliseconds, never less than before): for
+    /// tests that do not wait.
+    pub fn begin_round_at(&mut self, now: u64) {
+        self.now = now;
         self.unix = unix_millis();
     }
 
@@ -189,13 +195,7 @@ impl Shard {
                 peer,
                 publisher: None,
                 will: None,
-                aliases_in: Vec::new(),
-                aliases_out: None,
-                replay: None,
-                acl_cache: None,
-                exchange: None,
-                trace: None,
-                rate: (0, 0),
+                rare: None,
                 connected_at: 0,
                 partial_since: 0,
                 blocked_since: 0,
@@ -309,7 +309,7 @@ impl Shard {
             // Nobody reads: no packet would arrive, so none is sent.
             return self.hang_up(id, "timeout");
         }
-        if pending < limit / 2 && self.conns[id as usize].peek().replay.is_some() {
+        if pending < limit / 2 && self.conns[id as usize].peek().replaying() {
             self.replay(id);
         }
     }

@@ -514,10 +514,7 @@ impl Shard {
         if found.is_empty() || self.closing(id) {
             return;
         }
-        let line = self.conns[id as usize]
-            .detail()
-            .replay
-            .get_or_insert_with(|| Box::new(VecDeque::new()));
+        let line = &mut self.conns[id as usize].detail().rare().replay;
         line.extend(found.into_iter().map(|message| Replay {
             message,
             qos,
@@ -537,11 +534,12 @@ impl Shard {
             let Some(detail) = &mut conn.detail else {
                 return;
             };
-            let Some(line) = &mut detail.replay else {
+            let Some(rare) = &mut detail.rare else {
                 return;
             };
+            let line = &mut rare.replay;
             let Some(next) = line.front() else {
-                detail.replay = None;
+                *line = VecDeque::new();
                 return;
             };
             let qos = next.message.qos.min(next.qos);

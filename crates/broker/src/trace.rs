@@ -79,7 +79,8 @@ impl Traces {
 
 fn line(conn: &Conn, direction: Direction, packet: &Packet<'_>) {
     let detail = conn.peek();
-    if let (Some(file), Some(publisher)) = (&detail.trace, &detail.publisher) {
+    let file = detail.rare.as_ref().and_then(|rare| rare.trace.as_ref());
+    if let (Some(file), Some(publisher)) = (file, &detail.publisher) {
         file.packet(
             &publisher.clientid,
             detail.peer.addr,

@@ -425,20 +425,21 @@ impl ShardLoop {
         if event.is_readable() || ended {
             self.read(key, ended);
         }
-        if event.is_writable()
-            && self.sockets.contains(key)
-            && self.sockets[key].open
-            && self.shard.is_blocked(key as u32)
-        {
-            self.write(key);
-        } else if event.is_writable()
-            && self
-                .sockets
-                .get(key)
-                .is_some_and(|s| s.layers.as_ref().is_some_and(|l| !l.wire().is_empty()))
-        {
+        if event.is_writable() && self.waits_for_room(key) {
             self.write(key);
         }
+    }
+
+    /// Whether the last write left something behind.
+    fn waits_for_room(&self, key: usize) -> bool {
+        let Some(socket) = self.sockets.get(key) else {
+            return false;
+        };
+        let wire = socket
+            .layers
+            .as_ref()
+            .is_some_and(|layers| !layers.wire().is_empty());
+        wire || (socket.open && self.shard.is_blocked(key as u32))
     }
 
     /// `ended`: the other side has closed, so reading goes on until that is seen.

@@ -282,7 +282,7 @@ impl Layers {
                     let mut replies = Vec::new();
                     let unframed = decoder.unframe(bytes, &mut replies);
                     mqtt.extend_from_slice(&bytes[unframed.payload]);
-                    self.to_wire(&replies);
+                    self.put_on_wire(&replies);
                     match unframed.end {
                         None => Fed::More,
                         Some(ws::End::Closed(_)) => {
@@ -326,14 +326,14 @@ impl Layers {
                 self.peer.headers = Some(upgrade.headers.into());
                 let mut rest = self.head.split_off(upgrade.consumed);
                 self.head = Vec::new();
-                self.to_wire(&upgrade.response);
+                self.put_on_wire(&upgrade.response);
                 self.ws = Some(WsDecoder::default());
                 self.stage = Stage::Ready;
                 self.feed_plain(&mut rest, mqtt, protocol_header, now)
             }
             Handshake::Refuse { response, reason } => {
                 log::warn!("{}: WebSocket: {reason}", self.peer.addr);
-                self.to_wire(&response);
+                self.put_on_wire(&response);
                 self.goodbye = true;
                 Fed::End("websocket_refused")
             }
@@ -341,7 +341,7 @@ impl Layers {
     }
 
     /// Appends plain bytes to the wire, encrypted where there is TLS.
-    fn to_wire(&mut self, bytes: &[u8]) {
+    fn put_on_wire(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -371,7 +371,7 @@ impl Layers {
                 out.advance(n);
                 left -= n;
             }
-            self.to_wire(&chunk);
+            self.put_on_wire(&chunk);
         }
     }
 
@@ -380,7 +380,7 @@ impl Layers {
         if !self.goodbye && self.ws.is_some() {
             let mut bytes = Vec::new();
             ws::close(&mut bytes, 1000);
-            self.to_wire(&bytes);
+            self.put_on_wire(&bytes);
         }
         if let Some(tls) = &mut self.tls
             && self.stage != Stage::Tls
