@@ -6,8 +6,13 @@ use emqttd_session::{Delivery, Effect, Limits, Message, MessageParts, QueueLimit
 use std::hint::black_box;
 use std::sync::Arc;
 
-const OPERATIONS: [&str; 5] =
-    ["deliver-qos0", "deliver-qos1-ack", "deliver-qos2-ack", "queue-and-send", "make-message"];
+const OPERATIONS: [&str; 5] = [
+    "deliver-qos0",
+    "deliver-qos1-ack",
+    "deliver-qos2-ack",
+    "queue-and-send",
+    "make-message",
+];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -18,7 +23,11 @@ fn main() {
     let times: u64 = times.parse().unwrap_or(0);
     let mut session = Session::new(Arc::new(Limits {
         max_inflight: 100,
-        queue: QueueLimits { max_length: 1_000, store_qos0: true, ..QueueLimits::default() },
+        queue: QueueLimits {
+            max_length: 1_000,
+            store_qos0: true,
+            ..QueueLimits::default()
+        },
         ..Limits::default()
     }));
     let mut out = Output::default();
@@ -30,18 +39,30 @@ fn main() {
     match &**operation {
         "deliver-qos0" => {
             for now in 0..times {
-                session.send(Delivery::new(Arc::clone(&message), QoS::AtMostOnce), now, &mut out);
+                session.send(
+                    Delivery::new(Arc::clone(&message), QoS::AtMostOnce),
+                    now,
+                    &mut out,
+                );
             }
         }
         "deliver-qos1-ack" => {
             for now in 0..times {
-                session.send(Delivery::new(Arc::clone(&message), QoS::AtLeastOnce), now, &mut out);
+                session.send(
+                    Delivery::new(Arc::clone(&message), QoS::AtLeastOnce),
+                    now,
+                    &mut out,
+                );
                 session.puback(out.id, now, &mut out);
             }
         }
         "deliver-qos2-ack" => {
             for now in 0..times {
-                session.send(Delivery::new(Arc::clone(&message), QoS::ExactlyOnce), now, &mut out);
+                session.send(
+                    Delivery::new(Arc::clone(&message), QoS::ExactlyOnce),
+                    now,
+                    &mut out,
+                );
                 session.pubrec(out.id, false, now, &mut out);
                 session.pubcomp(out.id, now, &mut out);
             }
@@ -50,7 +71,11 @@ fn main() {
             // A hundred at a time wait for a client that comes, takes them, and goes.
             for now in 0..times / 100 {
                 for _ in 0..100 {
-                    session.send(Delivery::new(Arc::clone(&message), QoS::AtMostOnce), now, &mut out);
+                    session.send(
+                        Delivery::new(Arc::clone(&message), QoS::AtMostOnce),
+                        now,
+                        &mut out,
+                    );
                 }
                 session.attach(Version::V311, u16::MAX, now);
                 session.resume(now, &mut out);
@@ -67,8 +92,16 @@ fn main() {
             std::process::exit(2);
         }
     }
-    assert_eq!(session.inflight_len() + session.queue_len(), 0, "all was sent and acknowledged");
-    assert!(out.packets >= times / 100 * 100, "{} packets of {times}", out.packets);
+    assert_eq!(
+        session.inflight_len() + session.queue_len(),
+        0,
+        "all was sent and acknowledged"
+    );
+    assert!(
+        out.packets >= times / 100 * 100,
+        "{} packets of {times}",
+        out.packets
+    );
 }
 
 fn message() -> Arc<Message> {
