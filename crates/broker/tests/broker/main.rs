@@ -1,0 +1,13 @@
+//! The broker without sockets: what cannot be reached well, or not in a controlled order or time, over
+//! the network.
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod bounds;
+mod exchange;
+mod hooks;
+mod leaks;
+mod net;
+mod packets;
+mod shards;
+mod times;
