@@ -48,7 +48,7 @@ pub(crate) struct Flows {
 }
 
 impl Flows {
-    /// The next identifier that is not in use [MQTT-2.2.1-3]. The window is smaller than the number of
+    /// The next identifier that is not in use [MQTT-2.2.1-3]. Fewer messages may be in flight than there are
     /// identifiers, so there always is one.
     pub fn next_id(&mut self) -> u16 {
         loop {

@@ -123,12 +123,7 @@ impl Session {
     /// Puts a connection behind the session. `receive_maximum` is the client's [MQTT-3.3.4-9]
     /// (65,535 for 3.x). Nothing is sent before [`Session::resume`].
     pub fn attach(&mut self, version: Version, receive_maximum: u16, now: u64) {
-        let own = if self.limits.max_inflight == 0 {
-            MOST_INFLIGHT
-        } else {
-            self.limits.max_inflight
-        };
-        self.window = own.min(receive_maximum).clamp(1, MOST_INFLIGHT);
+        self.window = self.own_window().min(receive_maximum).max(1);
         self.version = version;
         self.online = true;
         if let Some(flows) = &mut self.flows {
@@ -186,9 +181,27 @@ impl Session {
     /// Whether a QoS 1 or 2 message given to [`Session::send`] now would be written at once.
     pub fn has_room(&self) -> bool {
         self.online
-            && self.flows.as_ref().is_none_or(|flows| {
-                flows.used < self.window && flows.held.is_empty() && flows.queue.is_empty()
-            })
+            && self
+                .flows
+                .as_ref()
+                .is_none_or(|flows| self.has_place(flows) && flows.queue.is_empty())
+    }
+
+    /// Whether one more message may be in flight: the client takes it, no older one waits for a place, and
+    /// with those released on earlier connections, which do not count against the client's window, they
+    /// are not more than the settings allow.
+    fn has_place(&self, flows: &Flows) -> bool {
+        flows.used < self.window
+            && flows.held.is_empty()
+            && flows.inflight.len() < usize::from(self.own_window())
+    }
+
+    /// The window of the settings.
+    fn own_window(&self) -> u16 {
+        match self.limits.max_inflight {
+            0 => MOST_INFLIGHT,
+            most => most.min(MOST_INFLIGHT),
+        }
     }
 
     fn flows(&mut self) -> &mut Flows {
@@ -314,8 +327,12 @@ impl Session {
         }
         self.drain_held(now, sink);
         let mut popped = false;
-        while let Some(flows) = &mut self.flows {
-            let room = flows.used < self.window && flows.held.is_empty();
+        loop {
+            let room = self
+                .flows
+                .as_ref()
+                .is_some_and(|flows| self.has_place(flows));
+            let Some(flows) = &mut self.flows else { break };
             let Some(delivery) = flows.queue.pop() else {
                 break;
             };

@@ -1,0 +1,82 @@
+//! Single cases of the session, each of which went wrong once.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use emqttd_mqtt::{QoS, ReasonCode, Version};
+use emqttd_session::{Delivery, Effect, Limits, Message, MessageParts, Session, Sink};
+use std::sync::Arc;
+
+#[derive(Default)]
+struct Wire {
+    max_packet: Option<usize>,
+    /// first byte of the payload, identifier, DUP
+    published: Vec<(u8, u16, bool)>,
+    rels: Vec<u16>,
+    effects: Vec<Effect>,
+}
+
+impl Sink for Wire {
+    fn publish(&mut self, delivery: &Delivery, id: u16, dup: bool) -> bool {
+        let fits = self
+            .max_packet
+            .is_none_or(|most| delivery.message.size() <= most);
+        if fits {
+            self.published
+                .push((delivery.message.payload()[0], id, dup));
+        }
+        fits
+    }
+
+    fn pubrel(&mut self, id: u16, _: ReasonCode) {
+        self.rels.push(id);
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+}
+
+fn message(name: u8) -> Arc<Message> {
+    let payload = [name; 10];
+    let parts = MessageParts {
+        topic: "t",
+        properties: &[],
+        payload: &payload,
+        qos: QoS::ExactlyOnce,
+        retain: false,
+    };
+    Arc::new(Message::new(parts, None, 0, u64::MAX))
+}
+
+fn delivery(name: u8, qos: QoS) -> Delivery {
+    Delivery::new(message(name), qos)
+}
+
+fn connect(session: &mut Session, version: Version, receive_maximum: u16, now: u64) -> Wire {
+    let mut wire = Wire::default();
+    session.detach();
+    session.attach(version, receive_maximum, now);
+    session.resume(now, &mut wire);
+    wire
+}
+
+#[test]
+fn released_messages_of_earlier_connections_stay_within_max_inflight() {
+    let mut session = Session::new(Arc::new(Limits {
+        max_inflight: 2,
+        ..Limits::default()
+    }));
+    for _ in 0..5 {
+        let mut wire = connect(&mut session, Version::V5, 65_535, 0);
+        for name in 0..4 {
+            session.send(delivery(name, QoS::ExactlyOnce), 0, &mut wire);
+        }
+        for (_, id, _) in wire.published.clone() {
+            session.pubrec(id, false, 0, &mut wire);
+        }
+    }
+    assert_eq!(session.inflight_len(), 2);
+    let mut wire = Wire::default();
+    session.pubcomp(1, 0, &mut wire);
+    assert_eq!(wire.published.len(), 1, "its place is free again");
+}
