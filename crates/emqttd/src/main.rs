@@ -1,20 +1,17 @@
 //! The emqttd program: the verbs of `bin/emqttd`, and the broker itself.
 
 mod control;
+mod system;
 
 use emqttd_broker::{Broker, VERSION};
 use emqttd_config::{Config, Loaded, LogConsole, Problem, Settings};
 use emqttd_management::{Core, client, server};
 use emqttd_net::Server;
 use parking_lot::Mutex;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
-use std::thread::Builder;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -102,7 +99,7 @@ fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
         eprintln!("{warning}");
         log::warn!("{warning}");
     }
-    allow_open_files(settings.node.max_ports);
+    system::allow_open_files(settings.node.max_ports);
     let data = settings.node.data_dir.clone();
     std::fs::create_dir_all(&data)
         .map_err(|e| vec![format!("emqttd: node.data_dir {}: {e}", data.display())])?;
@@ -118,7 +115,7 @@ fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
     // Before any listener: no other node may have this data directory.
     let reserved =
         server::reserve(&client::socket_in(&data)).map_err(|e| vec![format!("emqttd: {e}")])?;
-    watch_signals(&broker, &log).map_err(|e| vec![format!("emqttd: signals: {e}")])?;
+    system::watch_signals(&broker, &log).map_err(|e| vec![format!("emqttd: signals: {e}")])?;
     let loops =
         Server::start(&broker, shards).map_err(|e| vec![format!("emqttd: event loops: {e}")])?;
     match loops.open(&listeners) {
@@ -150,7 +147,7 @@ fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
         "emqttd {VERSION} is running on node '{}'",
         settings.node.name
     );
-    stop_with_stdin(&broker);
+    system::stop_with_stdin(&broker);
     loops.join();
     drop(socket);
     log.flush();
@@ -183,57 +180,5 @@ fn shard_count(settings: &Settings) -> usize {
     match settings.node.shards {
         0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)),
         given => given,
-    }
-}
-
-/// Asks the system for as many descriptors as `node.max_ports` says, or as many as it gives.
-fn allow_open_files(wanted: u64) {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return;
-    }
-    let raised = Rlimit {
-        current: Some(wanted),
-        maximum: Some(limit.maximum.unwrap_or(wanted).max(wanted)),
-    };
-    if setrlimit(Resource::Nofile, raised).is_err() {
-        // Only root may go above the hard limit; up to it everybody may.
-        let most = Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        };
-        if setrlimit(Resource::Nofile, most).is_err() {
-            log::warn!("the limit of open files stays at {:?}", limit.current);
-        }
-    }
-}
-
-fn watch_signals(broker: &Broker, log: &Arc<emqttd_logging::Handle>) -> std::io::Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let (broker, log) = (broker.clone(), Arc::clone(log));
-    Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            match signal {
-                SIGHUP => log.reopen(),
-                _ => broker.stop(),
-            }
-        }
-    })?;
-    Ok(())
-}
-
-/// For tests and supervisors that hold a pipe: the broker ends when its standard input does.
-fn stop_with_stdin(broker: &Broker) {
-    if std::env::var_os("EMQTTD_STOP_ON_STDIN_EOF").is_none() {
-        return;
-    }
-    let broker = broker.clone();
-    let thread = Builder::new().name("stdin".into()).spawn(move || {
-        let mut bytes = [0; 64];
-        while matches!(std::io::stdin().read(&mut bytes), Ok(1..)) {}
-        broker.stop();
-    });
-    if let Err(error) = thread {
-        log::error!("standard input is not watched: {error}");
     }
 }
