@@ -79,6 +79,10 @@ impl<T> Ids<T> {
             return Some(guess);
         }
         if self.ascending {
+            // A new identifier lies behind the last one: the common case.
+            if guess > distance(first, self.slots.back()?.id) {
+                return None;
+            }
             let at = self
                 .slots
                 .binary_search_by_key(&guess, |slot| distance(first, slot.id))
