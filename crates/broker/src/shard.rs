@@ -280,9 +280,8 @@ impl Shard {
             detail.partial_since = 0;
         } else if progress || detail.partial_since == 0 {
             detail.partial_since = now;
-            let keepalive = u64::from(detail.keepalive) * 1500;
-            if !fresh && (keepalive == 0 || keepalive > idle) {
-                self.conn_timers.set(id, now + idle);
+            if !fresh {
+                self.conn_timers.set_by(id, now + idle);
             }
         }
     }
@@ -303,7 +302,8 @@ impl Shard {
             detail.blocked_since = 0;
         } else if written > 0 || detail.blocked_since == 0 {
             detail.blocked_since = now;
-            self.conn_timers.set(id, now + timeout);
+            // The keep alive may be over before that.
+            self.conn_timers.set_by(id, now + timeout);
         }
         if blocked && pending > HARD * limit {
             // Nobody reads: no packet would arrive, so none is sent.

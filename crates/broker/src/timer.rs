@@ -66,6 +66,14 @@ impl Wheel {
         self.insert(id, deadline);
     }
 
+    /// As [`Wheel::set`], unless the timer of `id` fires before that anyway.
+    pub fn set_by(&mut self, id: u32, deadline: u64) {
+        let set = self.links.get(id as usize).map_or(0, |link| link.deadline);
+        if set == 0 || deadline < set {
+            self.set(id, deadline);
+        }
+    }
+
     fn insert(&mut self, id: u32, deadline: u64) {
         let slot = self.slot(deadline);
         let head = self.heads[slot];
