@@ -455,10 +455,7 @@ impl Shard {
 
     fn retain(&mut self, passing: &mut Passing<'_>) {
         let limits = &self.settings.retainer;
-        if passing.kept.is_none()
-            && passing.expires_at == u64::MAX
-            && !limits.expiry_interval.is_zero()
-        {
+        if passing.expires_at == u64::MAX && !limits.expiry_interval.is_zero() {
             passing.expires_at = self.now + limits.expiry_interval.as_millis() as u64;
             let message = Message::new(
                 passing.parts,
