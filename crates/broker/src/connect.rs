@@ -547,13 +547,19 @@ impl Shard {
                 });
             }
             ExchangeStep::Success { data, superuser } => {
-                self.conns[id as usize].superuser = superuser;
+                let conn = &mut self.conns[id as usize];
+                let was_superuser = std::mem::replace(&mut conn.superuser, superuser);
+                // It remembers what the client was allowed to publish.
+                conn.cache = None;
                 running.exchange = None;
                 let (method, connect) = (running.method.clone(), running.connect.take());
                 self.conns[id as usize].detail().rare().exchange = Some(running);
                 match connect {
                     Some(whole) => self.accept_after_exchange(id, &whole, &method, &data),
                     None => {
+                        if was_superuser {
+                            self.recheck_subscriptions(id);
+                        }
                         self.counters.add(Metric::AuthSent, 1);
                         self.reply(id, |out| {
                             emqttd_mqtt::encode_auth(

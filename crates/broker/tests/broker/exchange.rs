@@ -336,6 +336,7 @@ fn rights_follow_the_last_authentication() {
     let client = net.open(0);
     net.connect_on(client, &connect("c", "COUNT", b"root"));
     assert_eq!(net.publish(client, "t", "x", 1), Some(0x10), "a superuser");
+    assert_eq!(net.subscribe(client, "s", 1), 1);
     let done = Got::Auth {
         reason: 0,
         method: Some("COUNT".into()),
@@ -348,4 +349,5 @@ fn rights_follow_the_last_authentication() {
         "no longer one"
     );
     assert_eq!(net.subscribe(client, "t", 1), 0x87);
+    assert!(!net.broker.has_route("s"), "what only a superuser might subscribe to has ended");
 }
