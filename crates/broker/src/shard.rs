@@ -306,12 +306,22 @@ impl Shard {
             self.conn_timers.set_by(id, now + timeout);
         }
         if blocked && pending > HARD * limit {
-            // Nobody reads: no packet would arrive, so none is sent.
-            return self.hang_up(id, "timeout");
+            return self.give_up(id);
         }
         if pending < limit / 2 && self.conns[id as usize].peek().replaying() {
             self.replay(id);
         }
+    }
+
+    /// Ends a connection whose client does not read, at once: no packet would arrive, so none is sent, and
+    /// what waits for it is dropped.
+    fn give_up(&mut self, id: ConnId) {
+        if self.conns[id as usize].phase != Phase::Closing {
+            self.hang_up(id, "timeout");
+        }
+        self.conns[id as usize].out = OutBuf::default();
+        self.mark(id);
+        self.settle();
     }
 
     /// The transport is gone, or is to go: ends the connection if it has not ended yet.
@@ -502,12 +512,7 @@ impl Shard {
         let (partial, blocked) = (detail.partial_since, detail.blocked_since);
         let keepalive = u64::from(detail.keepalive) * 1500;
         if blocked > 0 && now >= blocked + send_timeout {
-            if phase == Phase::Closing {
-                // It has had its time to take the last packet.
-                conn.out = OutBuf::default();
-                return self.mark(id);
-            }
-            return self.hang_up(id, "timeout");
+            return self.give_up(id);
         }
         let mut next = if blocked > 0 {
             blocked + send_timeout
