@@ -113,7 +113,8 @@ pub struct Shard {
     /// bytes appended to outputs since they were last written
     pub(crate) pressure: usize,
     pub(crate) sys: crate::sys::Ticker,
-    incoming: Vec<Mail>,
+    /// taken from the mailbox and not yet worked on
+    incoming: VecDeque<Mail>,
     fired: Vec<u32>,
 }
 
@@ -148,7 +149,7 @@ impl Shard {
             encoded: Vec::new(),
             pressure: 0,
             sys: crate::sys::Ticker::new(now),
-            incoming: Vec::new(),
+            incoming: VecDeque::new(),
             fired: Vec::new(),
             node,
             index,
@@ -348,7 +349,7 @@ impl Shard {
 
     /// Whether other threads have left something here.
     pub fn has_mail(&self) -> bool {
-        self.node.mailboxes[self.index].is_waiting()
+        !self.incoming.is_empty() || self.node.mailboxes[self.index].is_waiting()
     }
 
     /// Whether so much has been appended to outputs that they should be written before more is read.
@@ -435,11 +436,16 @@ impl Shard {
         }
     }
 
-    /// Does what other threads have left here.
+    /// Does what other threads have left here, until so much has to be written that the rest waits: then
+    /// [`Shard::has_mail`] says so.
     pub fn receive(&mut self) {
-        let mut mail = std::mem::take(&mut self.incoming);
-        self.node.mailboxes[self.index].take(&mut mail);
-        for item in mail.drain(..) {
+        if self.incoming.is_empty() {
+            // The same memory serves again.
+            let mut mail = Vec::from(std::mem::take(&mut self.incoming));
+            self.node.mailboxes[self.index].take(&mut mail);
+            self.incoming = mail.into();
+        }
+        while let Some(item) = self.incoming.pop_front() {
             match item {
                 Mail::Publish {
                     message,
@@ -454,8 +460,10 @@ impl Shard {
                 Mail::Call(call) => call(self),
             }
             self.settle();
+            if self.pressed() {
+                return;
+            }
         }
-        self.incoming = mail;
     }
 
     /// Does what waits until nothing else is being worked on.

@@ -349,5 +349,8 @@ fn rights_follow_the_last_authentication() {
         "no longer one"
     );
     assert_eq!(net.subscribe(client, "t", 1), 0x87);
-    assert!(!net.broker.has_route("s"), "what only a superuser might subscribe to has ended");
+    assert!(
+        !net.broker.has_route("s"),
+        "what only a superuser might subscribe to has ended"
+    );
 }

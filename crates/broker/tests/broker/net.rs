@@ -42,6 +42,8 @@ pub struct Net {
     /// milliseconds
     pub now: u64,
     pub listener: Arc<ListenerState>,
+    /// the most bytes that have waited on one shard to be written
+    pub peak: usize,
     links: Vec<Link>,
     used: Vec<BTreeMap<ConnId, Client>>,
 }
@@ -68,6 +70,7 @@ impl Net {
             shards,
             now: 1000,
             listener,
+            peak: 0,
             links: Vec::new(),
             used,
         }
@@ -117,6 +120,11 @@ impl Net {
         self.links[client.0].id = id;
         self.shards[shard].begin_round_at(self.now);
         self.shards[shard].open(id, peer);
+    }
+
+    /// The version of its CONNECT.
+    pub fn version(&self, client: Client) -> Version {
+        self.links[client.0].version
     }
 
     /// Where the connection lives now, and how often it has moved.
@@ -281,6 +289,11 @@ impl Net {
     fn flush(&mut self, shard: usize) -> bool {
         let mut dirty = Vec::new();
         self.shards[shard].take_dirty(&mut dirty);
+        let waiting = dirty
+            .iter()
+            .map(|id| self.shards[shard].output(*id).len())
+            .sum();
+        self.peak = self.peak.max(waiting);
         for id in &dirty {
             if let Some(client) = self.used[shard].get(id).copied() {
                 self.write(client);

@@ -24,17 +24,33 @@ fn dying(delay: u32, expiry: u32) -> Connect {
 
 #[test]
 fn a_will_is_published_after_its_delay_or_with_the_end_of_its_session() {
-    for (delay, expiry, due) in [(0, 0, 0), (0, 60, 0), (10, 60, 10), (60, 10, 10), (10, 10, 10), (10, 0, 0), (10, u32::MAX, 10)] {
+    for (delay, expiry, due) in [
+        (0, 0, 0),
+        (0, 60, 0),
+        (10, 60, 10),
+        (60, 10, 10),
+        (10, 10, 10),
+        (10, 0, 0),
+        (10, u32::MAX, 10),
+    ] {
         let mut net = Net::new(2);
         let watcher = watched(&mut net);
         let client = net.connect(&dying(delay, expiry));
         net.lose(client);
         if due > 0 {
             net.advance(due * 1000 - 1);
-            assert_eq!(net.payloads(watcher), [""; 0], "delay {delay}, expiry {expiry}: too early");
+            assert_eq!(
+                net.payloads(watcher),
+                [""; 0],
+                "delay {delay}, expiry {expiry}: too early"
+            );
         }
         net.advance(200);
-        assert_eq!(net.payloads(watcher), ["bye"], "delay {delay}, expiry {expiry}");
+        assert_eq!(
+            net.payloads(watcher),
+            ["bye"],
+            "delay {delay}, expiry {expiry}"
+        );
         net.advance(200_000);
         assert_eq!(net.payloads(watcher), [""; 0], "once");
     }
@@ -54,7 +70,10 @@ fn who_returns_in_time_has_no_will() {
     // A clean start ends the old session and with it the delay [MQTT-3.1.3-9].
     net.lose(client);
     net.advance(1000);
-    let connect = Connect { clean: true, ..dying(10, 60) };
+    let connect = Connect {
+        clean: true,
+        ..dying(10, 60)
+    };
     net.connect(&connect);
     assert_eq!(net.payloads(watcher), ["bye"]);
 }
@@ -75,7 +94,11 @@ fn a_normal_disconnect_takes_the_will_away_and_reason_4_asks_for_it() {
 fn a_will_on_takeover_is_published_for_5_only_and_not_while_it_is_delayed() {
     for (old, clean, wills) in [
         (Connect::v3("dying").will("w", "bye", 1, false), true, 0),
-        (Connect::v3("dying").keep().will("w", "bye", 1, false), false, 0),
+        (
+            Connect::v3("dying").keep().will("w", "bye", 1, false),
+            false,
+            0,
+        ),
         (dying(0, 60), false, 1),
         (dying(10, 60), false, 0),
         (dying(10, 60), true, 1),
@@ -83,7 +106,11 @@ fn a_will_on_takeover_is_published_for_5_only_and_not_while_it_is_delayed() {
         let mut net = Net::new(2);
         let watcher = watched(&mut net);
         net.connect(&old);
-        let new = if clean { Connect::v5("dying") } else { Connect::v5("dying").keep().expiry(60) };
+        let new = if clean {
+            Connect::v5("dying")
+        } else {
+            Connect::v5("dying").keep().expiry(60)
+        };
         net.connect(&new);
         net.advance(100_000);
         assert_eq!(net.payloads(watcher).len(), wills, "{old:?}, clean {clean}");
@@ -116,7 +143,10 @@ fn a_will_that_the_acl_denies_is_not_published() {
         net.lose(client);
         net.advance(100_000);
         assert_eq!(net.payloads(watcher), [""; 0]);
-        let other = net.connect(&Connect { id: "other".into(), ..dying(delay, 60) });
+        let other = net.connect(&Connect {
+            id: "other".into(),
+            ..dying(delay, 60)
+        });
         net.lose(other);
         net.advance(100_000);
         assert_eq!(net.payloads(watcher), ["bye"]);
@@ -139,7 +169,10 @@ fn a_will_keeps_its_qos_retain_flag_and_lifetime() {
     net.subscribe(reader, "w", 2);
     let got = net.messages(reader);
     assert_eq!(got.len(), 1, "its lifetime begins when it is published");
-    assert_eq!((got[0].qos, got[0].retain, got[0].expiry), (2, true, Some(50)));
+    assert_eq!(
+        (got[0].qos, got[0].retain, got[0].expiry),
+        (2, true, Some(50))
+    );
     net.advance(50_000);
     let late = net.connect(&Connect::v5("late"));
     net.subscribe(late, "w", 2);
@@ -164,7 +197,10 @@ fn a_session_ends_when_its_expiry_interval_is_over() {
         if seconds.is_some() {
             net.advance(300);
             assert_eq!(net.stat("sessions/count"), 0, "{connect:?}");
-            assert_eq!((net.stat("subscriptions/count"), net.stat("routes/count")), (0, 0));
+            assert_eq!(
+                (net.stat("subscriptions/count"), net.stat("routes/count")),
+                (0, 0)
+            );
             let (_, present, _) = net.resume(&connect);
             assert!(!present);
         } else {
@@ -194,7 +230,9 @@ fn a_session_expires_only_while_nobody_is_there() {
         Version::V5,
         &emqttd_mqtt::Packet::Disconnect(emqttd_mqtt::Disconnect {
             reason,
-            properties: emqttd_mqtt::Properties::new(&properties(&[Property::SessionExpiryInterval(0)])),
+            properties: emqttd_mqtt::Properties::new(&properties(&[
+                Property::SessionExpiryInterval(0),
+            ])),
         }),
     );
     net.send(client, &bytes);
@@ -203,20 +241,37 @@ fn a_session_expires_only_while_nobody_is_there() {
 
 #[test]
 fn max_expiry_interval_bounds_what_a_client_asks_for_and_connack_tells_it() {
-    let mut net = Net::with(1, |s| s.session.max_expiry_interval = Duration::from_secs(20));
+    let mut net = Net::with(1, |s| {
+        s.session.max_expiry_interval = Duration::from_secs(20)
+    });
     let client = net.open(0);
     let got = net.connect_on(client, &Connect::v5("c").keep().expiry(u32::MAX));
-    let Got::ConnAck { properties, .. } = &got[0] else { panic!() };
-    assert_eq!(emqttd_mqtt::Properties::new(properties).session_expiry(), Some(20));
+    let Got::ConnAck { properties, .. } = &got[0] else {
+        panic!()
+    };
+    assert_eq!(
+        emqttd_mqtt::Properties::new(properties).session_expiry(),
+        Some(20)
+    );
     net.lose(client);
     net.advance(20_200);
     assert_eq!(net.stat("sessions/count"), 0);
 }
 
-fn publish_expiring(net: &mut Net, client: Client, topic: &str, seconds: u32, qos: u8, retain: bool) {
+fn publish_expiring(
+    net: &mut Net,
+    client: Client,
+    topic: &str,
+    seconds: u32,
+    qos: u8,
+    retain: bool,
+) {
     let id = if qos == 0 { 0 } else { net.next_id(client) };
     let expiry = properties(&[Property::MessageExpiryInterval(seconds)]);
-    net.send(client, &publish(Version::V5, topic, b"x", qos, retain, id, &expiry));
+    net.send(
+        client,
+        &publish(Version::V5, topic, b"x", qos, retain, id, &expiry),
+    );
     if qos == 2 {
         net.send(client, &ack(Version::V5, 6, id, 0));
     }
@@ -237,8 +292,16 @@ fn a_message_that_waits_expires_or_arrives_with_what_is_left() {
         net.advance(20_000);
         let (client, _, mut got) = net.resume(&sleeper);
         got.extend(net.take(client));
-        let left: Vec<Option<u32>> =
-            got.iter().filter_map(|g| if let Got::Publish(m) = g { Some(m.expiry) } else { None }).collect();
+        let left: Vec<Option<u32>> = got
+            .iter()
+            .filter_map(|g| {
+                if let Got::Publish(m) = g {
+                    Some(m.expiry)
+                } else {
+                    None
+                }
+            })
+            .collect();
         assert_eq!(left, [Some(10)], "QoS {qos}");
         assert_eq!(net.metric("messages/dropped/expired"), 2);
     }
@@ -252,7 +315,8 @@ fn retained_messages_expire_by_their_own_time_or_that_of_the_retainer() {
     for qos in 0..=2 {
         net.retain(publisher, &format!("q{qos}"), "x", qos);
     }
-    net.admin(|broker| broker.publish("http", "admin", b"x", 1, true)).unwrap();
+    net.admin(|broker| broker.publish("http", "admin", b"x", 1, true))
+        .unwrap();
     let seen = |net: &mut Net, name: &str| {
         let reader = net.connect(&Connect::v5(name));
         net.subscribe(reader, "+", 2);
@@ -268,7 +332,10 @@ fn retained_messages_expire_by_their_own_time_or_that_of_the_retainer() {
     assert_eq!(seen(&mut net, "c"), [""; 0]);
     // $SYS keeps three of its own.
     net.advance(61_000);
-    assert!(net.stat("retained/count") <= 3, "what has expired is swept away");
+    assert!(
+        net.stat("retained/count") <= 3,
+        "what has expired is swept away"
+    );
 }
 
 #[test]
@@ -276,7 +343,12 @@ fn silence_longer_than_one_and_a_half_keep_alives_ends_the_connection() {
     for version in [Version::V311, Version::V5] {
         let mut net = Net::new(2);
         let watcher = watched(&mut net);
-        let connect = Connect { version, ..Connect::v3("c") }.keep_alive(10).will("w", "bye", 0, false);
+        let connect = Connect {
+            version,
+            ..Connect::v3("c")
+        }
+        .keep_alive(10)
+        .will("w", "bye", 0, false);
         let client = net.connect(&connect);
         net.take(client);
         for _ in 0..3 {
@@ -289,7 +361,11 @@ fn silence_longer_than_one_and_a_half_keep_alives_ends_the_connection() {
         assert_eq!(net.closed(client), None);
         net.advance(400);
         assert_eq!(net.closed(client), Some("keepalive_timeout"));
-        let told: &[Got] = if version == Version::V5 { &[Got::Disconnect(0x8D)] } else { &[] };
+        let told: &[Got] = if version == Version::V5 {
+            &[Got::Disconnect(0x8D)]
+        } else {
+            &[]
+        };
         assert_eq!(net.take(client), told);
         assert_eq!(net.payloads(watcher), ["bye"]);
     }
@@ -307,13 +383,21 @@ fn a_keep_alive_is_kept_to_also_by_who_reads_slowly_or_stops_in_a_packet() {
     net.advance(500);
     net.set_room(slow, usize::MAX);
     net.advance(2_800);
-    assert_eq!(net.closed(slow), Some("keepalive_timeout"), "blocked for a while");
+    assert_eq!(
+        net.closed(slow),
+        Some("keepalive_timeout"),
+        "blocked for a while"
+    );
 
     let half = net.connect(&Connect::v3("half").keep_alive(2));
     net.advance(1000);
     net.send(half, &PINGREQ[..1]);
     net.advance(2_200);
-    assert_eq!(net.closed(half), Some("keepalive_timeout"), "half a packet is none");
+    assert_eq!(
+        net.closed(half),
+        Some("keepalive_timeout"),
+        "half a packet is none"
+    );
 }
 
 #[test]
@@ -322,10 +406,19 @@ fn a_server_keep_alive_takes_the_place_of_the_client_s() {
     for asked in [0, 60] {
         let client = net.open(0);
         let got = net.connect_on(client, &Connect::v5("c").keep_alive(asked));
-        let Got::ConnAck { properties, .. } = &got[0] else { panic!() };
-        assert_eq!(emqttd_mqtt::Properties::new(properties).server_keep_alive(), Some(10));
+        let Got::ConnAck { properties, .. } = &got[0] else {
+            panic!()
+        };
+        assert_eq!(
+            emqttd_mqtt::Properties::new(properties).server_keep_alive(),
+            Some(10)
+        );
         net.advance(15_300);
-        assert_eq!(net.closed(client), Some("keepalive_timeout"), "[MQTT-3.1.2-21]");
+        assert_eq!(
+            net.closed(client),
+            Some("keepalive_timeout"),
+            "[MQTT-3.1.2-21]"
+        );
     }
     let three = net.connect(&Connect::v3("d"));
     net.advance(100_000);
@@ -355,7 +448,11 @@ fn a_packet_that_stops_half_way_ends_the_connection() {
         net.advance(29_800);
         assert_eq!(net.closed(client), None);
         net.advance(400);
-        assert_eq!(net.closed(client), Some("idle_timeout"), "keep alive {keep_alive}");
+        assert_eq!(
+            net.closed(client),
+            Some("idle_timeout"),
+            "keep alive {keep_alive}"
+        );
     }
 }
 
@@ -384,13 +481,27 @@ fn a_qos_2_message_that_is_not_released_is_given_up_for_3x() {
     let client = net.connect(&Connect::v3("c"));
     let id = net.put_publish(client, "t", "x", 2, false);
     net.run();
-    assert_eq!(net.admin(|broker| broker.session("c")).unwrap().awaiting_rel, 1);
+    assert_eq!(
+        net.admin(|broker| broker.session("c"))
+            .unwrap()
+            .awaiting_rel,
+        1
+    );
     net.advance(30_200);
-    assert_eq!(net.admin(|broker| broker.session("c")).unwrap().awaiting_rel, 0);
+    assert_eq!(
+        net.admin(|broker| broker.session("c"))
+            .unwrap()
+            .awaiting_rel,
+        0
+    );
     assert_eq!(net.metric("messages/qos2/dropped"), 1);
     net.take(client);
     net.send(client, &ack(Version::V311, 6, id, 0));
-    assert_eq!(net.take(client), [Got::PubComp(id, 0)], "PUBREL is answered all the same");
+    assert_eq!(
+        net.take(client),
+        [Got::PubComp(id, 0)],
+        "PUBREL is answered all the same"
+    );
     assert_eq!(net.metric("packets/pubrel/missed"), 1);
 }
 
@@ -412,5 +523,10 @@ fn a_broker_that_stops_tells_its_clients_and_publishes_wills() {
     }
     assert_eq!(net.stat("clients/count"), 0);
     assert_eq!(net.stat("retained/count"), 1);
-    assert_eq!(net.admin(|broker| broker.session("keeper")).unwrap().mqueue_len, 1);
+    assert_eq!(
+        net.admin(|broker| broker.session("keeper"))
+            .unwrap()
+            .mqueue_len,
+        1
+    );
 }
