@@ -547,7 +547,7 @@ impl Client {
                 None => self.fail("the broker did not close the connection"),
                 Some(None) => return last,
                 Some(Some(packet)) => {
-                    // [MQTT-3.14.4-1]
+                    // [MQTT-3.14.4-1], [MQTT-3.14.4-2]
                     if disconnected {
                         self.fail(&format!("{packet:?} after DISCONNECT"));
                     }

@@ -119,6 +119,7 @@ fn mqtt_3_1_2_2_mismatched_name_and_level_closes() {
     }
 }
 
+/// [MQTT311-3.2.2-6]: no code of 3.1.1 fits, so there is no CONNACK.
 #[test]
 fn mqtt_3_1_2_3_reserved_connect_flag_closes() {
     for v in STRICT {
@@ -316,6 +317,7 @@ fn mqtt_3_1_3_5_ordinary_client_ids_are_allowed() {
     }
 }
 
+/// [MQTT-3.1.3-8]
 #[test]
 fn emq_client_id_may_have_1024_bytes_and_not_more() {
     for v in ALL {
@@ -429,7 +431,7 @@ fn mqtt_4_7_0_1_will_topic_with_wildcard_is_refused() {
     }
 }
 
-/// [MQTT-3.1.4-2], [MQTT-3.2.2-7], [MQTT-3.2.2-6]
+/// [MQTT-3.1.4-2], [MQTT-3.2.2-7], [MQTT-3.2.2-6], [MQTT-4.13.2-1]
 #[test]
 fn mqtt_3_1_4_2_refused_client_is_closed_after_connack() {
     for v in ALL {

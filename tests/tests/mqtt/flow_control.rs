@@ -277,7 +277,7 @@ fn mqtt_4_13_1_1_oversized_packet_is_refused_by_its_header() {
     }
 }
 
-/// [MQTT-3.9.2-1], [MQTT-3.11.2-1]: optional text is left out rather than break the client's maximum.
+/// [MQTT-3.5.2-2], [MQTT-3.6.2-2], [MQTT-3.7.2-2], [MQTT-3.9.2-1], [MQTT-3.11.2-1], [MQTT-3.14.2-3]: optional text is left out rather than break the client's maximum.
 #[test]
 fn mqtt5_3_4_2_2_optional_properties_never_break_the_maximum() {
     let mut client =
@@ -289,10 +289,15 @@ fn mqtt5_3_4_2_2_optional_properties_never_break_the_maximum() {
     assert_eq!(client.unsubscribe(&["no/such"]), [0x11]);
     client.send_ack(AckKind::Pubrel, 99);
     assert_eq!(client.ack(AckKind::Pubcomp, 99).0, 0x92);
+    client.send_ack(AckKind::Pubrec, 98);
+    assert_eq!(client.ack(AckKind::Pubrel, 98).0, 0x92);
+    assert_eq!(client.pub_("x", 2, "") & 0x80, 0);
     client.quiet();
+    client.send(&[0x00, 0x00]);
+    client.expect_closed(&[0x81]);
 }
 
-/// A CONNACK that cannot fit is not sent at all.
+/// [MQTT-3.2.2-19]: a CONNACK that cannot fit is not sent at all.
 #[test]
 fn mqtt5_3_1_2_24_connack_respects_the_maximum() {
     let mut client = broker().raw(Version::V5);

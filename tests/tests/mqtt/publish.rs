@@ -5,7 +5,7 @@ use emqttd_tests::{ALL, Publish, Version, unique};
 
 use crate::broker;
 
-/// [MQTT-3.3.4-1], [MQTT-3.8.4-8], [MQTT-4.3.1-1], [MQTT-3.3.2-3]: for each pair of published and granted
+/// [MQTT-2.2.1-2], [MQTT-3.3.4-1], [MQTT-3.8.4-8], [MQTT-4.3.1-1], [MQTT-3.3.2-3]: for each pair of published and granted
 /// QoS, across all versions of publisher and subscriber.
 #[test]
 fn mqtt_3_8_4_8_delivered_qos_is_the_lower() {
@@ -54,7 +54,7 @@ fn mqtt_3_3_1_4_qos_3_closes() {
 
 /// [MQTT-2.2.1-2]
 #[test]
-fn mqtt_3_3_1_2_dup_on_qos_0_closes_v5() {
+fn mqtt5_3_3_1_2_dup_on_qos_0_closes() {
     let mut client = broker().client(Version::V5, "dup0");
     client.send(&Publish::new("a", "x").dup().encode(Version::V5));
     client.expect_closed(&[0x81, 0x82]);

@@ -92,7 +92,7 @@ fn mqtt_4_4_0_1_unacknowledged_are_resent_on_resume() {
     }
 }
 
-/// The order of resending is that of first sending, also the second time, where EMQ 2.x shuffled.
+/// [MQTT-4.6.0-1]: the order of resending is that of first sending, also the second time, where EMQ 2.x shuffled.
 #[test]
 fn mqtt_4_6_0_5_resending_twice_keeps_the_order() {
     for v in ALL {

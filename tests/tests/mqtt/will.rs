@@ -275,7 +275,7 @@ fn mqtt5_3_1_3_9_new_connection_within_the_delay_stops_the_will() {
 
 /// DISCONNECT from an old connection deletes only its own will: the new connection has a will of its own.
 #[test]
-fn mqtt5_3_1_2_7_new_connection_brings_its_own_will() {
+fn mqtt_3_1_2_7_new_connection_brings_its_own_will() {
     for v in ALL {
         let topic = unique("own");
         let id = unique("own");
