@@ -25,7 +25,12 @@ pub(crate) struct Mailbox {
     waker: RwLock<Option<Box<dyn Fn() + Send + Sync>>>,
     /// a wake-up is under way or the shard is awake; saves one system call for each further batch
     woken: AtomicBool,
+    /// weight of what waits
+    load: AtomicUsize,
 }
+
+/// Weight of mail for one shard above which publishers of all shards wait.
+const BACKLOG: usize = 16 * 1024 * 1024;
 
 impl Mailbox {
     fn new() -> Mailbox {
@@ -33,11 +38,14 @@ impl Mailbox {
             mail: Mutex::default(),
             waker: RwLock::default(),
             woken: AtomicBool::new(false),
+            load: AtomicUsize::new(0),
         }
     }
 
     /// Leaves a batch, emptying it, and wakes the shard if it may be asleep.
     pub fn post(&self, batch: &mut Vec<Mail>) {
+        let weight = batch.iter().map(Mail::weight).sum();
+        self.load.fetch_add(weight, Ordering::Relaxed);
         self.mail.lock().append(batch);
         self.wake();
     }
@@ -57,10 +65,17 @@ impl Mailbox {
         self.woken.load(Ordering::Acquire)
     }
 
+    /// Whether so much was left that no more should be added for now.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.load.load(Ordering::Relaxed) > BACKLOG
+    }
+
     /// Takes everything that was left.
     pub fn take(&self, into: &mut Vec<Mail>) {
         // Cleared first: whoever posts after this finds the flag down and wakes the shard again.
         self.woken.store(false, Ordering::Release);
+        self.load.store(0, Ordering::Relaxed);
         std::mem::swap(&mut *self.mail.lock(), into);
     }
 }

@@ -445,7 +445,7 @@ impl Shard {
                             targets: run.into(),
                             from,
                         };
-                        self.outgoing[usize::from(owner.shard)].push(mail);
+                        self.mail(owner.shard, mail);
                     }
                 }
             }
@@ -750,7 +750,7 @@ impl Shard {
                     group: Arc::clone(group),
                     owner: member.owner,
                 };
-                return self.outgoing[usize::from(owner.shard)].push(mail);
+                return self.mail(owner.shard, mail);
             }
             if self.give(group, message, member) {
                 return;

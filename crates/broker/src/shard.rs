@@ -7,7 +7,7 @@ use crate::conn::{Conn, ConnId, ConnSink, Detail, NONE, Peer, Phase};
 use crate::group::Group;
 use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
-use crate::node::{Node, unix_millis};
+use crate::node::{Mailbox, Node, unix_millis};
 use crate::out::OutBuf;
 use crate::target::Owner;
 use crate::timer::Wheel;
@@ -37,6 +37,19 @@ pub(crate) enum Mail {
     },
     /// a closure for the shard itself
     Call(Box<dyn FnOnce(&mut Shard) + Send>),
+}
+
+impl Mail {
+    /// Roughly the bytes it keeps in memory.
+    pub fn weight(&self) -> usize {
+        match self {
+            Mail::Publish {
+                message, targets, ..
+            } => message.size() + size_of_val(&**targets) + size_of::<Mail>(),
+            Mail::Assigned { message, .. } => message.size() + size_of::<Mail>(),
+            Mail::Call(_) => 0,
+        }
+    }
 }
 
 /// What the event loop is to do after [`Shard::input`].
@@ -110,7 +123,9 @@ pub struct Shard {
     /// unix milliseconds, as of this round
     pub(crate) unix: u64,
     pub(crate) encoded: Vec<u8>,
-    /// bytes appended to outputs since they were last written
+    /// another shard has more mail than it can work on: clients are read later
+    congested: bool,
+    /// bytes appended to outputs, and to mail, since they were last written
     pub(crate) pressure: usize,
     pub(crate) sys: crate::sys::Ticker,
     /// taken from the mailbox and not yet worked on
@@ -147,6 +162,7 @@ impl Shard {
             now,
             unix: unix_millis(),
             encoded: Vec::new(),
+            congested: false,
             pressure: 0,
             sys: crate::sys::Ticker::new(now),
             incoming: VecDeque::new(),
@@ -181,6 +197,7 @@ impl Shard {
     pub fn begin_round_at(&mut self, now: u64) {
         self.now = now;
         self.unix = unix_millis();
+        self.congested = self.node.mailboxes.iter().any(Mailbox::is_full);
     }
 
     /// A connection whose transport is ready. `id` must be free.
@@ -225,8 +242,15 @@ impl Shard {
     pub fn input(&mut self, id: ConnId, bytes: &[u8]) -> Taken {
         let mut at = 0;
         let mut wanted = 0;
-        let mut next = Next::Continue;
-        while at < bytes.len() && self.conns[id as usize].phase != Phase::Closing {
+        let mut next = if self.congested {
+            Next::Pause(CONGESTED)
+        } else {
+            Next::Continue
+        };
+        while next == Next::Continue
+            && at < bytes.len()
+            && self.conns[id as usize].phase != Phase::Closing
+        {
             if self.pressed() {
                 next = Next::Pause(0);
                 break;
@@ -358,9 +382,12 @@ impl Shard {
         self.pressure > PRESSURE
     }
 
-    /// All outputs have been written, as far as their sockets took them.
+    /// All outputs have been written, as far as their sockets took them; mail for other shards goes out
+    /// as well.
     pub fn flushed(&mut self) {
         self.pressure = 0;
+        self.post();
+        self.congested = self.node.mailboxes.iter().any(Mailbox::is_full);
     }
 
     /// Whether the socket took less than there was at the last write.
@@ -425,6 +452,13 @@ impl Shard {
             conn.dirty = true;
             self.dirty.push(id);
         }
+    }
+
+    /// Gathers mail for another shard.
+    #[inline]
+    pub(crate) fn mail(&mut self, shard: u16, mail: Mail) {
+        self.pressure += mail.weight();
+        self.outgoing[usize::from(shard)].push(mail);
     }
 
     /// Hands the mail of this round to the other shards.
@@ -628,6 +662,9 @@ impl Shard {
 
 /// Bytes of output after which no more input is used before they are written.
 const PRESSURE: usize = 4 * 1024 * 1024;
+
+/// How long, in milliseconds, clients wait to be read while another shard catches up.
+const CONGESTED: u64 = 5;
 
 /// Beyond so many times the limit of the send buffer a connection that takes nothing is ended at once.
 const HARD: usize = 8;

@@ -427,3 +427,42 @@ fn inbound_qos_2_beyond_the_receive_maximum_is_refused() {
     }
     assert_eq!(net.metric("messages/qos2/dropped"), 2);
 }
+
+#[test]
+fn publishers_wait_for_a_shard_that_cannot_keep_up() {
+    const MEGABYTE: usize = 1 << 20;
+    let mut net = Net::new(2);
+    let subscriber = net.name_on(1, "subscriber");
+    let subscriber = net.connect(&Connect::v3(&subscriber));
+    net.subscribe(subscriber, "t", 0);
+    let publishers: Vec<Client> = (0..4)
+        .map(|n| {
+            let name = net.name_on(0, &format!("publisher{n}"));
+            net.connect(&Connect::v3(&name))
+        })
+        .collect();
+    net.stuck = Some(1);
+    let payload = "x".repeat(1000);
+    let mut sent = 0;
+    for _ in 0..60 {
+        for publisher in &publishers {
+            for _ in 0..250 {
+                net.put_publish(*publisher, "t", &payload, 0, false);
+                sent += 1;
+            }
+        }
+        // What is paused for a moment comes again.
+        for _ in 0..10 {
+            net.round();
+            net.now += 1;
+        }
+    }
+    let unread: usize = publishers.iter().map(|p| net.unread(*p)).sum();
+    let read = sent * 1010 - unread;
+    assert!(sent * 1010 > 55 * MEGABYTE && read < 32 * MEGABYTE, "{read} bytes wait for the other shard");
+    // Others are served meanwhile as soon as there is room; nothing is lost.
+    net.stuck = None;
+    net.advance(2000);
+    assert_eq!(publishers.iter().map(|p| net.unread(*p)).sum::<usize>(), 0);
+    assert_eq!(net.messages(subscriber).len(), sent);
+}

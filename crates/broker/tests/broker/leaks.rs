@@ -233,7 +233,7 @@ fn scenario(seed: u64, steps: usize) {
         s.session.expiry_interval = Duration::from_secs(30);
         s.session.max_inflight = 3;
         s.session.queue_max_length = 5;
-        s.session.queue_store_qos0 = seed % 2 == 0;
+        s.session.queue_store_qos0 = seed.is_multiple_of(2);
         s.mqtt.max_send_buffer = 4096;
     });
     let random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);

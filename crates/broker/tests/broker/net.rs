@@ -42,6 +42,8 @@ pub struct Net {
     /// milliseconds
     pub now: u64,
     pub listener: Arc<ListenerState>,
+    /// a shard that does nothing for the time being
+    pub stuck: Option<usize>,
     /// the most bytes that have waited on one shard to be written
     pub peak: usize,
     links: Vec<Link>,
@@ -70,6 +72,7 @@ impl Net {
             shards,
             now: 1000,
             listener,
+            stuck: None,
             peak: 0,
             links: Vec::new(),
             used,
@@ -242,7 +245,8 @@ impl Net {
     /// One round of every shard; `false` when nothing was done.
     pub fn round(&mut self) -> bool {
         let mut busy = false;
-        for shard in 0..self.shards.len() {
+        let stuck = self.stuck;
+        for shard in (0..self.shards.len()).filter(|shard| Some(*shard) != stuck) {
             self.shards[shard].begin_round_at(self.now);
             for client in self.used[shard].values().copied().collect::<Vec<_>>() {
                 busy |= self.read(client);

@@ -80,10 +80,7 @@ fn a_client_without_an_id_stays_where_it_is_and_is_found_by_the_id_it_was_given(
             .unwrap()
             .to_string();
         assert_eq!(net.shard_of(client), (shard, 0));
-        assert_eq!(
-            net.admin(move |broker| broker.client(&name).is_some()),
-            true
-        );
+        assert!(net.admin(move |broker| broker.client(&name).is_some()));
     }
 }
 
