@@ -140,6 +140,24 @@ fn mqtt5_3_1_2_8_clean_takeover_ends_the_session_and_its_delay() {
     watcher.expect(&topic, "gone");
 }
 
+/// MQTT 5 without an expiry: the session ends with the old connection, and with it the delay of the will.
+#[test]
+fn mqtt5_4_1_0_2_session_without_expiry_ends_at_takeover() {
+    let topic = unique("noexpiry");
+    let id = unique("noexpiry");
+    let mut watcher = broker().client(Version::V5, "watch");
+    watcher.sub(&topic, 1);
+    let will = Will::new(&topic, "gone").prop(Prop::WillDelay(100));
+    let mut first = broker().open(&Connect::new(Version::V5, &id).will(will));
+    first.sub(&format!("{topic}/x"), 1);
+    let (mut second, present, _) = broker().resume(&Connect::persistent(Version::V5, &id));
+    assert!(!present);
+    assert_eq!(first.closed(), Some(0x8e));
+    watcher.expect(&topic, "gone");
+    watcher.pub_(&format!("{topic}/x"), 1, "x");
+    second.nothing_from(&mut watcher);
+}
+
 /// Many takeovers in a row: one connection remains, and it works.
 #[test]
 fn mqtt_3_1_4_3_takeover_storm() {

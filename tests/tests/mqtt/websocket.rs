@@ -233,10 +233,8 @@ fn emq_websocket_violations_close() {
         ("fragmented ping", masked_frame(false, opcode::PING, b"x")),
         ("long ping", masked_frame(true, opcode::PING, &[0; 126])),
         (
-            "endless frame",
-            vec![
-                0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4,
-            ],
+            "length of 64 bits",
+            vec![0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4],
         ),
     ];
     for (what, bytes) in frames {

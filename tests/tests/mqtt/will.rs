@@ -250,6 +250,22 @@ fn mqtt5_3_1_2_8_session_end_cuts_the_delay() {
     }
 }
 
+/// A clean start before the delay is over ends the session: the will comes at once.
+#[test]
+fn mqtt5_3_1_2_8_clean_start_cuts_the_delay() {
+    let topic = unique("cleancut");
+    let id = unique("cleancut");
+    let mut watcher = broker().client(Version::V5, "watch");
+    watcher.sub(&topic, 1);
+    let will = Will::new(&topic, "gone").prop(Prop::WillDelay(1000));
+    broker()
+        .open(&Connect::persistent(Version::V5, &id).will(will))
+        .drop_connection();
+    let (_again, present, _) = broker().resume(&Connect::new(Version::V5, &id));
+    assert!(!present);
+    watcher.expect(&topic, "gone");
+}
+
 #[test]
 fn mqtt5_3_1_3_9_new_connection_within_the_delay_stops_the_will() {
     let topic = unique("stops");
