@@ -459,7 +459,10 @@ fn publishers_wait_for_a_shard_that_cannot_keep_up() {
     }
     let unread: usize = publishers.iter().map(|p| net.unread(*p)).sum();
     let read = sent * 1010 - unread;
-    assert!(sent * 1010 > 55 * MEGABYTE && read < 32 * MEGABYTE, "{read} bytes wait for the other shard");
+    assert!(
+        sent * 1010 > 55 * MEGABYTE && read < 32 * MEGABYTE,
+        "{read} bytes wait for the other shard"
+    );
     // Others are served meanwhile as soon as there is room; nothing is lost.
     net.stuck = None;
     net.advance(2000);

@@ -10,4 +10,5 @@ mod leaks;
 mod net;
 mod packets;
 mod shards;
+mod threads;
 mod times;
