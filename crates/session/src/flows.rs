@@ -3,6 +3,8 @@
 use crate::ids::Ids;
 use crate::message::{Delivery, Message};
 use crate::queue::Queue;
+use crate::session::{Effect, Sink};
+use emqttd_mqtt::{QoS, ReasonCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -23,6 +25,43 @@ pub(crate) struct Inflight {
     pub sent_at: u64,
     /// takes a place in the window of this connection
     pub counted: bool,
+}
+
+/// What became of a message sent to one more connection.
+pub(crate) enum Again {
+    /// it was written and takes a place in the window
+    Written,
+    /// it is too large by now; the client is asked to let its identifier go
+    Released,
+    /// it is too large by now, and nothing of it is left to do
+    Ended,
+}
+
+impl Inflight {
+    /// Sends an unacknowledged message to another connection than before. One that has become too large
+    /// counts as sent [MQTT-3.1.2-25]; but a client may have received it at QoS 2 and keep its identifier,
+    /// so that is not free before PUBREL and PUBCOMP.
+    pub fn send_again(&mut self, id: u16, now: u64, sink: &mut impl Sink) -> Again {
+        let Stage::Published(delivery) = &self.stage else {
+            return Again::Released;
+        };
+        let written = sink.publish(delivery, id, true);
+        self.counted = written;
+        self.sent_at = now;
+        if written {
+            return Again::Written;
+        }
+        let Stage::Published(delivery) = std::mem::replace(&mut self.stage, Stage::Released) else {
+            return Again::Released;
+        };
+        let qos = delivery.qos;
+        sink.effect(Effect::TooLarge(delivery));
+        if qos != QoS::ExactlyOnce {
+            return Again::Ended;
+        }
+        sink.pubrel(id, ReasonCode::SUCCESS);
+        Again::Released
+    }
 }
 
 /// An inbound QoS 2 message that waits for its PUBREL.

@@ -1,6 +1,6 @@
 //! Messages that wait: for the client to come back, or for room in the window.
 
-use crate::message::Delivery;
+use crate::message::{Delivery, Message};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -151,6 +151,23 @@ impl Queue {
         self.len += 1;
         self.bytes += delivery.message.size();
         self.lanes[at].waiting.push_front(delivery);
+    }
+
+    /// Keeps what `keep` wants and hands out the rest.
+    pub fn retain(&mut self, keep: impl Fn(&Message) -> bool) -> Vec<Arc<Message>> {
+        let mut gone = Vec::new();
+        for lane in &mut self.lanes {
+            lane.waiting.retain(|delivery| {
+                let kept = keep(&delivery.message);
+                if !kept {
+                    gone.push(Arc::clone(&delivery.message));
+                }
+                kept
+            });
+        }
+        self.len -= gone.len();
+        self.bytes -= gone.iter().map(|message| message.size()).sum::<usize>();
+        gone
     }
 
     /// `Some(true)` when the high mark has just been passed, `Some(false)` when the queue has just

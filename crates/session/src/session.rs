@@ -1,6 +1,6 @@
 //! The session machine.
 
-use crate::flows::{Awaiting, Flows, Inflight, Stage};
+use crate::flows::{Again, Awaiting, Flows, Inflight, Stage};
 use crate::message::{Delivery, Message};
 use crate::queue::{Dropped, QueueLimits};
 use crate::subscriptions::Subscriptions;
@@ -214,7 +214,7 @@ impl Session {
         let Some(flows) = &mut self.flows else { return };
         flows.used = 0;
         flows.held.clear();
-        let mut too_large = Vec::new();
+        let mut ended = Vec::new();
         for (id, entry) in flows.inflight.iter_mut() {
             entry.counted = false;
             match &entry.stage {
@@ -223,26 +223,18 @@ impl Session {
                     sink.pubrel(id, ReasonCode::SUCCESS);
                 }
                 Stage::Published(_) if flows.used >= self.window => flows.held.push_back(id),
-                Stage::Published(delivery) => {
-                    if sink.publish(delivery, id, true) {
+                Stage::Published(_) => match entry.send_again(id, now, sink) {
+                    Again::Written => {
                         self.delivered += 1;
-                        entry.sent_at = now;
-                        entry.counted = true;
                         flows.used += 1;
-                    } else {
-                        too_large.push(id);
                     }
-                }
+                    Again::Released => {}
+                    Again::Ended => ended.push(id),
+                },
             }
         }
-        for id in too_large {
-            if let Some(Inflight {
-                stage: Stage::Published(delivery),
-                ..
-            }) = flows.inflight.remove(id)
-            {
-                sink.effect(Effect::TooLarge(delivery));
-            }
+        for id in ended {
+            flows.inflight.remove(id);
         }
         self.arm_retry(now);
         self.drain(now, sink);
@@ -366,20 +358,18 @@ impl Session {
             let Some(entry) = flows.inflight.get_mut(id) else {
                 continue;
             };
-            let Stage::Published(delivery) = &entry.stage else {
+            if matches!(entry.stage, Stage::Released) {
                 continue;
-            };
-            if sink.publish(delivery, id, true) {
-                self.delivered += 1;
-                entry.sent_at = now;
-                entry.counted = true;
-                flows.used += 1;
-            } else if let Some(Inflight {
-                stage: Stage::Published(delivery),
-                ..
-            }) = flows.inflight.remove(id)
-            {
-                sink.effect(Effect::TooLarge(delivery));
+            }
+            match entry.send_again(id, now, sink) {
+                Again::Written => {
+                    self.delivered += 1;
+                    flows.used += 1;
+                }
+                Again::Released => {}
+                Again::Ended => {
+                    flows.inflight.remove(id);
+                }
             }
         }
     }
@@ -618,6 +608,36 @@ impl Session {
         flows.await_at = oldest
             .filter(|_| wanted)
             .map(|at| (at + timeout).max(now + 1));
+    }
+
+    /// Takes back what waits or is not acknowledged and `keep` does not want, because the client has lost
+    /// the right to it; hands those messages out. An identifier that a client may hold at QoS 2 is let
+    /// go in the usual way.
+    pub fn revoke(&mut self, keep: impl Fn(&Message) -> bool) -> Vec<Arc<Message>> {
+        let Some(flows) = &mut self.flows else {
+            return Vec::new();
+        };
+        let mut gone = flows.queue.retain(&keep);
+        let mut ended = Vec::new();
+        for (id, entry) in flows.inflight.iter_mut() {
+            let Stage::Published(delivery) = &entry.stage else {
+                continue;
+            };
+            if keep(&delivery.message) {
+                continue;
+            }
+            gone.push(Arc::clone(&delivery.message));
+            match delivery.qos {
+                // Released without PUBREL: resuming sends it.
+                QoS::ExactlyOnce => entry.stage = Stage::Released,
+                _ => ended.push((id, entry.counted)),
+            }
+        }
+        for (id, counted) in ended {
+            flows.inflight.remove(id);
+            flows.used -= u16::from(counted);
+        }
+        gone
     }
 
     /// Ends the session and hands out what is still owed and may go to another member of its shared

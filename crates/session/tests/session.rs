@@ -80,3 +80,25 @@ fn released_messages_of_earlier_connections_stay_within_max_inflight() {
     session.pubcomp(1, 0, &mut wire);
     assert_eq!(wire.published.len(), 1, "its place is free again");
 }
+
+/// The client may have received it and keep its identifier, under which the next message would then be
+/// taken for the same one.
+#[test]
+fn a_qos2_message_now_too_large_to_be_sent_again_is_released_before_its_identifier_is_free() {
+    let mut session = Session::new(Arc::new(Limits::default()));
+    let mut wire = connect(&mut session, Version::V5, 65_535, 0);
+    session.send(delivery(1, QoS::ExactlyOnce), 0, &mut wire);
+    assert_eq!(wire.published, [(1, 1, false)]);
+    session.detach();
+    session.attach(Version::V5, 65_535, 1);
+    let mut wire = Wire {
+        max_packet: Some(5),
+        ..Wire::default()
+    };
+    session.resume(1, &mut wire);
+    assert_eq!((wire.published.len(), &*wire.rels), (0, &[1][..]));
+    assert!(matches!(&*wire.effects, [Effect::TooLarge(_)]));
+    assert_eq!(session.inflight_len(), 1);
+    session.pubcomp(1, 1, &mut wire);
+    assert_eq!(session.inflight_len(), 0);
+}
