@@ -234,7 +234,13 @@ fn emq_ctl_trace() {
     client.disconnect();
     let (_, text) = managed().ctl(&["trace", "client", &id, "off"]);
     assert_eq!(text, format!("stop tracing client {id} successfully.\n"));
-    let log = std::fs::read_to_string(&file).unwrap();
+    // Lines are written behind a queue.
+    let start = std::time::Instant::now();
+    let mut log = String::new();
+    while !log.contains("SEND PUBACK") && start.elapsed() < emqttd_tests::transport::DEADLINE {
+        log = std::fs::read_to_string(&file).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     assert!(
         log.contains("RECV PUBLISH(Q1, R0, D0, Topic=trace/d, PacketId=1"),
         "{log}"

@@ -13,11 +13,17 @@ const WAIT: Duration = Duration::from_secs(10);
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [port, version, ca, topic] = args.as_slice() else { return Err("four arguments are wanted".into()) };
+    let [port, version, ca, topic] = args.as_slice() else {
+        return Err("four arguments are wanted".into());
+    };
     let port: u16 = port.parse()?;
     let transport = match ca.as_str() {
         "-" => Transport::Tcp,
-        file => Transport::Tls(TlsConfiguration::Simple { ca: std::fs::read(file)?, alpn: None, client_auth: None }),
+        file => Transport::Tls(TlsConfiguration::Simple {
+            ca: std::fs::read(file)?,
+            alpn: None,
+            client_auth: None,
+        }),
     };
     match version.as_str() {
         "3" => v3(port, transport, topic)?,
@@ -41,12 +47,19 @@ fn v3(port: u16, transport: Transport, topic: &str) -> Result<()> {
         options.set_transport(transport.clone());
         Client::new(options, 10)
     };
-    let collect = |connection: &mut rumqttc::Connection, client: &Client, count: usize, publish: bool| -> Result<Vec<(String, bool)>> {
+    let collect = |connection: &mut rumqttc::Connection,
+                   client: &Client,
+                   count: usize,
+                   publish: bool|
+     -> Result<Vec<(String, bool)>> {
         let mut got = Vec::new();
         let until = Instant::now() + WAIT;
         while got.len() < count {
             let left = until.saturating_duration_since(Instant::now());
-            match connection.recv_timeout(left).map_err(|e| format!("{e:?}"))?? {
+            match connection
+                .recv_timeout(left)
+                .map_err(|e| format!("{e:?}"))??
+            {
                 Event::Incoming(Incoming::SubAck(_)) if publish => {
                     for (qos, payload) in qos.iter().zip(payloads()) {
                         client.try_publish(topic, *qos, *qos == QoS::ExactlyOnce, payload)?;
@@ -67,7 +80,10 @@ fn v3(port: u16, transport: Transport, topic: &str) -> Result<()> {
     check(got, payloads().into_iter().map(|p| (p, false)).collect())?;
     let (second, mut connection) = open("b");
     second.subscribe(topic, QoS::AtLeastOnce)?;
-    check(collect(&mut connection, &second, 1, false)?, vec![("QoS 2".into(), true)])
+    check(
+        collect(&mut connection, &second, 1, false)?,
+        vec![("QoS 2".into(), true)],
+    )
 }
 
 fn v5(port: u16, transport: Transport, topic: &str) -> Result<()> {
@@ -80,12 +96,19 @@ fn v5(port: u16, transport: Transport, topic: &str) -> Result<()> {
         options.set_transport(transport.clone());
         Client::new(options, 10)
     };
-    let collect = |connection: &mut rumqttc::v5::Connection, client: &Client, count: usize, publish: bool| -> Result<Vec<(String, bool)>> {
+    let collect = |connection: &mut rumqttc::v5::Connection,
+                   client: &Client,
+                   count: usize,
+                   publish: bool|
+     -> Result<Vec<(String, bool)>> {
         let mut got = Vec::new();
         let until = Instant::now() + WAIT;
         while got.len() < count {
             let left = until.saturating_duration_since(Instant::now());
-            match connection.recv_timeout(left).map_err(|e| format!("{e:?}"))?? {
+            match connection
+                .recv_timeout(left)
+                .map_err(|e| format!("{e:?}"))??
+            {
                 Event::Incoming(Packet::SubAck(_)) if publish => {
                     for (qos, payload) in qos.iter().zip(payloads()) {
                         client.try_publish(topic, *qos, *qos == QoS::ExactlyOnce, payload)?;
@@ -106,9 +129,16 @@ fn v5(port: u16, transport: Transport, topic: &str) -> Result<()> {
     check(got, payloads().into_iter().map(|p| (p, false)).collect())?;
     let (second, mut connection) = open("b");
     second.subscribe(topic, QoS::AtLeastOnce)?;
-    check(collect(&mut connection, &second, 1, false)?, vec![("QoS 2".into(), true)])
+    check(
+        collect(&mut connection, &second, 1, false)?,
+        vec![("QoS 2".into(), true)],
+    )
 }
 
 fn check(got: Vec<(String, bool)>, wanted: Vec<(String, bool)>) -> Result<()> {
-    if got == wanted { Ok(()) } else { Err(format!("got {got:?}, wanted {wanted:?}").into()) }
+    if got == wanted {
+        Ok(())
+    } else {
+        Err(format!("got {got:?}, wanted {wanted:?}").into())
+    }
 }
