@@ -1,6 +1,7 @@
 //! Messages that wait: for the client to come back, or for room in the window.
 
 use crate::message::{Delivery, Message};
+use emqttd_mqtt::QoS;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ pub struct Queue {
     lanes: Vec<Lane>,
     len: usize,
     bytes: usize,
+    qos0: usize,
     above_high: bool,
 }
 
@@ -63,19 +65,21 @@ impl Queue {
     }
 
     /// Adds a delivery. When a bound is reached the oldest of its lane goes, whatever its QoS
-    /// (sheet 7.7); those are handed to `dropped`.
+    /// (sheet 7.7); those are handed to `dropped`. `false` when the delivery itself is one of them.
     pub fn push(
         &mut self,
         delivery: Delivery,
         limits: &QueueLimits,
         mut dropped: impl FnMut(Delivery, Dropped),
-    ) {
-        if delivery.qos == emqttd_mqtt::QoS::AtMostOnce && !limits.store_qos0 {
-            return dropped(delivery, Dropped::QoS0);
+    ) -> bool {
+        if delivery.qos == QoS::AtMostOnce && !limits.store_qos0 {
+            dropped(delivery, Dropped::QoS0);
+            return false;
         }
         let size = delivery.message.size();
         if limits.max_bytes > 0 && size > limits.max_bytes {
-            return dropped(delivery, Dropped::Full);
+            dropped(delivery, Dropped::Full);
+            return false;
         }
         let at = self.lane(&delivery, limits);
         while self.lanes[at].waiting.len() >= limits.max_length && limits.max_length > 0 {
@@ -96,7 +100,9 @@ impl Queue {
         }
         self.bytes += size;
         self.len += 1;
+        self.qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
         self.lanes[at].waiting.push_back(delivery);
+        true
     }
 
     fn lane(&mut self, delivery: &Delivery, limits: &QueueLimits) -> usize {
@@ -129,6 +135,7 @@ impl Queue {
         let delivery = self.lanes[at].waiting.pop_front()?;
         self.len -= 1;
         self.bytes -= delivery.message.size();
+        self.qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
         Some(delivery)
     }
 
@@ -145,12 +152,30 @@ impl Queue {
         delivery
     }
 
-    /// Puts back what was taken by [`Queue::pop`] and could not be sent; no bound is applied.
-    pub fn push_front(&mut self, delivery: Delivery, limits: &QueueLimits) {
-        let at = self.lane(&delivery, limits);
-        self.len += 1;
-        self.bytes += delivery.message.size();
-        self.lanes[at].waiting.push_front(delivery);
+    /// What [`Queue::pop`] would take.
+    pub fn front(&self) -> Option<&Delivery> {
+        self.lanes.iter().find_map(|lane| lane.waiting.front())
+    }
+
+    /// Takes out all of QoS 0, in their order.
+    pub fn take_qos0(&mut self) -> Vec<Delivery> {
+        let mut taken = Vec::with_capacity(self.qos0);
+        if self.qos0 == 0 {
+            return taken;
+        }
+        for lane in &mut self.lanes {
+            for delivery in std::mem::take(&mut lane.waiting) {
+                if delivery.qos == QoS::AtMostOnce {
+                    self.bytes -= delivery.message.size();
+                    taken.push(delivery);
+                } else {
+                    lane.waiting.push_back(delivery);
+                }
+            }
+        }
+        self.len -= taken.len();
+        self.qos0 = 0;
+        taken
     }
 
     /// Keeps what `keep` wants and hands out the rest.
@@ -160,6 +185,7 @@ impl Queue {
             lane.waiting.retain(|delivery| {
                 let kept = keep(&delivery.message);
                 if !kept {
+                    self.qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
                     gone.push(Arc::clone(&delivery.message));
                 }
                 kept

@@ -259,10 +259,8 @@ impl Session {
     fn enqueue(&mut self, delivery: Delivery, sink: &mut impl Sink) -> Sent {
         let limits = Arc::clone(&self.limits);
         let flows = self.flows();
-        let (mut gone, mut full) = (false, 0);
-        let id = Arc::as_ptr(&delivery.message);
-        flows.queue.push(delivery, &limits.queue, |delivery, why| {
-            gone |= std::ptr::eq(id, Arc::as_ptr(&delivery.message));
+        let mut full = 0;
+        let queued = flows.queue.push(delivery, &limits.queue, |delivery, why| {
             full += u64::from(why == Dropped::Full);
             sink.effect(Effect::Dropped(delivery, why));
         });
@@ -275,7 +273,7 @@ impl Session {
             Some(false) => sink.effect(Effect::QueueLow),
             None => {}
         }
-        if gone { Sent::Gone } else { Sent::Queued }
+        if queued { Sent::Queued } else { Sent::Gone }
     }
 
     fn write_qos0(&mut self, delivery: Delivery, sink: &mut impl Sink) -> Sent {
@@ -320,32 +318,44 @@ impl Session {
         self.drain_held(now, sink);
         let mut popped = false;
         loop {
-            let room = self
-                .flows
-                .as_ref()
-                .is_some_and(|flows| self.has_place(flows));
-            let Some(flows) = &mut self.flows else { break };
-            let Some(delivery) = flows.queue.pop() else {
+            let Some(flows) = &self.flows else { break };
+            let Some(next) = flows.queue.front() else {
                 break;
             };
-            if delivery.qos != QoS::AtMostOnce && !room {
-                flows.queue.push_front(delivery, &self.limits.queue);
+            if next.qos != QoS::AtMostOnce && !self.has_place(flows) {
                 break;
             }
+            let Some(delivery) = self.flows().queue.pop() else {
+                break;
+            };
             popped = true;
-            if delivery.message.expired(now) {
-                sink.effect(Effect::Expired(delivery));
-            } else if delivery.qos == QoS::AtMostOnce {
-                self.write_qos0(delivery, sink);
-            } else {
-                self.write(delivery, now, sink);
-            }
+            self.write_queued(delivery, now, sink);
+        }
+        // Order holds among messages of the same QoS: those that will be sent at QoS 0 pass by what waits,
+        // so none of QoS 0 may wait behind others [MQTT-4.6.0-6].
+        let rest = match &mut self.flows {
+            Some(flows) => flows.queue.take_qos0(),
+            None => Vec::new(),
+        };
+        popped |= !rest.is_empty();
+        for delivery in rest {
+            self.write_queued(delivery, now, sink);
         }
         if popped
             && let Some(flows) = &mut self.flows
             && flows.queue.watermark(&self.limits.queue) == Some(false)
         {
             sink.effect(Effect::QueueLow);
+        }
+    }
+
+    fn write_queued(&mut self, delivery: Delivery, now: u64, sink: &mut impl Sink) {
+        if delivery.message.expired(now) {
+            sink.effect(Effect::Expired(delivery));
+        } else if delivery.qos == QoS::AtMostOnce {
+            self.write_qos0(delivery, sink);
+        } else {
+            self.write(delivery, now, sink);
         }
     }
 
@@ -586,28 +596,28 @@ impl Session {
         let interval = self.limits.retry_interval;
         let wanted = self.online && self.version != Version::V5 && interval > 0;
         let Some(flows) = &mut self.flows else { return };
-        let oldest = flows
-            .inflight
-            .iter_mut()
-            .map(|(_, entry)| entry.sent_at)
-            .min();
-        flows.retry_at = oldest
-            .filter(|_| wanted)
-            .map(|at| (at + interval).max(now + 1));
+        if !wanted {
+            flows.retry_at = None;
+            return;
+        }
+        // What has not been sent to this connection is not for the timer.
+        let sent = |entry: &&mut Inflight| entry.counted || matches!(entry.stage, Stage::Released);
+        let entries = flows.inflight.iter_mut().map(|(_, entry)| entry);
+        let oldest = entries.filter(sent).map(|entry| entry.sent_at).min();
+        flows.retry_at = oldest.map(|at| (at + interval).max(now + 1));
     }
 
     fn arm_await(&mut self, now: u64) {
         let timeout = self.limits.await_rel_timeout;
         let wanted = self.online && self.version != Version::V5 && timeout > 0;
         let Some(flows) = &mut self.flows else { return };
-        let oldest = flows
-            .awaiting
-            .iter_mut()
-            .map(|(_, awaiting)| awaiting.since)
-            .min();
-        flows.await_at = oldest
-            .filter(|_| wanted)
-            .map(|at| (at + timeout).max(now + 1));
+        if !wanted {
+            flows.await_at = None;
+            return;
+        }
+        let entries = flows.awaiting.iter_mut();
+        let oldest = entries.map(|(_, awaiting)| awaiting.since).min();
+        flows.await_at = oldest.map(|at| (at + timeout).max(now + 1));
     }
 
     /// Takes back what waits or is not acknowledged and `keep` does not want, because the client has lost

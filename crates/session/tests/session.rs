@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use emqttd_mqtt::{QoS, ReasonCode, Version};
-use emqttd_session::{Delivery, Effect, Limits, Message, MessageParts, Session, Sink};
+use emqttd_session::{
+    Delivery, Effect, Limits, Message, MessageParts, QueueLimits, Sent, Session, Sink,
+};
 use std::sync::Arc;
 
 #[derive(Default)]
@@ -101,4 +103,55 @@ fn a_qos2_message_now_too_large_to_be_sent_again_is_released_before_its_identifi
     assert_eq!(session.inflight_len(), 1);
     session.pubcomp(1, 1, &mut wire);
     assert_eq!(session.inflight_len(), 0);
+}
+
+#[test]
+fn qos0_messages_that_waited_are_sent_before_new_ones_even_if_the_window_is_full() {
+    let queue = QueueLimits {
+        store_qos0: true,
+        ..QueueLimits::default()
+    };
+    let mut session = Session::new(Arc::new(Limits {
+        max_inflight: 1,
+        queue,
+        ..Limits::default()
+    }));
+    let mut wire = Wire::default();
+    for (name, qos) in [
+        (1, QoS::AtLeastOnce),
+        (2, QoS::AtLeastOnce),
+        (3, QoS::AtMostOnce),
+    ] {
+        session.send(delivery(name, qos), 0, &mut wire);
+    }
+    let mut wire = connect(&mut session, Version::V311, 65_535, 0);
+    session.send(delivery(4, QoS::AtMostOnce), 0, &mut wire);
+    assert_eq!(
+        wire.published,
+        [(1, 1, false), (3, 0, false), (4, 0, false)]
+    );
+    assert_eq!(session.queue_len(), 1);
+}
+
+#[test]
+fn a_message_that_pushes_out_its_own_earlier_delivery_is_queued() {
+    let queue = QueueLimits {
+        max_length: 1,
+        ..QueueLimits::default()
+    };
+    let mut session = Session::new(Arc::new(Limits {
+        queue,
+        ..Limits::default()
+    }));
+    let mut wire = Wire::default();
+    let message = message(1);
+    for _ in 0..2 {
+        let sent = session.send(
+            Delivery::new(Arc::clone(&message), QoS::AtLeastOnce),
+            0,
+            &mut wire,
+        );
+        assert_eq!(sent, Sent::Queued);
+    }
+    assert_eq!((session.queue_len(), wire.effects.len()), (1, 1));
 }
