@@ -583,6 +583,9 @@ impl Shard {
                         &publisher.clientid,
                         username,
                     );
+                    self.node.hooks.each(HookPoint::ClientDisconnected, |h| {
+                        h.client_disconnected(&publisher, "auth_failure")
+                    });
                 }
             }
             ExchangeStep::Fail => self.close(id, ReasonCode::NOT_AUTHORIZED, "auth_failure"),

@@ -370,8 +370,11 @@ impl Shard {
             self.node.change_routes(|router| {
                 router.unsubscribe(parts.filter, group_target(group.id).owner)
             });
-            for _ in 0..group.waiting() {
+            while let Some(message) = group.take() {
                 self.counters.add(Metric::DroppedGroupFull, 1);
+                self.node.hooks.each(HookPoint::MessageDropped, |h| {
+                    h.message_dropped(&message, "group_gone")
+                });
             }
         } else {
             // Another member may have room for what this one was about to take.

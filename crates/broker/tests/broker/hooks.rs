@@ -583,3 +583,25 @@ fn every_delivery_is_told_also_a_repeated_one_and_drops_with_their_reason() {
     );
     assert_eq!(net.metric("messages/dropped/queue_full"), 1);
 }
+
+#[test]
+fn messages_of_a_group_that_ends_are_told_as_dropped() {
+    let (mut net, log) = recorded(2, |r| r.points = HookPoint::MessageDropped as u32);
+    let member = net.connect(&Connect::v3("member").keep());
+    net.subscribe(member, "$share/g/t", 1);
+    net.lose(member);
+    let publisher = net.connect(&Connect::v3("publisher"));
+    for text in ["1", "2"] {
+        net.publish(publisher, "t", text, 1);
+    }
+    assert_eq!(net.broker.group_backlog(), 2);
+    assert_eq!(take(&log), [""; 0]);
+    // A clean session takes the place of the only member.
+    net.connect(&Connect::v3("member"));
+    assert_eq!(net.broker.group_backlog(), 0);
+    assert_eq!(
+        take(&log),
+        ["dropped publisher/- t 1 1 group_gone", "dropped publisher/- t 2 1 group_gone"]
+    );
+    assert_eq!(net.metric("messages/dropped/group_full"), 2);
+}
