@@ -89,9 +89,15 @@ impl Queue {
             dropped(oldest, Dropped::Full);
         }
         while limits.max_bytes > 0 && self.bytes + size > limits.max_bytes {
-            // The lowest priority pays first.
-            let Some(from) = self.lanes.iter().rposition(|lane| !lane.waiting.is_empty()) else {
-                break;
+            // The lowest priority pays first, and none pays for a lower one.
+            let Some(from) = self
+                .lanes
+                .iter()
+                .rposition(|lane| !lane.waiting.is_empty())
+                .filter(|from| *from >= at)
+            else {
+                dropped(delivery, Dropped::Full);
+                return false;
             };
             let oldest = self
                 .pop_lane(from)
@@ -207,7 +213,9 @@ impl Queue {
             self.above_high = true;
             return Some(true);
         }
-        if self.above_high && percent < limits.max_length * usize::from(limits.low_watermark) {
+        // An empty queue is low even if the low mark is 0.
+        let low = percent < limits.max_length * usize::from(limits.low_watermark);
+        if self.above_high && (low || self.len == 0) {
             self.above_high = false;
             return Some(false);
         }

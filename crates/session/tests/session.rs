@@ -155,3 +155,24 @@ fn a_message_that_pushes_out_its_own_earlier_delivery_is_queued() {
     }
     assert_eq!((session.queue_len(), wire.effects.len()), (1, 1));
 }
+
+#[test]
+fn an_alarm_ends_with_an_empty_queue_whatever_the_low_mark() {
+    let queue = QueueLimits {
+        max_length: 2,
+        high_watermark: 60,
+        low_watermark: 0,
+        ..QueueLimits::default()
+    };
+    let mut session = Session::new(Arc::new(Limits {
+        queue,
+        ..Limits::default()
+    }));
+    let mut wire = Wire::default();
+    for name in 0..2 {
+        session.send(delivery(name, QoS::AtLeastOnce), 0, &mut wire);
+    }
+    assert!(matches!(&*wire.effects, [Effect::QueueHigh(2)]));
+    let wire = connect(&mut session, Version::V311, 65_535, 0);
+    assert!(matches!(&*wire.effects, [Effect::QueueLow]));
+}
