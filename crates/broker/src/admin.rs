@@ -72,6 +72,7 @@ impl Broker {
             shard.settings = shard.node.settings.load_full();
             shard.limits = shard.node.limits.load_full();
         });
+        self.recheck();
     }
 
     /// Has `f` called with new settings whenever they are put in force.
@@ -220,8 +221,7 @@ impl Broker {
             shard.offer_groups(slot);
             let conn = shard.sessions[slot as usize].conn;
             if conn != NONE {
-                let filter = parts_of(&filter).filter.to_string();
-                shard.begin_replay(conn, &filter, qos, 0);
+                shard.begin_replay(conn, &filter);
             }
         })
         .ok_or(AdminError::NotFound)
@@ -441,6 +441,13 @@ impl Broker {
     pub fn acl_reload(&self) -> Result<(), String> {
         let settings = self.node.settings.load_full();
         self.node.access.reload(settings.mqtt.acl_file.as_deref())?;
+        self.recheck();
+        Ok(())
+    }
+
+    /// Asks the ACL again about the subscriptions of all connected clients: after any change of what it
+    /// may answer.
+    pub fn recheck(&self) {
         self.on_all(|shard| {
             for id in 0..shard.conns.len() as u32 {
                 if shard.conns[id as usize].session != NONE {
@@ -450,7 +457,6 @@ impl Broker {
                 }
             }
         });
-        Ok(())
     }
 
     /// Walks the real ACL chain.

@@ -55,11 +55,24 @@ pub(crate) struct Will {
     pub delay: u32,
 }
 
-/// A retained message on its way to a new subscription.
+/// Retained messages on their way to a connection: those of one subscription at a time, so that a client
+/// that subscribes again and again without reading costs no more than its subscriptions.
+#[derive(Default)]
 pub(crate) struct Replay {
-    pub message: Arc<Message>,
-    pub qos: QoS,
-    pub sub_id: u32,
+    /// subscriptions whose turn is still to come, by the name under which the session keeps them
+    pub subscriptions: VecDeque<Box<str>>,
+    /// the one whose turn it is
+    pub key: Box<str>,
+    /// its messages that are not sent yet, in the order of publishing
+    pub messages: VecDeque<Arc<Message>>,
+    /// generation of the retained messages when these were looked up
+    pub generation: u64,
+}
+
+impl Replay {
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.subscriptions.is_empty()
+    }
 }
 
 /// What the connection published last, so that the same again costs no look-up.
@@ -109,6 +122,8 @@ pub(crate) struct Detail {
     pub rare: Option<Box<Rare>>,
     /// since when the packet that is arriving has been incomplete; 0 = none is
     pub partial_since: u64,
+    /// how much of it is there
+    pub partial_len: u32,
     /// since when nothing could be written; 0 = the client reads
     pub blocked_since: u64,
     pub close_reason: &'static str,
@@ -128,7 +143,7 @@ pub(crate) struct Rare {
     pub aliases_in: Vec<Option<Box<str>>>,
     pub aliases_out: AliasesOut,
     /// retained messages that wait for room
-    pub replay: VecDeque<Replay>,
+    pub replay: Replay,
     pub acl_cache: AclCache,
     pub exchange: Option<RunningExchange>,
     pub trace: Option<emqttd_logging::trace::TraceFile>,
@@ -174,6 +189,10 @@ pub(crate) struct Conn {
     pub superuser: bool,
     pub bridge: bool,
     pub traced: bool,
+    /// it had its time to take what was left: its socket may be closed at once
+    pub given_up: bool,
+    /// its listener has a mountpoint, which is taken off the topics it is sent
+    pub mounted: bool,
     /// the socket takes nothing now
     pub blocked: bool,
     /// sends aliases, or subscription ids are in play: nothing encoded for others can be used
@@ -195,6 +214,8 @@ impl Default for Conn {
             superuser: false,
             bridge: false,
             traced: false,
+            given_up: false,
+            mounted: false,
             blocked: false,
             plain: true,
         }
@@ -325,11 +346,19 @@ pub(crate) fn write_publish(
 ) -> usize {
     let version = conn.version;
     let payload = message.payload();
+    let listener = conn.mounted.then(|| Arc::clone(&conn.peek().peer.listener));
+    let mountpoint = listener
+        .as_ref()
+        .and_then(|listener| listener.settings.mountpoint.as_deref());
+    let topic = message.topic();
     let mut head = PublishHead {
         dup,
         qos,
         retain,
-        topic: message.topic(),
+        // Topics that do not begin with the mountpoint pass unchanged (sheet 7.9).
+        topic: mountpoint
+            .and_then(|prefix| topic.strip_prefix(prefix))
+            .unwrap_or(topic),
         packet_id: id,
         properties: message.properties(),
         message_expiry: None,

@@ -71,21 +71,14 @@ impl Shard {
         let publisher = Arc::new(Publisher { clientid, username });
         detail.publisher = Some(Arc::clone(&publisher));
         let max_topic = if version == Version::V5 {
-            usize::MAX
+            usize::from(u16::MAX) - self.mount_len(id)
         } else {
-            crate::publish::MAX_TOPIC_LEN_3
+            crate::publish::MAX_TOPIC_LEN_3.min(usize::from(u16::MAX) - self.mount_len(id))
         };
-        if connect
-            .will
-            .as_ref()
-            .is_some_and(|will| will.topic.len() > max_topic)
-        {
-            return self.refuse(
-                id,
-                ReasonCode::TOPIC_NAME_INVALID,
-                connect.client_id,
-                connect.username,
-            );
+        let will_topic = connect.will.as_ref().map_or("", |will| will.topic);
+        if will_topic.len() > max_topic {
+            let reason = ReasonCode::TOPIC_NAME_INVALID;
+            return self.refuse(id, reason, connect.client_id, connect.username);
         }
         if let Some(method) = connect.properties.auth_method() {
             return self.begin_exchange(id, &publisher, method, connect, whole);
@@ -170,10 +163,13 @@ impl Shard {
     }
 
     /// A first packet that could not be read, or is none that may come first.
-    pub(crate) fn refuse_bad_connect(&mut self, id: ConnId, error: &DecodeError) {
+    pub(crate) fn refuse_bad_connect(&mut self, id: ConnId, error: &DecodeError, packet: &[u8]) {
+        let fresh = self.conns[id as usize].phase == Phase::Fresh;
         let version = match error.kind {
             // [MQTT-3.1.2-2]: the level is answered in the language of 3.1.1, which all understand.
             DecodeErrorKind::UnsupportedVersion => Version::V311,
+            // [MQTT-3.1.4-1]: the client has said that it speaks 5.0.
+            _ if fresh && says_v5(packet) => Version::V5,
             _ => return self.end(id, first_packet_reason(error)),
         };
         self.counters.add(Metric::Connect, 1);
@@ -236,7 +232,9 @@ impl Shard {
         conn.phase = Phase::Connected;
         conn.traced = trace.is_some();
         conn.max_packet = connect.properties.maximum_packet_size().unwrap_or(u32::MAX);
-        conn.plain = !v5 || (most_aliases == 0 && conn.max_packet == u32::MAX);
+        conn.mounted = conn.peek().peer.listener.settings.mountpoint.is_some();
+        let same_for_all = !v5 || (most_aliases == 0 && conn.max_packet == u32::MAX);
+        conn.plain = same_for_all && !conn.mounted;
         let detail = conn.detail();
         detail.will = will;
         if trace.is_some() {
@@ -260,7 +258,14 @@ impl Shard {
             self.conn_timers.cancel(id);
         }
         self.session_timers.cancel(slot);
+        let ip = self.conns[id as usize].peek().peer.addr.ip();
+        let identity = self.hasher.hash_one((&publisher.username, ip));
+        let generation = self.node.access.generation();
         let entry = &mut self.sessions[slot as usize];
+        // Rights may have been taken away while the client was not here, or another one has come.
+        let recheck = present && (entry.identity != identity || entry.acl_generation != generation);
+        entry.identity = identity;
+        entry.acl_generation = generation;
         entry.conn = id;
         entry.expiry = expiry;
         entry.expires_at = 0;
@@ -280,11 +285,7 @@ impl Shard {
             keepalive,
             extras,
         );
-        let generation = self.node.access.generation();
-        if std::mem::replace(&mut self.sessions[slot as usize].acl_generation, generation)
-            != generation
-        {
-            // Rights may have been taken away while the client was not here.
+        if recheck {
             self.recheck_subscriptions(id);
         }
         let (entry, mut sink) = self.sink(slot);
@@ -349,6 +350,7 @@ impl Shard {
             refused_group: false,
             alarmed: false,
             acl_generation: self.node.access.generation(),
+            identity: 0,
             created_at: unix_seconds(),
         }) as u32;
         let Shard {
@@ -615,11 +617,15 @@ impl Shard {
         let v5 = self.version_of(old) == Version::V5;
         let detail = self.conns[old as usize].detail();
         let will = detail.will.take();
+        let slot = self.conns[old as usize].session;
+        // A session that lasts only as long as its connection ends with it, whoever comes
+        // [MQTT-3.1.2-6 of 3.1.1].
+        let ends = clean_start || self.sessions[slot as usize].expiry == 0;
         // 3.x clients see EMQ's way: no will on takeover. MQTT 5 has it, unless its delay lets the
-        // client return in time [MQTT-3.1.3-9]; a clean start ends the session and with it the delay.
+        // client return in time [MQTT-3.1.3-9]; the end of the session ends the delay.
         if let Some(will) = will
             && v5
-            && (will.delay == 0 || clean_start)
+            && (will.delay == 0 || ends)
         {
             self.publish_will(old, &will.message);
         }
@@ -628,6 +634,9 @@ impl Shard {
         }
         self.detach(old, "conflict", true);
         self.end(old, "conflict");
+        if ends {
+            self.end_session(slot, "conflict");
+        }
     }
 
     /// Publishes a will if its client may; its lifetime begins now.
@@ -666,6 +675,14 @@ fn connack_code(version: Version, reason: ReasonCode) -> u8 {
         }
         _ => 3,
     }
+}
+
+/// Whether a packet begins as a CONNECT of MQTT 5 does.
+fn says_v5(packet: &[u8]) -> bool {
+    let header = emqttd_mqtt::fixed_header(packet).ok().flatten();
+    header.is_some_and(|header| {
+        header.first >> 4 == 1 && packet[header.len..].starts_with(b"\0\x04MQTT\x05")
+    })
 }
 
 fn first_packet_reason(error: &DecodeError) -> &'static str {

@@ -132,7 +132,6 @@ impl Shard {
     /// Ends a session and all that it held [MQTT-4.1.0-1].
     pub(crate) fn end_session(&mut self, slot: u32, why: &'static str) {
         let owner = self.owner_of(slot);
-        let had_groups = !self.sessions[slot as usize].groups.is_empty();
         if self.sessions[slot as usize].alarmed {
             self.queue_alarm(slot, None);
         }
@@ -154,10 +153,9 @@ impl Shard {
         self.node.hooks.each(HookPoint::SessionTerminated, |h| {
             h.session_terminated(&entry.publisher, why)
         });
-        if had_groups {
-            let owed = entry.session.into_owed();
-            self.pass_to_others(owed);
-        }
+        // Also of groups that it has left meanwhile.
+        let owed = entry.session.into_owed();
+        self.pass_to_others(owed);
     }
 
     /// Sets the session's timer to the first thing it waits for.
@@ -242,7 +240,12 @@ impl Shard {
         drop(alarms);
         if let Some(Some(payload)) = payload {
             let what = if len.is_some() { "alert" } else { "clear" };
+            // Wildcards may not stand in a topic name (sheet 15, 28), but do in client ids.
+            let id = id.replace('+', "%2b").replace('#', "%23");
             let topic = format!("$SYS/brokers/{}/alarms/{id}/{what}", self.node.name);
+            if topic.len() > usize::from(u16::MAX) {
+                return;
+            }
             self.later.push_back(Later::Publish(self.own_message(
                 &topic,
                 payload.as_bytes(),

@@ -3,7 +3,7 @@
 use emqttd_config::{Listener, ListenerKind};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// An open listener: its settings, and counts that its connections keep.
 #[derive(Debug)]
@@ -11,6 +11,7 @@ pub struct ListenerState {
     /// its settings
     pub settings: Listener,
     current: AtomicUsize,
+    closed: AtomicBool,
     shutdowns: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -20,6 +21,7 @@ impl ListenerState {
         ListenerState {
             settings,
             current: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             shutdowns: Mutex::default(),
         }
     }
@@ -61,6 +63,16 @@ impl ListenerState {
         if reason != "normal" {
             *self.shutdowns.lock().entry(reason).or_default() += 1;
         }
+    }
+
+    /// It is closed: connections that are on their way between shards end too.
+    pub fn set_closed(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether it has been closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Connections open now.

@@ -22,7 +22,13 @@ impl Shard {
         let Some(header) = emqttd_mqtt::fixed_header(bytes)? else {
             return Ok(Step::More(0));
         };
-        if header.remaining > self.settings.mqtt.max_packet_size {
+        let mqtt = &self.settings.mqtt;
+        let most = if phase == Phase::Fresh {
+            mqtt.max_connect_size
+        } else {
+            usize::MAX
+        };
+        if header.remaining > mqtt.max_packet_size.min(most) {
             return Err(DecodeError::new(
                 DecodeErrorKind::PacketTooLarge,
                 "larger than mqtt.max_packet_size",

@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 /// Longest topic name of a 3.x client, bytes (sheet 7.2).
 pub(crate) const MAX_TOPIC_LEN_3: usize = 4096;
+/// Targets that a connection remembers for its next publish.
+const MOST_REMEMBERED: usize = 256;
 /// Names longer than this, or with more levels, are not worth remembering for the next publish.
 const CACHE_TOPIC_LEN: usize = 1024;
 
@@ -170,7 +172,8 @@ impl Shard {
 
     fn check_topic_name(&self, id: ConnId, topic: &str) -> Result<(), DecodeError> {
         let most = self.settings.mqtt.max_topic_levels;
-        let too_long = self.version_of(id) != Version::V5 && topic.len() > MAX_TOPIC_LEN_3;
+        let too_long = self.version_of(id) != Version::V5 && topic.len() > MAX_TOPIC_LEN_3
+            || self.mount_len(id) + topic.len() > usize::from(u16::MAX);
         if too_long || (most > 0 && emqttd_mqtt::topic::count_levels(topic) > most) {
             return Err(DecodeError::new(
                 DecodeErrorKind::TopicNameInvalid,
@@ -178,6 +181,12 @@ impl Shard {
             ));
         }
         Ok(())
+    }
+
+    /// Bytes that the listener's mountpoint adds to a topic.
+    pub(crate) fn mount_len(&self, id: ConnId) -> usize {
+        let settings = &self.conns[id as usize].peek().peer.listener.settings;
+        settings.mountpoint.as_ref().map_or(0, String::len)
     }
 
     fn may_publish(&mut self, id: ConnId, topic: &str) -> bool {
@@ -317,7 +326,13 @@ impl Shard {
                 if known.route_generation != generation {
                     known.route_generation = find_targets(&self.node, topic, &mut known.targets);
                 }
-                self.pass_on(&mut passing, &known.targets, owner)
+                let matched = self.pass_on(&mut passing, &known.targets, owner);
+                if known.targets.len() > MOST_REMEMBERED {
+                    // Beside so many writes a look-up costs nothing, and each publisher would keep a copy.
+                    known.targets = Vec::new();
+                    known.route_generation = 0;
+                }
+                matched
             }
             Some(Some(changed)) => self.publish_changed(changed, owner),
         };
@@ -576,11 +591,10 @@ impl Shard {
         if passing.expires_at <= self.now {
             return self.counters.add(Metric::DroppedExpired, 1);
         }
-        let conn = &self.conns[id as usize];
-        if conn.blocked && conn.out.len() > self.settings.mqtt.max_send_buffer {
+        if self.is_choked(id) {
             return self.counters.add(Metric::DroppedSendBuffer, 1);
         }
-        let version = conn.version;
+        let version = self.conns[id as usize].version;
         let packet = &mut passing.packets[usize::from(version == Version::V5)];
         if packet.is_none() {
             let start = self.encoded.len();
@@ -626,14 +640,16 @@ impl Shard {
         }
     }
 
+    /// Whether a connection takes nothing and has as much waiting as it may.
+    fn is_choked(&self, id: ConnId) -> bool {
+        let conn = &self.conns[id as usize];
+        conn.blocked && conn.out.len() > self.settings.mqtt.max_send_buffer
+    }
+
     /// Gives a delivery to a session of this shard.
     pub(crate) fn send(&mut self, slot: u32, delivery: Delivery) -> Sent {
         let conn = self.sessions[slot as usize].conn;
-        if delivery.qos == QoS::AtMostOnce
-            && conn != NONE
-            && self.conns[conn as usize].blocked
-            && self.conns[conn as usize].out.len() > self.settings.mqtt.max_send_buffer
-        {
+        if delivery.qos == QoS::AtMostOnce && conn != NONE && self.is_choked(conn) {
             self.counters.add(Metric::DroppedSendBuffer, 1);
             return Sent::Gone;
         }
@@ -776,7 +792,7 @@ impl Shard {
         let room = slot.is_some_and(|slot| {
             let session = &self.sessions[slot as usize].session;
             if qos == QoS::AtMostOnce {
-                session.online()
+                session.online() && !self.is_choked(self.sessions[slot as usize].conn)
             } else {
                 session.has_room()
             }
@@ -798,7 +814,10 @@ impl Shard {
 
     /// The session has room: its groups may give it what waits.
     pub(crate) fn offer_groups(&mut self, slot: u32) {
-        if !self.sessions[slot as usize].session.has_room() {
+        let entry = &mut self.sessions[slot as usize];
+        if !entry.session.has_room() {
+            // Its groups hold it for full, or are told so by the next message: it offers itself later.
+            entry.refused_group = !entry.groups.is_empty();
             return;
         }
         let owner = self.owner_of(slot);

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(crate) struct Retained {
     /// with a number that grows with each message, for the order of publishing
     tree: RwLock<RetainedTree<(u64, Arc<Message>)>>,
+    /// grows with every change of the tree
     sequence: AtomicU64,
     count: AtomicUsize,
     most: AtomicUsize,
@@ -34,6 +35,7 @@ impl Retained {
         let mut tree = self.tree.write();
         if message.payload().is_empty() {
             tree.remove(topic);
+            self.sequence.fetch_add(1, Ordering::Release);
             self.count.store(tree.len(), Ordering::Relaxed);
             return Stored::Removed;
         }
@@ -47,11 +49,23 @@ impl Retained {
         {
             return Stored::Refused;
         }
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let sequence = self.sequence.fetch_add(1, Ordering::Release);
         tree.insert(topic, (sequence, Arc::clone(message)));
         self.count.store(tree.len(), Ordering::Relaxed);
         self.most.fetch_max(tree.len(), Ordering::Relaxed);
         Stored::Yes
+    }
+
+    /// Changes with every message that is stored or removed.
+    pub fn generation(&self) -> u64 {
+        self.sequence.load(Ordering::Acquire)
+    }
+
+    /// Whether the message is still the one its topic has.
+    pub fn is_current(&self, message: &Arc<Message>) -> bool {
+        let tree = self.tree.read();
+        tree.get(message.topic())
+            .is_some_and(|(_, there)| Arc::ptr_eq(there, message))
     }
 
     /// Those that match, in the order in which they were published.

@@ -94,6 +94,8 @@ pub(crate) struct SessionSlot {
     pub alarmed: bool,
     /// generation of the access chains under which its subscriptions were last looked at
     pub acl_generation: u64,
+    /// of the user name and address under which they were
+    pub identity: u64,
     /// unix seconds
     pub created_at: u64,
 }
@@ -216,6 +218,7 @@ impl Shard {
                 rare: None,
                 connected_at: 0,
                 partial_since: 0,
+                partial_len: 0,
                 blocked_since: 0,
                 expiry: 0,
                 keepalive: 0,
@@ -267,7 +270,7 @@ impl Shard {
                     break;
                 }
                 Err(error) => {
-                    self.malformed(id, error);
+                    self.malformed(id, error, &bytes[at..]);
                     break;
                 }
             }
@@ -281,7 +284,12 @@ impl Shard {
         self.counters.add(Metric::BytesReceived, at as u64);
         let closing = self.conns[id as usize].phase == Phase::Closing;
         let consumed = if closing { bytes.len() } else { at };
-        self.note_progress(id, at > 0, consumed < bytes.len() && next == Next::Continue);
+        let partial = if next == Next::Continue {
+            bytes.len() - consumed
+        } else {
+            0
+        };
+        self.note_progress(id, at > 0, partial);
         Taken {
             consumed,
             wanted,
@@ -290,7 +298,7 @@ impl Shard {
     }
 
     /// Watches for a packet that stops half-way.
-    fn note_progress(&mut self, id: ConnId, progress: bool, partial: bool) {
+    fn note_progress(&mut self, id: ConnId, progress: bool, partial: usize) {
         let now = self.now;
         let idle = self.settings.mqtt.idle_timeout.as_millis() as u64;
         let conn = &mut self.conns[id as usize];
@@ -301,9 +309,15 @@ impl Shard {
         let Some(detail) = &mut conn.detail else {
             return;
         };
-        if !partial {
+        let grown = !fresh && partial as u64 > u64::from(detail.partial_len);
+        detail.partial_len = u32::try_from(partial).unwrap_or(u32::MAX);
+        if grown && partial > LARGE {
+            // A client in the middle of a large packet cannot send PINGREQ: its bytes show that it lives.
+            conn.last_packet = now;
+        }
+        if partial == 0 {
             detail.partial_since = 0;
-        } else if progress || detail.partial_since == 0 {
+        } else if progress || grown || detail.partial_since == 0 {
             detail.partial_since = now;
             if !fresh {
                 self.conn_timers.set_by(id, now + idle);
@@ -345,8 +359,31 @@ impl Shard {
             self.hang_up(id, "timeout");
         }
         self.conns[id as usize].out = OutBuf::default();
+        self.conns[id as usize].given_up = true;
         self.mark(id);
         self.settle();
+    }
+
+    /// More bytes of a packet came that is far from whole; `partial` are there by now.
+    pub fn grew(&mut self, id: ConnId, partial: usize) {
+        self.note_progress(id, false, partial);
+    }
+
+    /// The event loop does not read this connection for so many milliseconds: that is no silence of the
+    /// client's.
+    pub fn hold(&mut self, id: ConnId, milliseconds: u64) {
+        let until = self.now + milliseconds;
+        let conn = &mut self.conns[id as usize];
+        if conn.phase == Phase::Connected {
+            conn.last_packet = conn.last_packet.max(until);
+            if let Some(detail) = conn
+                .detail
+                .as_mut()
+                .filter(|detail| detail.partial_since > 0)
+            {
+                detail.partial_since = until;
+            }
+        }
     }
 
     /// The transport is gone, or is to go: ends the connection if it has not ended yet.
@@ -415,6 +452,11 @@ impl Shard {
     /// Whether the connection is to be closed once its output is written.
     pub fn closing(&self, id: ConnId) -> bool {
         self.conns[id as usize].phase == Phase::Closing
+    }
+
+    /// Whether a connection that is closing is not waited for any longer.
+    pub fn given_up(&self, id: ConnId) -> bool {
+        self.conns[id as usize].given_up
     }
 
     /// Why a connection that is closing does so.
@@ -591,7 +633,7 @@ impl Shard {
 
     /// A packet that breaks the rules: answered where the version has an answer, then closed
     /// [MQTT-4.13.1-1].
-    fn malformed(&mut self, id: ConnId, error: DecodeError) {
+    fn malformed(&mut self, id: ConnId, error: DecodeError, packet: &[u8]) {
         let reason = error.emq_reason();
         let conn = &self.conns[id as usize];
         let addr = conn.peek().peer.addr;
@@ -601,7 +643,7 @@ impl Shard {
         if conn.phase == Phase::Connected {
             return self.close(id, error.reason(), reason);
         }
-        self.refuse_bad_connect(id, &error);
+        self.refuse_bad_connect(id, &error, packet);
     }
 
     pub(crate) fn sink<'a>(&'a mut self, slot: u32) -> (&'a mut SessionSlot, ConnSink<'a>) {
@@ -665,6 +707,9 @@ const PRESSURE: usize = 4 * 1024 * 1024;
 
 /// How long, in milliseconds, clients wait to be read while another shard catches up.
 const CONGESTED: u64 = 5;
+
+/// Bytes of an unfinished packet beyond which each further one counts for the keep alive.
+const LARGE: usize = 4096;
 
 /// Beyond so many times the limit of the send buffer a connection that takes nothing is ended at once.
 const HARD: usize = 8;

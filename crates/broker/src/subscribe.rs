@@ -1,6 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE, from clients and from management, and the retained messages that follow.
 
-use crate::conn::{ConnId, NONE, Replay};
+use crate::conn::{ConnId, NONE};
 use crate::hooks::{HookPoint, TopicEntry};
 use crate::metrics::Metric;
 use crate::shard::Shard;
@@ -95,8 +95,8 @@ impl Shard {
         self.reply(id, |out| {
             emqttd_mqtt::encode_suback(out, version, packet_id, &codes, None)
         });
-        for (filter, qos, sub_id) in replays {
-            self.begin_replay(id, &filter, qos, sub_id);
+        for key in replays {
+            self.begin_replay(id, &key);
         }
         let slot = self.conns[id as usize].session;
         self.offer_groups(slot);
@@ -115,6 +115,7 @@ impl Shard {
         let too_deep = |filter: &str| {
             (most > 0 && emqttd_mqtt::topic::count_levels(filter) > most)
                 || (!v5 && filter.len() > crate::publish::MAX_TOPIC_LEN_3)
+                || self.mount_len(id) + filter.len() > usize::from(u16::MAX)
         };
         let parsed = SubscriptionFilter::parse(filter, v5)
             .ok()
@@ -209,7 +210,7 @@ impl Shard {
         id: ConnId,
         one: &Wanted,
         sub_id: u32,
-        replays: &mut Vec<(String, QoS, u32)>,
+        replays: &mut Vec<String>,
     ) -> ReasonCode {
         let conn = &self.conns[id as usize];
         let (slot, v5, bridge) = (conn.session, conn.version == Version::V5, conn.bridge);
@@ -237,8 +238,7 @@ impl Shard {
         };
         // No retained messages for a shared subscription of MQTT 5 (4.8.2); EMQ sends them to 3.x clients.
         if send_retained && !(v5 && one.entry.share.is_some()) {
-            let mounted = format!("{}{}", mountpoint.as_deref().unwrap_or(""), one.entry.topic);
-            replays.push((mounted, one.entry.qos, sub_id));
+            replays.push(key);
         }
         let mut entry = one.entry.clone();
         entry
@@ -511,18 +511,16 @@ impl Shard {
         ReasonCode::SUCCESS
     }
 
-    /// Puts the retained messages of a new subscription in line.
-    pub(crate) fn begin_replay(&mut self, id: ConnId, filter: &str, qos: QoS, sub_id: u32) {
-        let found = self.node.retained.matching(filter, self.now);
-        if found.is_empty() || self.closing(id) {
+    /// Puts the retained messages of a subscription in line.
+    pub(crate) fn begin_replay(&mut self, id: ConnId, key: &str) {
+        if self.closing(id) || self.node.retained.count() == 0 {
             return;
         }
-        let line = &mut self.conns[id as usize].detail().rare().replay;
-        line.extend(found.into_iter().map(|message| Replay {
-            message,
-            qos,
-            sub_id,
-        }));
+        let replay = &mut self.conns[id as usize].detail().rare().replay;
+        // Subscribed again before its turn has come: one turn answers both.
+        if !replay.subscriptions.iter().any(|waiting| **waiting == *key) {
+            replay.subscriptions.push_back(key.into());
+        }
         self.replay(id);
     }
 
@@ -531,34 +529,73 @@ impl Shard {
     pub(crate) fn replay(&mut self, id: ConnId) {
         let limit = self.settings.mqtt.max_send_buffer / 2;
         loop {
-            let conn = &mut self.conns[id as usize];
+            let conn = &self.conns[id as usize];
             let slot = conn.session;
-            let full = conn.out.len() > limit;
-            let Some(detail) = &mut conn.detail else {
+            let Some(rare) = conn.detail.as_ref().and_then(|detail| detail.rare.as_ref()) else {
                 return;
             };
-            let Some(rare) = &mut detail.rare else {
-                return;
-            };
-            let line = &mut rare.replay;
-            let Some(next) = line.front() else {
-                *line = VecDeque::new();
-                return;
-            };
-            let qos = next.message.qos.min(next.qos);
-            if full
-                || slot == NONE
-                || (qos != QoS::AtMostOnce && !self.sessions[slot as usize].session.has_room())
-            {
+            if rare.replay.is_empty() || slot == NONE {
                 return;
             }
-            let Some(next) = line.pop_front() else { return };
-            let mut delivery = Delivery::new(next.message, qos);
-            delivery.sub_id = next.sub_id;
-            // [MQTT-3.3.1-8]
-            delivery.retain = true;
-            self.send(slot, delivery);
+            if rare.replay.messages.is_empty() {
+                self.next_replay(id, slot);
+                continue;
+            }
+            let session = &self.sessions[slot as usize].session;
+            let Some(subscription) = session.subscriptions.get(&rare.replay.key).copied() else {
+                // It was taken away meanwhile.
+                self.conns[id as usize].detail().rare().replay.messages = VecDeque::new();
+                continue;
+            };
+            let Some(next) = rare.replay.messages.front() else {
+                return;
+            };
+            let qos = next.qos.min(subscription.qos);
+            if conn.out.len() > limit || (qos != QoS::AtMostOnce && !session.has_room()) {
+                return;
+            }
+            self.replay_one(id, slot, qos, subscription.id);
         }
+    }
+
+    /// Looks up the messages of the next subscription in line.
+    fn next_replay(&mut self, id: ConnId, slot: u32) {
+        let replay = &mut self.conns[id as usize].detail().rare().replay;
+        let Some(key) = replay.subscriptions.pop_front() else {
+            return;
+        };
+        if self.sessions[slot as usize]
+            .session
+            .subscriptions
+            .get(&key)
+            .is_none()
+        {
+            return;
+        }
+        replay.generation = self.node.retained.generation();
+        replay.messages = self
+            .node
+            .retained
+            .matching(parts_of(&key).filter, self.now)
+            .into();
+        replay.key = key;
+    }
+
+    fn replay_one(&mut self, id: ConnId, slot: u32, qos: QoS, sub_id: u32) {
+        let replay = &mut self.conns[id as usize].detail().rare().replay;
+        let Some(message) = replay.messages.pop_front() else {
+            return;
+        };
+        let changed = replay.generation != self.node.retained.generation();
+        if changed && !self.node.retained.is_current(&message) {
+            // A newer one has gone out as a live message: this one must not come after it.
+            return;
+        }
+        let mut delivery = Delivery::new(message, qos);
+        delivery.sub_id = sub_id;
+        // [MQTT-3.3.1-8]
+        delivery.retain = true;
+        self.send(slot, delivery);
     }
 
     /// Asks the ACL again about every subscription of a connected client; what it no longer allows ends.
@@ -582,6 +619,7 @@ impl Shard {
             .filter(|(_, subscription)| !subscription.unchecked)
             .map(|(key, _)| key.to_string())
             .collect();
+        let mut taken_away = false;
         for key in keys {
             let mounted = parts_of(&key).filter;
             let filter = mounted.strip_prefix(mount.as_str()).unwrap_or(mounted);
@@ -590,8 +628,32 @@ impl Shard {
                     "the ACL no longer allows a subscription to {}: ended",
                     emqttd_logging::escape(filter)
                 );
-                self.unsubscribe(slot, &key);
+                taken_away |= self.unsubscribe(slot, &key);
             }
+        }
+        if taken_away {
+            self.forget_unsubscribed(slot);
+        }
+    }
+
+    /// Drops what waits for a session, or was not acknowledged, and matches none of its subscriptions.
+    fn forget_unsubscribed(&mut self, slot: u32) {
+        let session = &mut self.sessions[slot as usize].session;
+        let filters: Vec<String> = session
+            .subscriptions
+            .iter()
+            .map(|(key, _)| parts_of(key).filter.to_string())
+            .collect();
+        let gone = session.revoke(|message| {
+            filters
+                .iter()
+                .any(|filter| emqttd_mqtt::topic::matches(filter, message.topic()))
+        });
+        for message in gone {
+            self.counters.add(Metric::AclDenied, 1);
+            self.node.hooks.each(HookPoint::MessageDropped, |h| {
+                h.message_dropped(&message, "acl_denied")
+            });
         }
     }
 }

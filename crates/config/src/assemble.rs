@@ -153,6 +153,10 @@ impl Reader<'_> {
             cache_acl: self.flag("mqtt.cache_acl"),
             acl_cache_max_size: self.count("mqtt.acl_cache_max_size"),
             max_clientid_len: self.count("mqtt.max_clientid_len"),
+            max_connect_size: usize::try_from(
+                self.clamped("mqtt.max_connect_size", MAX_REMAINING_LENGTH),
+            )
+            .unwrap_or(usize::MAX),
             max_packet_size: usize::try_from(
                 self.clamped("mqtt.max_packet_size", MAX_REMAINING_LENGTH),
             )

@@ -81,6 +81,8 @@ pub struct Mqtt {
     pub max_clientid_len: usize,
     /// `mqtt.max_packet_size`, bytes of *remaining length*
     pub max_packet_size: usize,
+    /// `mqtt.max_connect_size` (new; 64KB), bytes of CONNECT, which comes before authentication
+    pub max_connect_size: usize,
     /// `mqtt.max_topic_levels` (new; 0 = no limit): levels of a name or filter
     pub max_topic_levels: usize,
     /// `mqtt.max_topic_alias` (new; 32): inbound aliases a connection may use

@@ -1,7 +1,9 @@
 //! The verbs of `bin/emqttd` that act on a node from outside: start, stop, restart, ping, pid.
 
+use crate::check::{self, no_keys_in};
+use crate::system::{complain, say};
 use emqttd_management::VERSION;
-use emqttd_management::client::{CallError, Node, environment};
+use emqttd_management::client::{CallError, Node};
 use rustix::process::{Pid, Resource, getrlimit, setsid, test_kill_process};
 use std::fs::{File, create_dir_all};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -31,7 +33,9 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
         .is_some_and(|files| files < 1024)
         && verb != DETACHED
     {
-        println!("WARNING: ulimit -n is below 1024; the node will run out of file descriptors.");
+        say(format_args!(
+            "WARNING: ulimit -n is below 1024; the node will run out of file descriptors."
+        ));
     }
     let node = || Node::find(root);
     Some(match verb {
@@ -54,7 +58,7 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
         "attach" | "remote_console" => match pid(&node()) {
             Some(_) => refused("there is no Erlang shell to attach to; see emqttd_ctl"),
             None => {
-                println!("Node is not running!");
+                say(format_args!("Node is not running!"));
                 1
             }
         },
@@ -63,7 +67,7 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
             refused("this verb belongs to the Erlang machine and has no meaning here")
         }
         _ => {
-            println!("{USAGE}");
+            say(format_args!("{USAGE}"));
             1
         }
     })
@@ -73,30 +77,24 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
 /// files in `etc/certs`; they are made when that directory holds none, and never touched after.
 fn make_certificates(root: &Path) {
     let dir = root.join("etc/certs");
-    let Ok(entries) = std::fs::read_dir(&dir) else {
-        return;
-    };
-    if entries
-        .flatten()
-        .any(|e| e.path().extension().is_some_and(|x| x == "pem"))
-    {
+    if !no_keys_in(&dir) {
         return;
     }
     match emqttd_net::selfsigned::write_missing(&dir) {
-        Ok(_) => println!(
+        Ok(_) => say(format_args!(
             "etc/certs was empty: made a certificate of our own for this node. Clients that verify \
              it need etc/certs/cacert.pem; put your own files there for others."
-        ),
+        )),
         // The listener that needs them says so if they are missed.
-        Err(e) => eprintln!(
+        Err(e) => complain(format_args!(
             "WARNING: cannot make certificates in {}: {e}",
             dir.display()
-        ),
+        )),
     }
 }
 
 fn refused(why: &str) -> i32 {
-    eprintln!("emqttd: {why}");
+    complain(format_args!("emqttd: {why}"));
     1
 }
 
@@ -116,42 +114,48 @@ fn pid(node: &Node) -> Option<Pid> {
 fn told(node: &Node, command: &str) -> i32 {
     match node.ask(&[command]) {
         Ok(reply) => {
-            print!("{}", reply.text);
+            say(reply.text.trim_end_matches('\n'));
             reply.exit
         }
         Err(CallError::NotThere) => not_there(node),
         Err(e) => {
-            eprintln!("RPC to {} failed: {e}", node.name);
+            complain(format_args!("RPC to {} failed: {e}", node.name));
             1
         }
     }
 }
 
 fn not_there(node: &Node) -> i32 {
-    eprintln!("Node '{}' not responding to pings.", node.name);
+    complain(format_args!(
+        "Node '{}' not responding to pings.",
+        node.name
+    ));
     1
 }
 
 /// What is wrong or odd in the configuration on stderr; whether it keeps the node from starting.
 fn config_is_bad(root: &Path) -> bool {
-    let (problems, bad) = match emqttd_config::load(&root.join("etc"), environment()) {
-        Ok(loaded) => (loaded.warnings, false),
-        Err(problems) => (problems, true),
-    };
-    for problem in problems {
-        eprintln!("{problem}");
+    match check::load(root, &root.join("etc")) {
+        Ok(loaded) => {
+            check::lines(loaded.warnings).iter().for_each(complain);
+            false
+        }
+        Err(errors) => {
+            errors.iter().for_each(complain);
+            true
+        }
     }
-    bad
 }
 
 fn start(root: &Path, node: &Node) -> i32 {
     if pid(node).is_some() {
-        println!("Node is already running!");
+        say(format_args!("Node is already running!"));
         return 1;
     }
     if config_is_bad(root) {
         return 1;
     }
+    make_certificates(root);
     let (mut child, before) = match detach(root) {
         Ok(started) => started,
         Err(e) => return refused(&format!("cannot start: {e}")),
@@ -159,21 +163,21 @@ fn start(root: &Path, node: &Node) -> i32 {
     let end = Instant::now() + patience();
     while Instant::now() < end {
         if pid(node).is_some() {
-            println!("emqttd {VERSION} is started successfully!");
+            say(format_args!("emqttd {VERSION} is started successfully!"));
             return 0;
         }
         if let Ok(Some(status)) = child.try_wait() {
-            eprint!("{}", output_from(root, before));
+            complain(output_from(root, before).trim_end());
             return refused(&format!("the node ended ({status}); see also log/run.log"));
         }
         sleep(STEP);
     }
-    println!(
+    say(format_args!(
         "Node did not answer within {} seconds.\n\
          Run ./bin/emqttd console to see what it does, or\n\
          set WAIT_FOR_ERLANG to a greater number of seconds.",
         patience().as_secs()
-    );
+    ));
     1
 }
 
@@ -230,7 +234,7 @@ fn stop(node: &Node) -> i32 {
         }
         sleep(STEP);
     }
-    println!("ok");
+    say(format_args!("ok"));
     0
 }
 
@@ -269,6 +273,6 @@ fn restart(root: &Path, node: &Node) -> i32 {
         }
         sleep(STEP);
     }
-    println!("ok");
+    say(format_args!("ok"));
     0
 }

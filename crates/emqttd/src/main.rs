@@ -1,15 +1,17 @@
 //! The emqttd program: the verbs of `bin/emqttd`, and the broker itself.
 
+mod check;
 mod control;
 mod system;
 
+use crate::system::{complain, say};
 use emqttd_broker::{Broker, VERSION};
-use emqttd_config::{Config, Loaded, LogConsole, Problem, Settings};
+use emqttd_config::{Config, Loaded, LogConsole, Settings};
 use emqttd_management::{Core, client, server};
 use emqttd_net::Server;
 use parking_lot::Mutex;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -21,11 +23,11 @@ fn main() -> ExitCode {
         Err(error) => return fail(&[format!("emqttd: cannot find the release root: {error}")]),
     };
     if verb == "check-config" {
-        return check_config(
-            &arguments
-                .next()
-                .unwrap_or_else(|| root.join("etc").display().to_string()),
-        );
+        let etc = arguments.next().map_or(root.join("etc"), PathBuf::from);
+        return match check::report(&root, &etc) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        };
     }
     if let Some(code) = control::run(&verb, &root) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
@@ -50,28 +52,8 @@ fn main() -> ExitCode {
 }
 
 fn fail(lines: &[String]) -> ExitCode {
-    for line in lines {
-        eprintln!("{line}");
-    }
+    lines.iter().for_each(complain);
     ExitCode::FAILURE
-}
-
-fn check_config(dir: &str) -> ExitCode {
-    match emqttd_config::load(Path::new(dir), client::environment()) {
-        Ok(loaded) => {
-            print!("{}", loaded.config.render_report());
-            loaded
-                .warnings
-                .iter()
-                .for_each(|warning| eprintln!("{warning}"));
-            ExitCode::SUCCESS
-        }
-        Err(problems) => fail(&lines_of(&problems)),
-    }
-}
-
-fn lines_of(problems: &[Problem]) -> Vec<String> {
-    problems.iter().map(ToString::to_string).collect()
 }
 
 /// How the broker ended.
@@ -88,21 +70,24 @@ fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
         mut settings,
         warnings,
         ..
-    } = emqttd_config::load(etc, client::environment()).map_err(|problems| lines_of(&problems))?;
+    } = check::load(Path::new(""), etc)?;
     if detached && settings.log.console != LogConsole::Off {
         settings.log.console = LogConsole::File;
     }
-    println!("starting emqttd on node '{}'", settings.node.name);
+    say(format_args!(
+        "starting emqttd on node '{}'",
+        settings.node.name
+    ));
     let log =
         emqttd_logging::init(&settings.log).map_err(|e| vec![format!("emqttd: the log: {e}")])?;
-    for warning in &warnings {
-        eprintln!("{warning}");
-        log::warn!("{warning}");
+    for warning in check::lines(warnings) {
+        complain(&warning);
+        log::warn!("{}", warning.trim_start_matches("warning: "));
     }
     system::allow_open_files(settings.node.max_ports);
     let data = settings.node.data_dir.clone();
-    std::fs::create_dir_all(&data)
-        .map_err(|e| vec![format!("emqttd: node.data_dir {}: {e}", data.display())])?;
+    let in_data = |e: &std::io::Error| format!("emqttd: node.data_dir {}: {e}", data.display());
+    std::fs::create_dir_all(&data).map_err(|e| vec![in_data(&e)])?;
     let listeners = settings.listeners.clone();
     let (broker, shards) =
         Broker::new(settings.clone(), shard_count(&settings)).map_err(|e| vec![e])?;
@@ -113,24 +98,21 @@ fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
     let core = Core::new(broker.clone(), Arc::new(Mutex::new(config)));
     let cli = emqttd_management::core(&core);
     // Before any listener: no other node may have this data directory.
-    let reserved =
-        server::reserve(&client::socket_in(&data)).map_err(|e| vec![format!("emqttd: {e}")])?;
+    let reserved = server::reserve(&client::socket_in(&data)).map_err(|e| vec![in_data(&e)])?;
     system::watch_signals(&broker, &log).map_err(|e| vec![format!("emqttd: signals: {e}")])?;
     let loops =
         Server::start(&broker, shards).map_err(|e| vec![format!("emqttd: event loops: {e}")])?;
     match loops.open(&listeners) {
-        Ok(open) => {
-            for listener in open {
-                let (on, acceptors) = (listener.listen_on(), listener.settings.acceptors);
-                println!(
-                    "{} listen on {on} with {acceptors} acceptors.",
-                    listener.protocol()
-                );
-            }
-        }
+        Ok(open) => open.iter().for_each(|listener| {
+            let (on, acceptors) = (listener.listen_on(), listener.settings.acceptors);
+            let protocol = listener.protocol();
+            say(format_args!(
+                "{protocol} listen on {on} with {acceptors} acceptors."
+            ));
+        }),
         Err(errors) => {
             broker.stop();
-            loops.join();
+            let _ = loops.join();
             return Err(errors.into_iter().map(|e| format!("emqttd: {e}")).collect());
         }
     }
@@ -138,19 +120,24 @@ fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
         Ok(socket) => socket,
         Err(error) => {
             broker.stop();
-            loops.join();
-            return Err(vec![format!("emqttd: the control socket: {error}")]);
+            let _ = loops.join();
+            return Err(vec![in_data(&error)]);
         }
     };
-    println!("emqttd {VERSION} is running now");
+    say(format_args!("emqttd {VERSION} is running now"));
     log::info!(
         "emqttd {VERSION} is running on node '{}'",
         settings.node.name
     );
     system::stop_with_stdin(&broker);
-    loops.join();
+    let well = loops.join();
     drop(socket);
     log.flush();
+    if !well {
+        return Err(vec![
+            "emqttd: an event loop has ended in a panic; see the crash log".to_string(),
+        ]);
+    }
     Ok(if core.restart_wanted() {
         End::Restart
     } else {

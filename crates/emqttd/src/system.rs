@@ -1,11 +1,22 @@
-//! What the program asks of the system: descriptors, signals, its standard input.
+//! What the program asks of the system: descriptors, signals, standard input and output.
 
 use emqttd_broker::Broker;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::io::Read;
+use std::fmt::Display;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::thread::Builder;
+
+/// A line on standard output. A full disk behind it, or a reader that went away, is no reason to end.
+pub fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The same on standard error.
+pub fn complain(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// Asks the system for as many descriptors as `node.max_ports` says, or as many as it gives.
 pub fn allow_open_files(wanted: u64) {

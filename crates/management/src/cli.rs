@@ -30,8 +30,9 @@ struct Command {
 impl Command {
     fn usage_rows(&self, out: &mut String) {
         for (call, what) in self.usage.iter().flatten() {
+            let space = if call.len() < 48 { "" } else { " " };
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "{call:<48}# {what}");
+            let _ = writeln!(out, "{call:<48}{space}# {what}");
         }
     }
 }

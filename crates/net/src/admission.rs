@@ -115,6 +115,13 @@ impl ConnectionRate {
     pub fn admit(&mut self, now: u64) -> bool {
         self.0.as_mut().is_none_or(|bucket| bucket.take_one(now))
     }
+
+    /// The connection that was counted last did not come.
+    pub fn take_back(&mut self) {
+        if let Some(bucket) = &mut self.0 {
+            bucket.level = (bucket.level + 1000).min(bucket.capacity);
+        }
+    }
 }
 
 /// `rate_limit = burst,rate`: bytes a connection may send.

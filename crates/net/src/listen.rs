@@ -66,6 +66,13 @@ impl OpenListener {
         false
     }
 
+    /// Nobody was there to be accepted after all.
+    pub fn none_came(&mut self) {
+        if let Some(rate) = &mut self.rate {
+            rate.take_back();
+        }
+    }
+
     /// Takes up changed certificates. New connections use them; old ones keep theirs.
     pub fn look_at_files(&mut self, now: u64) {
         let Some(tls) = &self.tls else { return };

@@ -5,6 +5,7 @@ use crate::shard_loop::{Command, Inbox, ShardLoop};
 use emqttd_broker::{Broker, ListenerControl, ListenerState, Shard};
 use emqttd_config::{Listener, ListenerKind};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -40,10 +41,18 @@ impl Server {
         let mut threads = Vec::new();
         for (index, (shard_loop, _)) in loops.into_iter().enumerate() {
             let all = inboxes.clone();
+            let broker = broker.clone();
             threads.push(
                 Builder::new()
                     .name(format!("shard-{index}"))
-                    .spawn(move || shard_loop.run(all))?,
+                    .spawn(move || {
+                        let run = AssertUnwindSafe(|| shard_loop.run(all));
+                        if let Err(panic) = catch_unwind(run) {
+                            // Half a broker is worse than none: a supervisor starts a whole one.
+                            broker.stop();
+                            resume_unwind(panic);
+                        }
+                    })?,
             );
         }
         let control = Arc::new(Control {
@@ -74,13 +83,16 @@ impl Server {
             .collect())
     }
 
-    /// Waits for the end of all event loops.
-    pub fn join(self) {
+    /// Waits for the end of all event loops; `false` when one of them has ended in a panic.
+    pub fn join(self) -> bool {
+        let mut well = true;
         for thread in self.threads {
             if thread.join().is_err() {
                 log::error!("an event loop has ended in a panic; see the crash log");
+                well = false;
             }
         }
+        well
     }
 }
 

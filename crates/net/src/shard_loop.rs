@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// Bytes read from one socket at a time, by all into the same place.
 const SCRATCH: usize = 256 * 1024;
+/// Bytes of an unfinished packet that are put in front of the next read; more are gathered apart.
+const COPIED: usize = 4096;
 /// Reads from one socket before the others have their turn.
 const TURNS: usize = 4;
 /// Slices handed to one `writev`.
@@ -262,6 +264,7 @@ impl ShardLoop {
             let _ = self.poll.registry().deregister(&mut listener.socket);
             self.broker.listener_closed(state);
         }
+        state.set_closed();
         for key in self.sockets.iter().map(|(key, _)| key).collect::<Vec<_>>() {
             let socket = &self.sockets[key];
             let theirs = match &socket.layers {
@@ -302,7 +305,7 @@ impl ShardLoop {
             }
             match listener.socket.accept() {
                 Ok((stream, addr)) => self.accepted(key, stream, addr),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return listener.none_came(),
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     // Out of descriptors, most likely: those who wait stay in the backlog.
@@ -346,6 +349,7 @@ impl ShardLoop {
             partial: Vec::new(),
             layers,
             limit: limit.map(|(burst, rate)| Box::new(RateLimit::new(burst, rate, now))),
+            wanted: 0,
             open: false,
             paused_until: 0,
             again: false,
@@ -400,10 +404,17 @@ impl ShardLoop {
         let listener = Arc::clone(&peer.listener);
         socket.again = false;
         let bytes = std::mem::take(&mut socket.partial);
+        if listener.is_closed() {
+            return listener.leave("shutdown");
+        }
+        let paused_until = socket.paused_until;
         let Some(key) = self.register(socket) else {
             return listener.leave("closed");
         };
         self.open(key, peer);
+        if paused_until > 0 {
+            self.alarms.insert((paused_until, Alarm::Resume(key)), ());
+        }
         // What came while it was on its way raises an event now, as it is registered.
         self.input(key, &bytes);
     }
@@ -451,7 +462,7 @@ impl ShardLoop {
             if socket.paused_until > self.now || (socket.open && self.shard.closing(key as u32)) {
                 return;
             }
-            if socket.layers.is_some() || socket.partial.len() > SCRATCH / 2 {
+            if socket.layers.is_some() || socket.partial.len() > COPIED {
                 match self.read_slowly(key) {
                     Some(full) if full || ended => continue,
                     _ => return,
@@ -500,9 +511,14 @@ impl ShardLoop {
         }
     }
 
+    /// Does not read a connection for so long, or for longer if that was said before.
     fn pause(&mut self, key: usize, milliseconds: u64) {
-        let until = self.now + milliseconds;
-        self.sockets[key].paused_until = until;
+        let socket = &mut self.sockets[key];
+        socket.paused_until = socket.paused_until.max(self.now + milliseconds);
+        let until = socket.paused_until;
+        if socket.open {
+            self.shard.hold(key as u32, until - self.now);
+        }
         self.alarms.insert((until, Alarm::Resume(key)), ());
     }
 
@@ -528,7 +544,7 @@ impl ShardLoop {
         let mut bytes = std::mem::take(&mut socket.partial);
         let Some(layers) = &mut socket.layers else {
             bytes.extend_from_slice(&self.scratch[..n]);
-            self.input(key, &bytes);
+            self.input_or_keep(key, bytes);
             return Some(full);
         };
         let before = layers.stage;
@@ -549,12 +565,21 @@ impl ShardLoop {
             self.input(key, &mqtt);
         } else {
             bytes.extend_from_slice(&mqtt);
-            self.input(key, &bytes);
+            self.input_or_keep(key, bytes);
         }
         if mqtt.capacity() > SCRATCH * 4 {
             mqtt = Vec::new();
         }
         self.plain = mqtt;
+        if self
+            .sockets
+            .get(key)
+            .is_some_and(|socket| socket.overflows())
+        {
+            // Pings or handshakes without end, and nobody takes the answers.
+            self.lost(key, "timeout");
+            return None;
+        }
         if let Fed::End(reason) = fed {
             self.write(key);
             self.lost(key, reason);
@@ -571,6 +596,19 @@ impl ShardLoop {
         Some(full)
     }
 
+    /// Gives gathered bytes to the shard once the packet they begin with is whole: a large one in small
+    /// pieces is not copied again for each of them.
+    fn input_or_keep(&mut self, key: usize, bytes: Vec<u8>) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        if bytes.len() >= socket.wanted {
+            return self.input(key, &bytes);
+        }
+        self.shard.grew(key as u32, bytes.len());
+        socket.partial = bytes;
+    }
+
     /// Gives bytes to the shard and keeps what it did not use.
     fn input(&mut self, key: usize, bytes: &[u8]) {
         let Some(socket) = self.sockets.get(key) else {
@@ -584,22 +622,17 @@ impl ShardLoop {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
+        socket.wanted = taken.wanted;
         if !left.is_empty() {
             socket.partial = Vec::with_capacity(left.len().max(taken.wanted.min(SCRATCH)));
             socket.partial.extend_from_slice(left);
         }
         match taken.next {
             Next::Continue => {}
-            // The outputs are full: they are written first, then what is left is used.
-            Next::Pause(0) => self.resume_later(key),
+            // With 0 the outputs are full: they are written first, then what is left is used.
             Next::Pause(milliseconds) => self.pause(key, milliseconds),
             Next::Move(shard) => self.move_to(key, shard),
         }
-    }
-
-    fn resume_later(&mut self, key: usize) {
-        self.sockets[key].paused_until = self.now;
-        self.alarms.insert((self.now, Alarm::Resume(key)), ());
     }
 
     fn move_to(&mut self, key: usize, shard: usize) {
@@ -711,7 +744,8 @@ impl ShardLoop {
         match result {
             Ok((written, blocked)) => {
                 self.shard.after_write(id, written, blocked);
-                if self.shard.closing(id) && (!blocked || self.shard.output(id).is_empty()) {
+                // Blocked, with nothing left here: what is left lies in the layers.
+                if self.shard.closing(id) && (!blocked || self.shard.given_up(id)) {
                     let reason = self.shard.close_reason(id);
                     self.drop_socket(key, reason);
                 }

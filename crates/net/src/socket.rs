@@ -23,12 +23,23 @@ pub(crate) struct Socket {
     /// what lies between; plain TCP has nothing
     pub layers: Option<Box<Layers>>,
     pub limit: Option<Box<RateLimit>>,
+    /// bytes of the packet that `partial` begins with; 0 = unknown
+    pub wanted: usize,
     /// the broker knows it
     pub open: bool,
     /// not read until then, milliseconds; 0 = read
     pub paused_until: u64,
     /// is on the list of those to be read without being told to
     pub again: bool,
+}
+
+impl Socket {
+    /// More waits on the wire than output alone can put there: answers that nobody takes.
+    pub fn overflows(&self) -> bool {
+        self.layers
+            .as_ref()
+            .is_some_and(|layers| layers.wire().len() > 4 * WIRE)
+    }
 }
 
 /// What lies between the socket and MQTT, from the outside in.

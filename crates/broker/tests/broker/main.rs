@@ -4,6 +4,7 @@
 
 mod access;
 mod bounds;
+mod delivery;
 mod exchange;
 mod hooks;
 mod leaks;

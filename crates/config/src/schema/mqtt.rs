@@ -42,6 +42,9 @@ pub(super) const KEYS: &[Key] = &[
         .default("1024").ships("1024"),
     client("mqtt.max_packet_size", Type::ByteSize { min: 16, max: u64::MAX }, "largest remaining length of a packet")
         .default("64KB").ships("64KB"),
+    key("mqtt.max_connect_size", Type::ByteSize { min: 64, max: u64::MAX },
+        "largest CONNECT: what a client may send before it is known")
+        .default("64KB").shows("64KB"),
     key("mqtt.max_topic_levels", U16, "levels of a topic name or filter; 0 = no limit")
         .default("0").shows("0"),
     key("mqtt.max_topic_alias", U16, "topic aliases an MQTT 5 client may use")

@@ -33,22 +33,21 @@ pub fn register(cli: &Cli, core: &Core) {
             ("listeners stop    <Proto> <Port>", "Stop a listener"),
         ],
         Box::new(move |call| {
+            let on = call.args.last().copied().map_or_else(String::new, address);
             Some(match *call.args {
                 [] => broker.listeners().iter().map(listener_rows).collect(),
-                ["start", proto, on] => told(
-                    "Start",
-                    "Start",
-                    proto,
-                    on,
-                    broker.listener_start(&proto_name(proto), on),
-                ),
-                ["restart", proto, on] => {
-                    let done = broker.listener_restart(&proto_name(proto), on);
-                    told("Restart", "restart", proto, on, done)
+                ["start", proto, given] => {
+                    let done = broker.listener_start(&proto_name(proto), &on);
+                    told("Start", "Start", proto, given, done)
+                }
+                ["restart", proto, given] => {
+                    let done = broker.listener_restart(&proto_name(proto), &on);
+                    told("Restart", "restart", proto, given, done)
                 }
                 // Only the full name finds one, as observed; `tcp` alone never did.
-                ["stop", proto, on] => {
-                    told("Stop", "stop", proto, on, broker.listener_stop(proto, on))
+                ["stop", proto, given] => {
+                    let done = broker.listener_stop(proto, &on);
+                    told("Stop", "stop", proto, given, done)
                 }
                 _ => return None,
             })
@@ -63,6 +62,14 @@ fn proto_name(given: &str) -> String {
         "http" => "mqtt:ws".into(),
         "https" => "mqtt:wss".into(),
         other => other.into(),
+    }
+}
+
+/// A bare port, as `emq.conf` and the usage have it, is listed with the address it stands for.
+fn address(given: &str) -> String {
+    match given.bytes().all(|b| b.is_ascii_digit()) {
+        true => format!("0.0.0.0:{given}"),
+        false => given.into(),
     }
 }
 
@@ -92,6 +99,8 @@ mod tests {
             "listener on mqtt:tcp:127.0.0.1:1883\n  acceptors       : 16\n  max_clients     : 102400\n  \
              current_clients : 3\n  shutdown_count  : [{closed,47},{conflict,9}]\n"
         );
+        assert_eq!(address("8883"), "0.0.0.0:8883");
+        assert_eq!(address("127.0.0.1:8883"), "127.0.0.1:8883");
         l.shutdown_count.clear();
         assert!(listener_rows(&l).ends_with("  shutdown_count  : []\n"));
         assert_eq!(
