@@ -33,9 +33,7 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
         .is_some_and(|files| files < 1024)
         && verb != DETACHED
     {
-        say(format_args!(
-            "WARNING: ulimit -n is below 1024; the node will run out of file descriptors."
-        ));
+        say("WARNING: ulimit -n is below 1024; the node will run out of file descriptors.");
     }
     let node = || Node::find(root);
     Some(match verb {
@@ -58,7 +56,7 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
         "attach" | "remote_console" => match pid(&node()) {
             Some(_) => refused("there is no Erlang shell to attach to; see emqttd_ctl"),
             None => {
-                say(format_args!("Node is not running!"));
+                say("Node is not running!");
                 1
             }
         },
@@ -67,7 +65,7 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
             refused("this verb belongs to the Erlang machine and has no meaning here")
         }
         _ => {
-            say(format_args!("{USAGE}"));
+            say(USAGE);
             1
         }
     })
@@ -81,10 +79,10 @@ fn make_certificates(root: &Path) {
         return;
     }
     match emqttd_net::selfsigned::write_missing(&dir) {
-        Ok(_) => say(format_args!(
+        Ok(_) => say(
             "etc/certs was empty: made a certificate of our own for this node. Clients that verify \
-             it need etc/certs/cacert.pem; put your own files there for others."
-        )),
+             it need etc/certs/cacert.pem; put your own files there for others.",
+        ),
         // The listener that needs them says so if they are missed.
         Err(e) => complain(format_args!(
             "WARNING: cannot make certificates in {}: {e}",
@@ -149,7 +147,7 @@ fn config_is_bad(root: &Path) -> bool {
 
 fn start(root: &Path, node: &Node) -> i32 {
     if pid(node).is_some() {
-        say(format_args!("Node is already running!"));
+        say("Node is already running!");
         return 1;
     }
     if config_is_bad(root) {
@@ -185,12 +183,15 @@ fn start(root: &Path, node: &Node) -> i32 {
 /// there before.
 fn detach(root: &Path) -> io::Result<(Child, u64)> {
     let log = root.join("log");
-    create_dir_all(&log)?;
     let path = log.join("run.log");
-    if std::fs::metadata(&path).is_ok_and(|m| m.len() > RUN_LOG) {
-        std::fs::rename(&path, log.join("run.log.1"))?;
-    }
-    let out = File::options().create(true).append(true).open(&path)?;
+    let out = create_dir_all(&log)
+        .and_then(|()| {
+            if std::fs::metadata(&path).is_ok_and(|m| m.len() > RUN_LOG) {
+                std::fs::rename(&path, log.join("run.log.1"))?;
+            }
+            File::options().create(true).append(true).open(&path)
+        })
+        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
     let before = out.metadata()?.len();
     let err = out.try_clone()?;
     let child = Command::new(std::env::current_exe()?)
@@ -234,7 +235,7 @@ fn stop(node: &Node) -> i32 {
         }
         sleep(STEP);
     }
-    say(format_args!("ok"));
+    say("ok");
     0
 }
 
@@ -273,6 +274,6 @@ fn restart(root: &Path, node: &Node) -> i32 {
         }
         sleep(STEP);
     }
-    say(format_args!("ok"));
+    say("ok");
     0
 }

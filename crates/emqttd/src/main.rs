@@ -102,19 +102,20 @@ fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
     system::watch_signals(&broker, &log).map_err(|e| vec![format!("emqttd: signals: {e}")])?;
     let loops =
         Server::start(&broker, shards).map_err(|e| vec![format!("emqttd: event loops: {e}")])?;
-    match loops.open(&listeners) {
-        Ok(open) => open.iter().for_each(|listener| {
-            let (on, acceptors) = (listener.listen_on(), listener.settings.acceptors);
-            let protocol = listener.protocol();
-            say(format_args!(
-                "{protocol} listen on {on} with {acceptors} acceptors."
-            ));
-        }),
+    let open = match loops.open(&listeners) {
+        Ok(open) => open,
         Err(errors) => {
             broker.stop();
             let _ = loops.join();
             return Err(errors.into_iter().map(|e| format!("emqttd: {e}")).collect());
         }
+    };
+    for listener in &open {
+        let (protocol, on) = (listener.protocol(), listener.listen_on());
+        let acceptors = listener.settings.acceptors;
+        say(format_args!(
+            "{protocol} listen on {on} with {acceptors} acceptors."
+        ));
     }
     let socket = match reserved.serve(cli) {
         Ok(socket) => socket,
@@ -131,6 +132,10 @@ fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
     );
     system::stop_with_stdin(&broker);
     let well = loops.join();
+    for listener in &open {
+        let (protocol, on) = (listener.protocol(), listener.listen_on());
+        say(format_args!("stopped {protocol} on {on}"));
+    }
     drop(socket);
     log.flush();
     if !well {

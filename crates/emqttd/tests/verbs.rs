@@ -2,75 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod tree;
+
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
-
-/// A release tree in a temporary directory; what still runs of it is stopped when it goes.
-struct Tree {
-    dir: tempfile::TempDir,
-    port: u16,
-}
-
-impl Tree {
-    fn new() -> Tree {
-        let dir = tempfile::tempdir().unwrap();
-        for sub in ["bin", "etc/plugins", "data", "log"] {
-            fs::create_dir_all(dir.path().join(sub)).unwrap();
-        }
-        fs::copy(env!("CARGO_BIN_EXE_emqttd"), dir.path().join("bin/emqttd")).unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let tree = Tree { dir, port };
-        tree.configure("");
-        tree
-    }
-
-    fn configure(&self, more: &str) {
-        let text = format!(
-            "node.name = verbs@127.0.0.1\nlog.syslog = off\nmqtt.allow_anonymous = true\n\
-             listener.tcp.external = 127.0.0.1:{}\n{more}",
-            self.port
-        );
-        fs::write(self.path().join("etc/emq.conf"), text).unwrap();
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// Exit code, standard output, standard error; the verb is called from another directory.
-    fn verb(&self, verb: &str) -> (i32, String, String) {
-        let out = Command::new(self.path().join("bin/emqttd"))
-            .arg(verb)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (
-            out.status.code().unwrap(),
-            text(out.stdout),
-            text(out.stderr),
-        )
-    }
-
-    fn answers(&self) -> bool {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let _ = Command::new(self.path().join("bin/emqttd"))
-            .arg("stop")
-            .output();
-    }
-}
+use std::process::Command;
+use tree::{Tree, log};
 
 #[test]
 fn the_life_of_a_node() {
@@ -177,6 +114,75 @@ fn unknown_verbs_show_the_usage() {
     }
 }
 
-fn log(tree: &Tree) -> String {
-    fs::read_to_string(tree.path().join("log/run.log")).unwrap_or_default()
+#[test]
+fn a_node_that_runs_is_not_ended_by_a_restart_into_a_broken_acl_file() {
+    let tree = Tree::new();
+    tree.write("etc/acl.conf", "{allow, all}.\n");
+    tree.configure("mqtt.acl_file = etc/acl.conf\n");
+    assert_eq!(tree.verb("start").0, 0, "{}", log(&tree));
+    // Without the access word 2.3.11 left the rules out in silence.
+    tree.write(
+        "etc/acl.conf",
+        "{allow, all}.\n{allow, {ipaddr, \"127.0.0.1\"}, [\"t\"]}.\n",
+    );
+    for verb in ["restart", "check-config"] {
+        let (exit, _, err) = tree.verb(verb);
+        assert_eq!(exit, 1, "{verb}");
+        assert!(err.contains("acl.conf:2:"), "{verb}: {err}");
+        assert!(err.contains("the access word is missing"), "{verb}: {err}");
+    }
+    assert_eq!(tree.verb("ping").0, 0);
+    assert_eq!(tree.verb("stop").0, 0);
+    let (exit, _, err) = tree.verb("start");
+    assert_eq!(exit, 1);
+    assert!(err.contains("the access word is missing"), "{err}");
+}
+
+#[test]
+fn without_etc_it_says_where_it_looked() {
+    let tree = Tree::new();
+    fs::remove_file(tree.path().join("etc/emq.conf")).unwrap();
+    for verb in ["start", "foreground", "check-config"] {
+        let (exit, _, err) = tree.verb(verb);
+        assert_eq!(exit, 1, "{verb}");
+        assert!(err.contains("there is no "), "{verb}: {err}");
+        assert!(err.contains("etc/emq.conf"), "{verb}: {err}");
+    }
+}
+
+#[test]
+fn a_killed_node_leaves_nothing_in_the_way() {
+    let tree = Tree::new();
+    assert_eq!(tree.verb("start").0, 0, "{}", log(&tree));
+    let pid = tree.verb("pid").1;
+    let killed = Command::new("kill").args(["-9", pid.trim()]).status();
+    assert!(killed.unwrap().success());
+    tree.await_silence();
+    assert_eq!(tree.verb("ping").0, 1);
+    assert_eq!(tree.verb("start").0, 0, "{}", log(&tree));
+    assert_eq!(tree.verb("stop").0, 0);
+}
+
+#[test]
+fn a_second_node_in_one_tree_is_refused_by_name() {
+    let tree = Tree::new();
+    assert_eq!(tree.verb("start").0, 0, "{}", log(&tree));
+    let (exit, _, err) = tree.verb("foreground");
+    assert_eq!(exit, 1);
+    assert!(err.contains("node.data_dir data: another node"), "{err}");
+    assert!(tree.answers());
+    assert_eq!(tree.verb("stop").0, 0);
+}
+
+/// `/dev/full` takes no byte: a disk that is full must not end a broker that only wanted to tell.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_behind_its_output_does_not_end_a_node() {
+    let tree = Tree::new();
+    std::os::unix::fs::symlink("/dev/full", tree.path().join("log/run.log")).unwrap();
+    let (exit, out, err) = tree.verb("start");
+    assert!(out.contains("is started successfully!"), "{out}{err}");
+    assert_eq!(exit, 0);
+    assert!(tree.answers());
+    assert_eq!(tree.verb("stop").0, 0);
 }
