@@ -12,7 +12,8 @@ const CLIENTS: usize = 6;
 
 /// The rules of section 4.7, in the simplest words.
 fn matches(filter: &str, topic: &str) -> bool {
-    let (filter, topic): (Vec<&str>, Vec<&str>) = (filter.split('/').collect(), topic.split('/').collect());
+    let (filter, topic): (Vec<&str>, Vec<&str>) =
+        (filter.split('/').collect(), topic.split('/').collect());
     for (n, level) in filter.iter().enumerate() {
         match *level {
             "#" => return true,
@@ -57,11 +58,19 @@ impl Model {
             s.session.retry_interval = std::time::Duration::from_secs(1000);
         });
         let all = (0..CLIENTS).map(|_| Subscriber::default()).collect();
-        Model { net, random: Random::new(seed), all, messages: 0, seed }
+        Model {
+            net,
+            random: Random::new(seed),
+            all,
+            messages: 0,
+            seed,
+        }
     }
 
     fn read(&mut self, n: usize) {
-        let Some(client) = self.all[n].link else { return };
+        let Some(client) = self.all[n].link else {
+            return;
+        };
         let got = self.net.messages(client);
         self.see(n, got);
     }
@@ -71,16 +80,23 @@ impl Model {
         for message in got {
             let text = message.text();
             let (number, publisher) = text.split_once(' ').unwrap();
-            let (number, publisher): (usize, usize) = (number.parse().unwrap(), publisher.parse().unwrap());
+            let (number, publisher): (usize, usize) =
+                (number.parse().unwrap(), publisher.parse().unwrap());
             let key = (number, message.qos);
-            let Some(copies) = who.owed.get_mut(&key) else { panic!("seed {seed}: c{n} is not owed {message:?}") };
+            let Some(copies) = who.owed.get_mut(&key) else {
+                panic!("seed {seed}: c{n} is not owed {message:?}")
+            };
             *copies -= 1;
             if *copies == 0 {
                 who.owed.remove(&key);
             }
             let last = who.last.entry((publisher, message.qos)).or_insert(number);
             // [MQTT-4.6.0-6]
-            assert!(*last <= number, "seed {seed}: c{n} got {number} after {last} at QoS {}", message.qos);
+            assert!(
+                *last <= number,
+                "seed {seed}: c{n} got {number} after {last} at QoS {}",
+                message.qos
+            );
             *last = number;
         }
     }
@@ -92,11 +108,16 @@ impl Model {
             let number = self.messages;
             self.messages += 1;
             for who in &mut self.all {
-                for (_, most) in who.subscriptions.iter().filter(|(filter, _)| matches(filter, topic)) {
+                for (_, most) in who
+                    .subscriptions
+                    .iter()
+                    .filter(|(filter, _)| matches(filter, topic))
+                {
                     *who.owed.entry((number, qos.min(*most))).or_default() += 1;
                 }
             }
-            self.net.publish(client, topic, &format!("{number} {n}"), qos);
+            self.net
+                .publish(client, topic, &format!("{number} {n}"), qos);
         }
     }
 
@@ -105,13 +126,25 @@ impl Model {
         let Some(client) = self.all[n].link else {
             let (client, _, got) = self.net.resume(&connect(n));
             self.all[n].link = Some(client);
-            let got = got.into_iter().filter_map(|g| if let Got::Publish(m) = g { Some(m) } else { None }).collect();
+            let got = got
+                .into_iter()
+                .filter_map(|g| {
+                    if let Got::Publish(m) = g {
+                        Some(m)
+                    } else {
+                        None
+                    }
+                })
+                .collect();
             return self.see(n, got);
         };
         match self.random.below(12) {
             0..=1 => {
                 self.read(n);
-                let (filter, qos) = (FILTERS[self.random.below(FILTERS.len())], self.random.below(3) as u8);
+                let (filter, qos) = (
+                    FILTERS[self.random.below(FILTERS.len())],
+                    self.random.below(3) as u8,
+                );
                 assert_eq!(self.net.subscribe(client, filter, qos), qos);
                 self.all[n].subscriptions.insert(filter, qos);
             }
@@ -131,7 +164,12 @@ impl Model {
             _ => {
                 // What is on the wire goes with the connection; QoS 0 is not sent again.
                 let who = &mut self.all[n];
-                let qos0: Vec<(usize, u8)> = who.owed.keys().filter(|(_, qos)| *qos == 0).copied().collect();
+                let qos0: Vec<(usize, u8)> = who
+                    .owed
+                    .keys()
+                    .filter(|(_, qos)| *qos == 0)
+                    .copied()
+                    .collect();
                 for key in qos0 {
                     who.owed.remove(&key);
                 }
@@ -153,13 +191,28 @@ fn every_subscriber_gets_exactly_what_it_is_owed_in_order() {
             if model.all[n].link.is_none() {
                 let (client, _, got) = model.net.resume(&connect(n));
                 model.all[n].link = Some(client);
-                let got =
-                    got.into_iter().filter_map(|g| if let Got::Publish(m) = g { Some(m) } else { None }).collect();
+                let got = got
+                    .into_iter()
+                    .filter_map(|g| {
+                        if let Got::Publish(m) = g {
+                            Some(m)
+                        } else {
+                            None
+                        }
+                    })
+                    .collect();
                 model.see(n, got);
             }
             model.read(n);
-            assert_eq!(model.all[n].owed, BTreeMap::new(), "seed {seed}: c{n} never got these");
+            assert_eq!(
+                model.all[n].owed,
+                BTreeMap::new(),
+                "seed {seed}: c{n} never got these"
+            );
         }
-        assert!(model.messages > 400, "seed {seed}: too little to say anything");
+        assert!(
+            model.messages > 400,
+            "seed {seed}: too little to say anything"
+        );
     }
 }

@@ -360,13 +360,20 @@ struct Presence(Arc<std::sync::Mutex<Vec<String>>>);
 
 impl emqttd_broker::Hooks for Presence {
     fn points(&self) -> u32 {
-        emqttd_broker::HookPoint::ClientConnected as u32 | emqttd_broker::HookPoint::ClientDisconnected as u32
+        emqttd_broker::HookPoint::ClientConnected as u32
+            | emqttd_broker::HookPoint::ClientDisconnected as u32
     }
     fn client_connected(&self, client: &emqttd_session::Publisher, connack: u8) {
-        self.0.lock().unwrap().push(format!("+{} {connack}", client.clientid));
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("+{} {connack}", client.clientid));
     }
     fn client_disconnected(&self, client: &emqttd_session::Publisher, reason: &str) {
-        self.0.lock().unwrap().push(format!("-{} {reason}", client.clientid));
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("-{} {reason}", client.clientid));
     }
 }
 
@@ -374,7 +381,9 @@ impl emqttd_broker::Hooks for Presence {
 fn hooks_see_a_failed_exchange_as_any_failed_authentication() {
     let mut net = net();
     let log = Arc::default();
-    net.broker.hooks().add(0, Arc::new(Presence(Arc::clone(&log))));
+    net.broker
+        .hooks()
+        .add(0, Arc::new(Presence(Arc::clone(&log))));
     let client = net.open(0);
     net.connect_on(client, &connect("c", "COUNT", b"hello"));
     step(&mut net, client, 0x18, b"wrong");

@@ -601,7 +601,10 @@ fn messages_of_a_group_that_ends_are_told_as_dropped() {
     assert_eq!(net.broker.group_backlog(), 0);
     assert_eq!(
         take(&log),
-        ["dropped publisher/- t 1 1 group_gone", "dropped publisher/- t 2 1 group_gone"]
+        [
+            "dropped publisher/- t 1 1 group_gone",
+            "dropped publisher/- t 2 1 group_gone"
+        ]
     );
     assert_eq!(net.metric("messages/dropped/group_full"), 2);
 }

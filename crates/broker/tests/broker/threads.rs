@@ -301,6 +301,8 @@ fn a_group_under_way_on_several_threads_gives_each_message_to_one_member() {
     }
     // Management asks while all this goes on, or has gone on.
     let backlog = broker.group_backlog();
+    let sess = broker.sessions();
+    let met = broker.all_metrics();
     let sessions = broker.sessions().len();
     count.stop.store(true, Ordering::Relaxed);
     for thread in threads {
@@ -314,6 +316,14 @@ fn a_group_under_way_on_several_threads_gives_each_message_to_one_member() {
     let (lost, twice) = (
         times.iter().filter(|n| **n == 0).count(),
         times.iter().filter(|n| **n > 1).count(),
+    );
+    eprintln!(
+        "published {} heard {} acked {} sessions {:#?} metrics {:?}",
+        count.published.load(Ordering::Relaxed),
+        count.heard.load(Ordering::Relaxed),
+        times.iter().filter(|n| **n > 0).count(),
+        sess,
+        met
     );
     assert_eq!((lost, twice, backlog), (0, 0, 0), "lost, twice, left");
     assert_eq!(count.heard.load(Ordering::Relaxed), SHARDS * total);
