@@ -44,10 +44,10 @@ impl Shard {
 
     pub(crate) fn say_goodbye(&mut self, id: ConnId, reason: ReasonCode) {
         self.counters.add(Metric::DisconnectSent, 1);
-        let text = self.conns[id as usize]
-            .peek()
-            .problem_information
-            .then(|| reason.name());
+        // [MQTT-3.14.2-3]: no text that would make the packet too large for the client.
+        let conn = &self.conns[id as usize];
+        let fits = conn.max_packet as usize >= reason.name().len() + 16;
+        let text = (fits && conn.peek().problem_information).then(|| reason.name());
         let version = self.version_of(id);
         self.reply(id, |out| {
             emqttd_mqtt::encode_disconnect(out, version, reason, None, text, None)

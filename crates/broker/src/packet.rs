@@ -149,6 +149,14 @@ impl Shard {
         let before = bytes.len();
         encode(bytes);
         let written = bytes.len() - before;
+        if written > conn.max_packet as usize {
+            // [MQTT-3.1.2-24]: the client would have to take it for an error.
+            bytes.truncate(before);
+            if conn.phase != Phase::Closing {
+                self.hang_up(id, "packet_too_large");
+            }
+            return;
+        }
         crate::conn::trace_sent(conn, before);
         self.counters.add(Metric::BytesSent, written as u64);
     }

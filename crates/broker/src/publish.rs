@@ -247,7 +247,7 @@ impl Shard {
             )
     }
 
-    /// A denied PUBLISH: 3.x clients get no answer (sheet 6.3), MQTT 5 has one [MQTT-4.13.1-2].
+    /// A denied PUBLISH: 3.x clients get no answer (sheet 6.3), MQTT 5 has one.
     fn refuse_publish(&mut self, id: ConnId, publish: &Publish<'_>, topic: &str) {
         self.counters.add(Metric::AclDenied, 1);
         let conn = &self.conns[id as usize];
@@ -316,8 +316,8 @@ impl Shard {
             return self.begin_qos2(id, slot, publish.packet_id, &mut passing);
         }
         let owner = self.owner_of(slot);
-        let matched = match self.hooked(&mut passing) {
-            None => true,
+        let hooked = self.hooked(&mut passing);
+        let matched = match &hooked {
             Some(None) => {
                 let generation = self
                     .node
@@ -326,23 +326,28 @@ impl Shard {
                 if known.route_generation != generation {
                     known.route_generation = find_targets(&self.node, topic, &mut known.targets);
                 }
-                let matched = self.pass_on(&mut passing, &known.targets, owner);
-                if known.targets.len() > MOST_REMEMBERED {
-                    // Beside so many writes a look-up costs nothing, and each publisher would keep a copy.
-                    known.targets = Vec::new();
-                    known.route_generation = 0;
-                }
-                matched
+                !known.targets.is_empty()
             }
-            Some(Some(changed)) => self.publish_changed(changed, owner),
+            _ => true,
         };
-        if publish.qos == QoS::AtLeastOnce && self.conns[id as usize].phase == Phase::Connected {
+        if publish.qos == QoS::AtLeastOnce {
+            // Before the delivery, which may be to the publisher itself (observed 3).
             let reason = if matched || version != Version::V5 {
                 ReasonCode::SUCCESS
             } else {
                 ReasonCode::NO_MATCHING_SUBSCRIBERS
             };
             self.reply_ack(id, AckKind::PubAck, publish.packet_id, reason);
+        }
+        match hooked {
+            None => {}
+            Some(None) => self.pass_on(&mut passing, &known.targets, owner),
+            Some(Some(changed)) => self.publish_changed(changed, owner),
+        }
+        if known.targets.len() > MOST_REMEMBERED {
+            // Beside so many writes a look-up costs nothing, and each publisher would keep a copy.
+            known.targets = Vec::new();
+            known.route_generation = 0;
         }
     }
 
@@ -412,14 +417,14 @@ impl Shard {
         }
     }
 
-    fn publish_changed(&mut self, message: Arc<Message>, from: u64) -> bool {
+    fn publish_changed(&mut self, message: Arc<Message>, from: u64) {
         let mut targets = Vec::new();
         find_targets(&self.node, message.topic(), &mut targets);
         self.pass_on(&mut Passing::of(&message), &targets, from)
     }
 
-    /// Retains the message if it asks for it and gives it to its receivers; `false` when there are none.
-    fn pass_on(&mut self, passing: &mut Passing<'_>, targets: &[Target], from: u64) -> bool {
+    /// Retains the message if it asks for it and gives it to its receivers.
+    fn pass_on(&mut self, passing: &mut Passing<'_>, targets: &[Target], from: u64) {
         if passing.parts.retain {
             self.retain(passing);
         }
@@ -433,7 +438,7 @@ impl Shard {
                     });
                 }
             }
-            return false;
+            return;
         }
         self.encoded.clear();
         let mut at = 0;
@@ -465,7 +470,6 @@ impl Shard {
                 }
             }
         }
-        true
     }
 
     fn retain(&mut self, passing: &mut Passing<'_>) {

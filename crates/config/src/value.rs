@@ -561,7 +561,7 @@ fn password_hash(text: &str) -> Result<Checked, String> {
     })
 }
 
-/// The rules of [MQTT-4.7.1-2], [MQTT-4.7.1-3], [MQTT-4.7.3-1] to [MQTT-4.7.3-3].
+/// The rules of [MQTT-4.7.1-2], [3.1.1: MQTT-4.7.1-3], [MQTT-4.7.3-1] to [MQTT-4.7.3-3].
 fn topic_filter(text: &str) -> Result<(), String> {
     let levels = text.split('/').count();
     let fits = text.split('/').enumerate().all(|(i, level)| match level {

@@ -79,7 +79,7 @@ pub(crate) struct Flows {
     pub held: VecDeque<u16>,
     pub queue: Queue,
     pub awaiting: Ids<Awaiting>,
-    last_id: u16,
+    pub last_id: u16,
     /// places of the window taken on this connection
     pub used: u16,
     pub retry_at: Option<u64>,

@@ -97,6 +97,8 @@ pub struct Session {
     /// messages dropped because the queue was full
     pub dropped: u64,
     window: u16,
+    /// identifier given out last, while there are no flows
+    last_id: u16,
     version: Version,
     online: bool,
 }
@@ -115,6 +117,7 @@ impl Session {
             enqueued: 0,
             dropped: 0,
             window: 0,
+            last_id: 0,
             version: Version::V311,
             online: false,
         }
@@ -139,7 +142,11 @@ impl Session {
     pub fn detach(&mut self) {
         self.online = false;
         if self.flows.as_ref().is_some_and(|flows| flows.is_empty()) {
-            self.flows = None;
+            // Identifiers go on where they were (sheet 7.6), also over a reconnection.
+            self.last_id = self
+                .flows
+                .take()
+                .map_or(self.last_id, |flows| flows.last_id);
         }
     }
 
@@ -205,7 +212,7 @@ impl Session {
     }
 
     fn flows(&mut self) -> &mut Flows {
-        self.flows.get_or_insert_with(Box::default)
+        flows_of(&mut self.flows, self.last_id)
     }
 
     /// Sends again what an earlier connection left unfinished, in its order and under its identifiers
@@ -287,7 +294,7 @@ impl Session {
 
     /// Sends a QoS 1 or 2 message under a new identifier; the caller has seen that there is room.
     fn write(&mut self, delivery: Delivery, now: u64, sink: &mut impl Sink) -> Sent {
-        let flows = self.flows.get_or_insert_with(Box::default);
+        let flows = flows_of(&mut self.flows, self.last_id);
         let id = flows.next_id();
         if !sink.publish(&delivery, id, false) {
             flows.unused_id(id);
@@ -672,4 +679,14 @@ impl Session {
         }
         owed
     }
+}
+
+/// The flows, which come to be with the first use.
+fn flows_of(flows: &mut Option<Box<Flows>>, last_id: u16) -> &mut Flows {
+    flows.get_or_insert_with(|| {
+        Box::new(Flows {
+            last_id,
+            ..Flows::default()
+        })
+    })
 }

@@ -223,22 +223,6 @@ fn mqtt5_3_1_2_25_other_clients_get_the_large_message() {
     small.nothing_from(&mut publisher);
 }
 
-/// A message that a member of a shared group cannot take goes to another.
-#[test]
-fn mqtt5_3_1_2_25_shared_group_finds_a_member_with_room() {
-    let topic = unique("fits");
-    let mut small = broker()
-        .open(&Connect::new(Version::V5, &unique("small")).prop(Prop::MaximumPacketSize(100)));
-    let mut large = broker().client(Version::V5, "large");
-    small.sub(&format!("$share/g/{topic}"), 1);
-    large.sub(&format!("$share/g/{topic}"), 1);
-    let mut publisher = broker().client(Version::V5, "pub");
-    for _ in 0..10 {
-        publisher.pub_(&topic, 1, &"x".repeat(1000));
-        large.expect(&topic, &"x".repeat(1000));
-    }
-}
-
 /// [MQTT-3.2.2-15]: the server's own maximum. EMQ counts the remaining length.
 #[test]
 fn mqtt_3_2_2_15_packet_beyond_the_servers_maximum_closes() {

@@ -162,7 +162,10 @@ fn judge<'a>(
 /// that it has not offered in `Sec-WebSocket-Protocol`.
 fn choose_protocol<'a>(headers: &Headers<'_, 'a>, check: bool) -> Result<Option<&'a str>, Refusal> {
     let ours = |name: &&str| name.starts_with("mqtt");
-    let offered = headers.items("Sec-WebSocket-Protocol").find(ours);
+    // The name of the standard, if it is among those offered [MQTT-6.0.0-4].
+    let names = || headers.items("Sec-WebSocket-Protocol");
+    let exact = names().find(|name| *name == "mqtt");
+    let offered = exact.or_else(|| names().find(ours));
     let instead = headers.items("EMQ-WebSocket-Protocol").next();
     if check && !instead.as_ref().or(offered.as_ref()).is_some_and(ours) {
         return Err(Refusal::PROTOCOL);
@@ -170,7 +173,7 @@ fn choose_protocol<'a>(headers: &Headers<'_, 'a>, check: bool) -> Result<Option<
     let chosen = if check {
         offered
     } else {
-        offered.or_else(|| headers.items("Sec-WebSocket-Protocol").next())
+        offered.or_else(|| names().next())
     };
     match chosen {
         Some(name) if !name.bytes().all(is_token_byte) => Err(Refusal::PROTOCOL),
