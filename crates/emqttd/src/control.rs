@@ -54,8 +54,10 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
         "ping" => told(&node(), ".ping"),
         "pid" => told(&node(), ".pid"),
         "attach" | "remote_console" => match pid(&node()) {
-            Some(_) => refused("there is no Erlang shell to attach to; see emqttd_ctl"),
-            None => {
+            Ok(Some(_)) | Err(_) => {
+                refused("there is no Erlang shell to attach to; see emqttd_ctl")
+            }
+            Ok(None) => {
                 say("Node is not running!");
                 1
             }
@@ -104,9 +106,24 @@ fn patience() -> Duration {
     Duration::from_secs(given.unwrap_or(15))
 }
 
-fn pid(node: &Node) -> Option<Pid> {
-    let reply = node.ask(&[".pid"]).ok()?;
-    Pid::from_raw(reply.text.trim().parse().ok()?)
+/// Its process, or `None` when nobody is there.
+fn pid(node: &Node) -> Result<Option<Pid>, CallError> {
+    match node.ask(&[".pid"]) {
+        Ok(reply) => Ok(reply.text.trim().parse().ok().and_then(Pid::from_raw)),
+        Err(CallError::NotThere | CallError::Ended) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether it answers: with this it is up.
+fn is_up(node: &Node) -> bool {
+    matches!(pid(node), Ok(Some(_)))
+}
+
+/// Somebody is there, and does not answer us: it may be another user's.
+fn failed(node: &Node, error: &CallError) -> i32 {
+    complain(format_args!("RPC to {} failed: {error}", node.name));
+    1
 }
 
 fn told(node: &Node, command: &str) -> i32 {
@@ -116,10 +133,7 @@ fn told(node: &Node, command: &str) -> i32 {
             reply.exit
         }
         Err(CallError::NotThere) => not_there(node),
-        Err(e) => {
-            complain(format_args!("RPC to {} failed: {e}", node.name));
-            1
-        }
+        Err(e) => failed(node, &e),
     }
 }
 
@@ -146,9 +160,13 @@ fn config_is_bad(root: &Path) -> bool {
 }
 
 fn start(root: &Path, node: &Node) -> i32 {
-    if pid(node).is_some() {
-        say("Node is already running!");
-        return 1;
+    match pid(node) {
+        Ok(None) => {}
+        Ok(Some(_)) => {
+            say("Node is already running!");
+            return 1;
+        }
+        Err(e) => return failed(node, &e),
     }
     if config_is_bad(root) {
         return 1;
@@ -160,7 +178,7 @@ fn start(root: &Path, node: &Node) -> i32 {
     };
     let end = Instant::now() + patience();
     while Instant::now() < end {
-        if pid(node).is_some() {
+        if is_up(node) {
             say(format_args!("emqttd {VERSION} is started successfully!"));
             return 0;
         }
@@ -218,8 +236,10 @@ fn output_from(root: &Path, before: u64) -> String {
 }
 
 fn stop(node: &Node) -> i32 {
-    let Some(pid) = pid(node) else {
-        return not_there(node);
+    let pid = match pid(node) {
+        Ok(Some(pid)) => pid,
+        Ok(None) => return not_there(node),
+        Err(e) => return failed(node, &e),
     };
     match node.ask(&[".stop"]) {
         // The end of the connection is the end of the process.
@@ -255,8 +275,10 @@ fn alive(pid: Pid) -> bool {
 
 /// The node executes itself anew: same process number, fresh configuration.
 fn restart(root: &Path, node: &Node) -> i32 {
-    if pid(node).is_none() {
-        return not_there(node);
+    match pid(node) {
+        Ok(Some(_)) => {}
+        Ok(None) => return not_there(node),
+        Err(e) => return failed(node, &e),
     }
     // Better found now than after the node has gone.
     if config_is_bad(root) {
@@ -268,7 +290,7 @@ fn restart(root: &Path, node: &Node) -> i32 {
         Err(e) => return refused(&format!("{} does not stop: {e}", node.name)),
     }
     let end = Instant::now() + patience();
-    while pid(node).is_none() {
+    while !is_up(node) {
         if Instant::now() > end {
             return refused("the node did not come back; its log says why");
         }
