@@ -11,18 +11,25 @@ const LOADED_PLUGINS: &str = "emq_recon.\nemq_modules.\nemq_retainer.\nemq_dashb
 pub fn run(args: &[String]) -> Result<(), String> {
     let out = option(args, "--out").ok_or("dist: --out DIR is missing")?;
     let profile = option(args, "--profile").unwrap_or("release");
-    build(profile)?;
     let out = PathBuf::from(out);
+    must_be_free(&out)?;
+    build(profile)?;
     make(&out, profile)?;
     println!("{} is ready: bin/emqttd start", out.display());
     Ok(())
 }
 
-/// Lays the tree out in `out`, which must be empty or absent: nobody's configuration is overwritten.
-pub fn make(out: &Path, profile: &str) -> Result<(), String> {
+/// Nobody's configuration is overwritten.
+fn must_be_free(out: &Path) -> Result<(), String> {
     if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(format!("{} is there and not empty", out.display()));
     }
+    Ok(())
+}
+
+/// Lays the tree out in `out`, which must be empty or absent.
+pub fn make(out: &Path, profile: &str) -> Result<(), String> {
+    must_be_free(out)?;
     for dir in ["bin", "data", "log", "hook_lua"] {
         at(out, fs::create_dir_all(out.join(dir)))?;
     }
@@ -35,6 +42,7 @@ pub fn make(out: &Path, profile: &str) -> Result<(), String> {
         out,
         fs::write(out.join("data/loaded_plugins"), LOADED_PLUGINS),
     )?;
+    copy_tree(&root().join("docs"), &out.join("docs"))?;
     for file in ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         let from = root().join(file);
         at(&from, fs::copy(&from, out.join(file)))?;
