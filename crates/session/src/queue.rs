@@ -222,3 +222,6 @@ impl Queue {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -324,8 +324,7 @@ impl Session {
         }
         self.drain_held(now, sink);
         let mut popped = false;
-        loop {
-            let Some(flows) = &self.flows else { break };
+        while let Some(flows) = &self.flows {
             let Some(next) = flows.queue.front() else {
                 break;
             };

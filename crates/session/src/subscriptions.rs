@@ -106,3 +106,57 @@ impl Subscriptions {
             .chain(many.into_iter().flatten().map(|(f, s)| (&**f, s)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn subscription(id: u32) -> Subscription {
+        Subscription {
+            qos: QoS::AtLeastOnce,
+            no_local: id.is_multiple_of(2),
+            retain_as_published: id.is_multiple_of(3),
+            id,
+            unchecked: false,
+        }
+    }
+
+    proptest! {
+        /// `names` filters: few stay a list, many become a table.
+        #[test]
+        fn behaves_like_a_map(
+            names in prop_oneof![Just(FEW), Just(3 * FEW)],
+            ops in proptest::collection::vec((0..3u8, 0..100usize), 0..200),
+        ) {
+            let mut subscriptions = Subscriptions::default();
+            let mut model = BTreeMap::new();
+            let mut order: Vec<String> = Vec::new();
+            for (id, (op, name)) in (1u32..).zip(ops) {
+                let filter = format!("a/{}/#", name % names);
+                if op > 0 {
+                    let old = model.insert(filter.clone(), subscription(id));
+                    prop_assert_eq!(subscriptions.insert(&filter, subscription(id)), old);
+                    if old.is_none() {
+                        order.push(filter.clone());
+                    }
+                } else {
+                    order.retain(|other| *other != filter);
+                    prop_assert_eq!(subscriptions.remove(&filter), model.remove(&filter));
+                }
+                prop_assert_eq!(subscriptions.get(&filter), model.get(&filter));
+                prop_assert_eq!(subscriptions.len(), model.len());
+                prop_assert_eq!(subscriptions.is_empty(), model.is_empty());
+                let listed: Vec<&str> = subscriptions.iter().map(|(filter, _)| filter).collect();
+                if names <= FEW {
+                    prop_assert_eq!(&listed, &order, "in the order of subscribing");
+                }
+                let all: BTreeMap<String, Subscription> =
+                    subscriptions.iter().map(|(filter, s)| (filter.to_owned(), *s)).collect();
+                prop_assert_eq!(listed.len(), all.len());
+                prop_assert_eq!(&all, &model);
+            }
+        }
+    }
+}
