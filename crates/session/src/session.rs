@@ -397,6 +397,8 @@ impl Session {
         };
         let is_qos1 = |entry: &mut Inflight| matches!(&entry.stage, Stage::Published(d) if d.qos == QoS::AtLeastOnce);
         if !flows.inflight.get_mut(id).is_some_and(is_qos1) {
+            // It may be for a message that was revoked, whose place another can have now.
+            self.drain(now, sink);
             return Ack::Missed;
         }
         self.finish(id, now, sink);

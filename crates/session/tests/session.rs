@@ -176,3 +176,18 @@ fn an_alarm_ends_with_an_empty_queue_whatever_the_low_mark() {
     let wire = connect(&mut session, Version::V311, 65_535, 0);
     assert!(matches!(&*wire.effects, [Effect::QueueLow]));
 }
+
+#[test]
+fn what_waits_goes_on_after_messages_in_flight_were_revoked() {
+    let mut session = Session::new(Arc::new(Limits {
+        max_inflight: 1,
+        ..Limits::default()
+    }));
+    let mut wire = connect(&mut session, Version::V311, 65_535, 0);
+    for name in 1..3 {
+        session.send(delivery(name, QoS::AtLeastOnce), 0, &mut wire);
+    }
+    assert_eq!(session.revoke(|message| message.payload()[0] != 1).len(), 1);
+    session.puback(1, 0, &mut wire);
+    assert_eq!(wire.published, [(1, 1, false), (2, 2, false)]);
+}
