@@ -285,6 +285,10 @@ impl Shard {
             keepalive,
             extras,
         );
+        if self.closing(id) {
+            // CONNACK was larger than the client takes.
+            return;
+        }
         if recheck {
             self.recheck_subscriptions(id);
         }

@@ -95,6 +95,10 @@ impl Shard {
         self.reply(id, |out| {
             emqttd_mqtt::encode_suback(out, version, packet_id, &codes, None)
         });
+        if self.closing(id) {
+            // SUBACK was larger than the client takes.
+            return Ok(());
+        }
         for key in replays {
             self.begin_replay(id, &key);
         }
