@@ -450,15 +450,24 @@ impl Shard {
                 props.response_information = Some(&response_information);
             }
         }
-        let connack = ConnAckOut {
+        let mut connack = ConnAckOut {
             session_present,
             code: 0,
             props,
         };
+        let most = self.conns[id as usize].max_packet as usize;
+        let mut packet = Vec::new();
+        emqttd_mqtt::encode_connack(&mut packet, connect.version, &connack);
+        if packet.len() > most {
+            // A client of very small packets goes without what it may also learn by going wrong.
+            let props = &mut connack.props;
+            (props.receive_maximum, props.maximum_packet_size) = (None, None);
+            (props.topic_alias_maximum, props.response_information) = (None, None);
+            packet.clear();
+            emqttd_mqtt::encode_connack(&mut packet, connect.version, &connack);
+        }
         self.counters.add(Metric::Connack, 1);
-        self.reply(id, |out| {
-            emqttd_mqtt::encode_connack(out, connect.version, &connack)
-        });
+        self.reply(id, |out| out.extend_from_slice(&packet));
     }
 
     /// CONNECT with an Authentication Method: the exchange runs before CONNACK (MQTT 5, 4.12).
