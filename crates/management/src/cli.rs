@@ -3,7 +3,6 @@
 use crate::wire::Reply;
 use parking_lot::RwLock;
 use std::any::Any;
-use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -27,12 +26,16 @@ struct Command {
     handler: Handler,
 }
 
+/// `<command padded to 48># <what it does>`
+pub(crate) fn usage_row(call: &str, what: &str) -> String {
+    let space = if call.len() < 48 { "" } else { " " };
+    format!("{call:<48}{space}# {what}\n")
+}
+
 impl Command {
     fn usage_rows(&self, out: &mut String) {
         for (call, what) in self.usage.iter().flatten() {
-            let space = if call.len() < 48 { "" } else { " " };
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "{call:<48}{space}# {what}");
+            out.push_str(&usage_row(call, what));
         }
     }
 }
@@ -171,6 +174,13 @@ mod tests {
         );
         cli.register_hidden("secret", Box::new(|_| Some("found\n".into())));
         cli
+    }
+
+    #[test]
+    fn a_long_command_keeps_its_distance() {
+        assert_eq!(usage_row("x", "y"), format!("x{}# y\n", " ".repeat(47)));
+        let long = "x".repeat(50);
+        assert_eq!(usage_row(&long, "y"), format!("{long} # y\n"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `acl` and `auth`: reload the rules, and ask the real chains what they would say.
 
 use super::Core;
-use crate::cli::Cli;
+use crate::cli::{Cli, usage_row};
 use emqttd_broker::ChainStep;
 use std::net::IpAddr;
 
@@ -31,10 +31,6 @@ fn username(word: &str) -> Option<&str> {
     Some(word).filter(|w| !w.is_empty() && *w != "undefined")
 }
 
-fn usage(row: &str, what: &str) -> String {
-    format!("{row:<48}# {what}\n")
-}
-
 /// `acl reload`, `acl test`
 pub fn register_acl(cli: &Cli, core: &Core) {
     let broker = core.broker.clone();
@@ -62,7 +58,7 @@ pub fn register_acl(cli: &Cli, core: &Core) {
                     chain(&broker.acl_test(id, username(user), ip, publish, topic))
                 }
                 // Not in the usage of `acl`, which scripts compare; `auth` points here.
-                ["test", ..] => usage(ACL_TEST, "Ask the ACL chain"),
+                ["test", ..] => usage_row(ACL_TEST, "Ask the ACL chain"),
                 _ => return None,
             })
         }),
