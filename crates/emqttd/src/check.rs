@@ -2,7 +2,7 @@
 
 use crate::system::{complain, say};
 use emqttd_broker::acl_file::AclFile;
-use emqttd_config::{ListenerKind, Loaded, Problem, Settings};
+use emqttd_config::{Config, ListenerKind, Loaded, Problem, Settings, find_plugin};
 use emqttd_management::client;
 use emqttd_net::tls::TlsContext;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ pub fn load(root: &Path, etc: &Path) -> Result<Loaded, Vec<String>> {
         )]);
     }
     let mut loaded = emqttd_config::load(etc, client::environment()).map_err(lines)?;
+    loaded.warnings.extend(missing_plugins(&loaded.config));
     let places = Places { root, etc };
     let mut errors = places.acl(&loaded.settings, &mut loaded.warnings);
     errors.extend(places.certificates(&loaded.settings));
@@ -56,6 +57,24 @@ pub fn lines(mut problems: Vec<Problem>) -> Vec<String> {
         false => format!("warning: {p}"),
     };
     problems.iter().map(text).collect()
+}
+
+/// Plugins that are to be loaded and decide nothing, so that the broker starts without them. (One that
+/// decides who may do what is an error already.)
+fn missing_plugins(config: &Config) -> Option<Problem> {
+    let missing: Vec<&str> = config
+        .loaded_plugins()
+        .iter()
+        .map(String::as_str)
+        .filter(|name| find_plugin(name).is_some_and(|plugin| !plugin.present))
+        .collect();
+    (!missing.is_empty()).then(|| {
+        Problem::warning(format!(
+            "these plugins are to be loaded but come with a later version; the broker starts \
+             without what they do: {}",
+            missing.join(", ")
+        ))
+    })
 }
 
 /// Whether `dir` is there and holds no certificate or key: a start then makes them.

@@ -11,7 +11,7 @@ use emqttd_management::{Core, client, server};
 use emqttd_net::Server;
 use parking_lot::Mutex;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -22,19 +22,27 @@ fn main() -> ExitCode {
         Ok(root) => root,
         Err(error) => return fail(&[format!("emqttd: cannot find the release root: {error}")]),
     };
+    let given = match arguments.next().map(std::path::absolute).transpose() {
+        Ok(given) => given,
+        Err(error) => return fail(&[format!("emqttd: {error}")]),
+    };
+    // `check-config /another/tree/etc` is about that tree.
+    let root = match given.as_deref().filter(|_| verb == "check-config") {
+        Some(etc) if etc.ends_with("etc") => etc.parent().unwrap_or(&root).to_owned(),
+        _ => root,
+    };
+    // Relative paths in the configuration are relative to the release root (sheet 1.1).
+    if let Err(error) = std::env::set_current_dir(&root) {
+        return fail(&[format!("emqttd: {}: {error}", root.display())]);
+    }
     if verb == "check-config" {
-        let etc = arguments.next().map_or(root.join("etc"), PathBuf::from);
-        return match check::report(&root, &etc) {
+        return match check::report(&root, &given.unwrap_or_else(|| root.join("etc"))) {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         };
     }
     if let Some(code) = control::run(&verb, &root) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
-    }
-    // Relative paths in the configuration are relative to the release root (sheet 1.1).
-    if let Err(error) = std::env::set_current_dir(&root) {
-        return fail(&[format!("emqttd: {}: {error}", root.display())]);
     }
     match run(Path::new("etc"), verb == control::DETACHED) {
         Ok(End::Stop) => ExitCode::SUCCESS,

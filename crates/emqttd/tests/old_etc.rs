@@ -167,6 +167,7 @@ fn emq_2_3_11_with_all_its_listeners() {
             "these keys are accepted but have no effect here: node.smp, ",
             "listener.api.mgmt: the HTTP API comes with a later version",
             "listener.tcp.external.send_timeout_close: is set a second time",
+            "the broker starts without what they do: emq_recon, emq_modules, emq_dashboard",
             "let in from everywhere",
         ],
     );
@@ -284,6 +285,9 @@ fn a_missing_plugin_that_is_to_be_loaded_keeps_the_node_from_starting() {
     let (exit, _, err) = old.tree.verb("start");
     assert_eq!(exit, 1);
     assert!(err.contains("loaded_plugins:2:"), "{err}");
+    // Looked at from elsewhere, as `verb` does, and before anything is started.
+    assert!(!log(&old.tree).contains("loaded_plugins"), "{err}");
+    assert_eq!(old.tree.verb("check-config").0, 1);
     assert!(err.contains("to go on without it"), "{err}");
     // As it says.
     old.tree.write("data/loaded_plugins", "emq_retainer.\n");
