@@ -1,48 +1,15 @@
-//! `plugins`: those that have a configuration file. This version carries none of them yet.
+//! `plugins`: those that have a configuration file. What `emq_retainer` did is part of the broker; the
+//! others come with later versions.
 
 use super::Core;
 use crate::VERSION;
 use crate::cli::Cli;
+use emqttd_config::{PLUGINS, Plugin, find_plugin};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Name and description of each plugin of EMQ 2.x.
-const KNOWN: &[(&str, &str)] = &[
-    ("emq_auth_clientid", "Authentication with ClientId/Password"),
-    ("emq_auth_http", "Authentication/ACL with HTTP API"),
-    ("emq_auth_jwt", "Authentication with JWT"),
-    ("emq_auth_ldap", "Authentication/ACL with LDAP"),
-    ("emq_auth_mongo", "Authentication/ACL with MongoDB"),
-    ("emq_auth_mysql", "Authentication/ACL with MySQL"),
-    ("emq_auth_pgsql", "Authentication/ACL with PostgreSQL"),
-    ("emq_auth_redis", "Authentication/ACL with Redis"),
-    ("emq_auth_username", "Authentication with Username/Password"),
-    ("emq_coap", "CoAP Gateway"),
-    ("emq_dashboard", "EMQ Web Dashboard"),
-    ("emq_lua_hook", "EMQ Hooks in lua"),
-    ("emq_modules", "EMQ Modules"),
-    ("emq_plugin_template", "EMQ Plugin Template"),
-    ("emq_recon", "Recon Plugin"),
-    ("emq_reloader", "Reloader Plugin"),
-    ("emq_retainer", "EMQ Retainer"),
-    ("emq_sn", "MQTT-SN Gateway"),
-    ("emq_sockjs", "SockJS(Stomp) Plugin for emqttd broker"),
-    ("emq_stomp", "Stomp Protocol Plugin"),
-    ("emq_web_hook", "EMQ Webhook Plugin"),
-];
-
-/// Names of earlier releases that people still type.
-fn present_name(name: &str) -> &str {
-    match name {
-        "emq_mod_presence" | "emq_mod_subscription" | "emq_mod_rewrite" => "emq_modules",
-        "emq_mod_retainer" => "emq_retainer",
-        "emqttd_sockjs" => "emq_sockjs",
-        other => other,
-    }
-}
-
 /// Known plugins with a file `<name>.conf` or `<name>.config` in `dir`, by name.
-fn installed(dir: &Path) -> Vec<(&'static str, &'static str)> {
+fn installed(dir: &Path) -> Vec<&'static Plugin> {
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let file = entry.file_name();
@@ -52,10 +19,9 @@ fn installed(dir: &Path) -> Vec<(&'static str, &'static str)> {
             .or_else(|| file.strip_suffix(".config"));
         names.extend(name.map(str::to_owned));
     }
-    KNOWN
+    PLUGINS
         .iter()
-        .filter(|(name, _)| names.contains(*name))
-        .copied()
+        .filter(|plugin| names.contains(plugin.name))
         .collect()
 }
 
@@ -76,25 +42,38 @@ pub fn register(cli: &Cli, core: &Core) {
     );
 }
 
-fn plugins(args: &[&str], installed: &[(&str, &str)]) -> Option<String> {
-    Some(match args {
-        ["list"] => installed
-            .iter()
-            .map(|(name, text)| {
-                format!("Plugin({name}, version={VERSION}, description={text}, active=false)\n")
-            })
-            .collect(),
-        ["load", name] => {
-            let name = present_name(name);
-            if installed.iter().any(|(n, _)| *n == name) {
-                format!("load plugin error: {{{name},\"not part of emqttd {VERSION}\"}}\n")
-            } else {
-                "load plugin error: not_found\n".into()
-            }
-        }
-        ["unload", _] => "unload plugin error: not_started\n".into(),
+fn plugins(args: &[&str], installed: &[&Plugin]) -> Option<String> {
+    // Also by the names of earlier releases, which people still type.
+    let find = |name: &str| {
+        let known = find_plugin(name)?;
+        installed.iter().find(|plugin| plugin.name == known.name)
+    };
+    Some(match *args {
+        ["list"] => installed.iter().map(|plugin| row(plugin)).collect(),
+        ["load", name] => match find(name) {
+            None => "load plugin error: not_found\n".into(),
+            Some(plugin) if plugin.present => "load plugin error: already_started\n".into(),
+            Some(plugin) => format!(
+                "load plugin error: {{{},\"not part of emqttd {VERSION}\"}}\n",
+                plugin.name
+            ),
+        },
+        ["unload", name] => match find(name) {
+            Some(plugin) if plugin.present => format!(
+                "unload plugin error: {{{},\"part of the broker\"}}\n",
+                plugin.name
+            ),
+            _ => "unload plugin error: not_started\n".into(),
+        },
         _ => return None,
     })
+}
+
+fn row(plugin: &Plugin) -> String {
+    format!(
+        "Plugin({}, version={VERSION}, description={}, active={})\n",
+        plugin.name, plugin.description, plugin.present
+    )
 }
 
 #[cfg(test)]
@@ -113,18 +92,14 @@ mod tests {
         ] {
             std::fs::write(dir.path().join(file), "").unwrap();
         }
-        let names: Vec<&str> = installed(dir.path()).iter().map(|(n, _)| *n).collect();
+        let names: Vec<&str> = installed(dir.path()).iter().map(|p| p.name).collect();
         assert_eq!(names, ["emq_plugin_template", "emq_stomp"]);
         assert!(installed(&dir.path().join("absent")).is_empty());
-        assert!(KNOWN.is_sorted());
     }
 
     #[test]
     fn answers() {
-        let here = [
-            ("emq_stomp", "Stomp Protocol Plugin"),
-            ("emq_modules", "EMQ Modules"),
-        ];
+        let here = ["emq_stomp", "emq_modules", "emq_retainer"].map(|n| find_plugin(n).unwrap());
         let ask = |args: &[&str]| plugins(args, &here).unwrap();
         assert!(ask(&["list"]).starts_with(&format!(
             "Plugin(emq_stomp, version={VERSION}, description=Stomp Protocol Plugin, active=false)\n"
@@ -135,6 +110,15 @@ mod tests {
         assert_eq!(
             ask(&["unload", "emq_stomp"]),
             "unload plugin error: not_started\n"
+        );
+        // It works, whatever the list of plugins says.
+        assert!(ask(&["list"]).contains("description=EMQ Retainer, active=true)\n"));
+        assert_eq!(
+            ask(&["load", "emq_retainer"]),
+            "load plugin error: already_started\n"
+        );
+        assert!(
+            ask(&["unload", "emq_retainer"]).starts_with("unload plugin error: {emq_retainer,")
         );
         assert_eq!(plugins(&["load"], &here), None);
     }
