@@ -139,7 +139,8 @@ fn one_protocol_of_the_list_is_chosen() {
         ("mqtt", "mqtt"),
         ("mqttv3.1", "mqttv3.1"),
         ("mqtt, mqttv3.1", "mqtt"),
-        ("mqttv3.1,mqtt", "mqttv3.1"),
+        // The name of the standard goes before those of old [MQTT-6.0.0-4].
+        ("mqttv3.1,mqtt", "mqtt"),
         ("chat, mqtt", "mqtt"),
     ] {
         let upgrade = accept(&request(&[("Sec-WebSocket-Protocol", offer)]));
