@@ -240,6 +240,11 @@ impl Shard {
         if trace.is_some() {
             detail.rare().trace = trace;
         }
+        if conn.traced {
+            let packet = emqttd_mqtt::Packet::Connect(Box::new(connect.clone()));
+            crate::trace::received(conn, &packet);
+        }
+        let detail = conn.detail();
         // The server keeps to a 3.x client's own keep alive: it cannot tell it another.
         detail.keepalive = if v5 { keepalive } else { connect.keep_alive };
         detail.expiry = expiry;
