@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything about MQTT: bytes go to a shard of the broker and come from it.
 
+mod accept;
 pub mod admission;
 mod listen;
 pub mod proxy;

@@ -6,13 +6,12 @@
 //!
 //! Sockets are registered once, edge-triggered, for reading and writing.
 
-use crate::admission::{RateLimit, allowed};
 use crate::listen::OpenListener;
 use crate::socket::{Fed, Layers, Socket, Stage};
 use emqttd_broker::{Broker, ListenerState, Next, Peer, Shard};
 use mio::event::Event;
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -28,14 +27,10 @@ const COPIED: usize = 4096;
 const TURNS: usize = 4;
 /// Slices handed to one `writev`.
 const SLICES: usize = 64;
-/// Connections accepted before those that are there have their turn.
-const ACCEPTS: usize = 64;
-/// How long connections may take to end when the broker stops, milliseconds.
-const FAREWELL: u64 = 2000;
 
 const WAKER: Token = Token(usize::MAX);
 /// Listeners have the tokens from here on; sockets those below.
-const LISTENERS: usize = usize::MAX / 2;
+pub(crate) const LISTENERS: usize = usize::MAX / 2;
 
 /// What other threads ask of an event loop.
 pub(crate) enum Command {
@@ -51,8 +46,8 @@ pub(crate) enum Command {
 
 /// A connection on its way to another shard, with all bytes from its CONNECT on.
 pub(crate) struct Moved {
-    socket: Socket,
-    peer: Peer,
+    pub socket: Socket,
+    pub peer: Peer,
 }
 
 /// Where commands are left for an event loop.
@@ -78,7 +73,7 @@ impl Inbox {
 
 /// What a timer of the event loop is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Alarm {
+pub(crate) enum Alarm {
     /// the set-up of this socket must be over
     Setup(usize),
     /// this socket is read again
@@ -89,23 +84,23 @@ enum Alarm {
 
 /// The event loop of one shard.
 pub(crate) struct ShardLoop {
-    shard: Shard,
-    broker: Broker,
-    poll: Poll,
-    inbox: Arc<Inbox>,
+    pub(crate) shard: Shard,
+    pub(crate) broker: Broker,
+    pub(crate) poll: Poll,
+    pub(crate) inbox: Arc<Inbox>,
     /// inboxes of all shards
-    all: Vec<Arc<Inbox>>,
-    sockets: Slab<Socket>,
-    listeners: Slab<OpenListener>,
-    alarms: BTreeMap<(u64, Alarm), ()>,
+    pub(crate) all: Vec<Arc<Inbox>>,
+    pub(crate) sockets: Slab<Socket>,
+    pub(crate) listeners: Slab<OpenListener>,
+    pub(crate) alarms: BTreeMap<(u64, Alarm), ()>,
     /// sockets that may have more to read although no event says so
-    again: Vec<usize>,
-    scratch: Box<[u8]>,
-    plain: Vec<u8>,
-    dirty: Vec<u32>,
-    now: u64,
+    pub(crate) again: Vec<usize>,
+    pub(crate) scratch: Box<[u8]>,
+    pub(crate) plain: Vec<u8>,
+    pub(crate) dirty: Vec<u32>,
+    pub(crate) now: u64,
     /// when the broker stops, all ends by then at the latest
-    ending: Option<u64>,
+    pub(crate) ending: Option<u64>,
 }
 
 impl ShardLoop {
@@ -227,196 +222,6 @@ impl ShardLoop {
                 Command::Shutdown => self.shutdown(),
             }
         }
-    }
-
-    fn open_listener(&mut self, mut listener: OpenListener) {
-        let entry = self.listeners.vacant_entry();
-        let token = Token(LISTENERS + entry.key());
-        if let Err(error) =
-            self.poll
-                .registry()
-                .register(&mut listener.socket, token, Interest::READABLE)
-        {
-            log::error!("listener on {}: {error}", listener.state.listen_on());
-            return;
-        }
-        let (state, key) = (Arc::clone(&listener.state), entry.key());
-        entry.insert(listener);
-        let (protocol, on, acceptors) = (
-            state.protocol(),
-            state.listen_on(),
-            state.settings.acceptors,
-        );
-        log::info!("{protocol} listen on {on} with {acceptors} acceptors.");
-        self.broker.listener_opened(state);
-        self.accept(key);
-    }
-
-    fn close_listener(&mut self, state: &Arc<ListenerState>) {
-        let key = self
-            .listeners
-            .iter()
-            .find(|(_, l)| Arc::ptr_eq(&l.state, state))
-            .map(|(key, _)| key);
-        if let Some(key) = key {
-            let mut listener = self.listeners.remove(key);
-            // The descriptor goes with it in any case.
-            let _ = self.poll.registry().deregister(&mut listener.socket);
-            self.broker.listener_closed(state);
-        }
-        state.set_closed();
-        for key in self.sockets.iter().map(|(key, _)| key).collect::<Vec<_>>() {
-            let socket = &self.sockets[key];
-            let theirs = match &socket.layers {
-                Some(layers) => Arc::ptr_eq(&layers.peer.listener, state),
-                None => self.shard.came_by(key as u32, state),
-            };
-            if theirs {
-                self.lost(key, "shutdown");
-            }
-        }
-    }
-
-    fn shutdown(&mut self) {
-        for (_, mut listener) in std::mem::take(&mut self.listeners) {
-            let _ = self.poll.registry().deregister(&mut listener.socket);
-            self.broker.listener_closed(&listener.state);
-        }
-        self.ending = Some(self.now + FAREWELL);
-        for key in self.sockets.iter().map(|(key, _)| key).collect::<Vec<_>>() {
-            if self.sockets[key].open {
-                self.shard.shut_down(key as u32);
-            } else {
-                self.drop_socket(key, "shutdown");
-            }
-        }
-    }
-
-    fn accept(&mut self, key: usize) {
-        for _ in 0..ACCEPTS {
-            let now = self.now;
-            let Some(listener) = self.listeners.get_mut(key) else {
-                return;
-            };
-            if listener.paused_until > now || !listener.may_accept(now) {
-                self.alarms
-                    .insert((listener.paused_until, Alarm::Accept(key)), ());
-                return;
-            }
-            match listener.socket.accept() {
-                Ok((stream, addr)) => self.accepted(key, stream, addr),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return listener.none_came(),
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    // Out of descriptors, most likely: those who wait stay in the backlog.
-                    log::error!(
-                        "listener on {}: accept: {error}",
-                        listener.state.listen_on()
-                    );
-                    listener.paused_until = now + 200;
-                    self.alarms
-                        .insert((listener.paused_until, Alarm::Accept(key)), ());
-                    return;
-                }
-            }
-        }
-        self.alarms.insert((self.now, Alarm::Accept(key)), ());
-    }
-
-    fn accepted(&mut self, listener: usize, stream: TcpStream, addr: std::net::SocketAddr) {
-        let now = self.now;
-        let listener = &mut self.listeners[listener];
-        let state = &listener.state;
-        // In the order of the sheet (2.6): max_clients, then access rules. Dropping the stream closes it.
-        if !state.enter() {
-            return log::warn!(
-                "listener on {}: max_clients reached, {addr} is refused",
-                state.listen_on()
-            );
-        }
-        if !allowed(&state.settings.access, addr.ip()) {
-            state.leave("access_denied");
-            return log::warn!(
-                "listener on {}: {addr} is denied by an access rule",
-                state.listen_on()
-            );
-        }
-        listener.look_at_files(now);
-        let layers = Layers::new(&listener.state, addr, listener.tls.as_ref(), now);
-        let limit = listener.state.settings.rate_limit;
-        let socket = Socket {
-            stream,
-            partial: Vec::new(),
-            layers,
-            limit: limit.map(|(burst, rate)| Box::new(RateLimit::new(burst, rate, now))),
-            wanted: 0,
-            open: false,
-            paused_until: 0,
-            again: false,
-        };
-        let state = Arc::clone(&listener.state);
-        let Some(key) = self.register(socket) else {
-            return state.leave("closed");
-        };
-        match &self.sockets[key].layers {
-            Some(layers) if layers.stage != Stage::Ready => {
-                self.alarms.insert((layers.deadline, Alarm::Setup(key)), ());
-            }
-            Some(layers) => {
-                let peer = layers.peer.clone();
-                self.open(key, peer);
-            }
-            None => self.open(
-                key,
-                Peer {
-                    addr,
-                    listener: state,
-                    cert_username: None,
-                    headers: None,
-                },
-            ),
-        }
-    }
-
-    fn register(&mut self, mut socket: Socket) -> Option<usize> {
-        let entry = self.sockets.vacant_entry();
-        let key = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self
-            .poll
-            .registry()
-            .register(&mut socket.stream, Token(key), interest)
-        {
-            log::error!("a connection cannot be watched: {error}");
-            return None;
-        }
-        entry.insert(socket);
-        Some(key)
-    }
-
-    fn open(&mut self, key: usize, peer: Peer) {
-        self.sockets[key].open = true;
-        self.shard.open(key as u32, peer);
-    }
-
-    fn adopt(&mut self, moved: Moved) {
-        let Moved { mut socket, peer } = moved;
-        let listener = Arc::clone(&peer.listener);
-        socket.again = false;
-        let bytes = std::mem::take(&mut socket.partial);
-        if listener.is_closed() {
-            return listener.leave("shutdown");
-        }
-        let paused_until = socket.paused_until;
-        let Some(key) = self.register(socket) else {
-            return listener.leave("closed");
-        };
-        self.open(key, peer);
-        if paused_until > 0 {
-            self.alarms.insert((paused_until, Alarm::Resume(key)), ());
-        }
-        // What came while it was on its way raises an event now, as it is registered.
-        self.input(key, &bytes);
     }
 
     fn read_again(&mut self, key: usize) {
@@ -610,7 +415,7 @@ impl ShardLoop {
     }
 
     /// Gives bytes to the shard and keeps what it did not use.
-    fn input(&mut self, key: usize, bytes: &[u8]) {
+    pub(crate) fn input(&mut self, key: usize, bytes: &[u8]) {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
@@ -632,15 +437,6 @@ impl ShardLoop {
             // With 0 the outputs are full: they are written first, then what is left is used.
             Next::Pause(milliseconds) => self.pause(key, milliseconds),
             Next::Move(shard) => self.move_to(key, shard),
-        }
-    }
-
-    fn move_to(&mut self, key: usize, shard: usize) {
-        let mut socket = self.sockets.remove(key);
-        socket.open = false;
-        let peer = self.shard.give_away(key as u32);
-        if let (Some(peer), Ok(())) = (peer, self.poll.registry().deregister(&mut socket.stream)) {
-            self.all[shard].send(Command::Adopt(Box::new(Moved { socket, peer })));
         }
     }
 
@@ -758,14 +554,14 @@ impl ShardLoop {
     }
 
     /// The connection is over: the shard is told, and the socket closed.
-    fn lost(&mut self, key: usize, reason: &'static str) {
+    pub(crate) fn lost(&mut self, key: usize, reason: &'static str) {
         if self.sockets.get(key).is_some_and(|socket| socket.open) {
             self.shard.lost(key as u32, reason);
         }
         self.drop_socket(key, reason);
     }
 
-    fn drop_socket(&mut self, key: usize, reason: &'static str) {
+    pub(crate) fn drop_socket(&mut self, key: usize, reason: &'static str) {
         // Its descriptor leaves epoll as it is closed, when `socket` goes: nobody else holds it, and a
         // system call is saved for each connection.
         let Some(socket) = self.sockets.try_remove(key) else {
