@@ -314,7 +314,9 @@ impl Shard {
         let now = self.now;
         let session: &mut Session = &mut self.sessions[slot as usize].session;
         match session.begin_qos2(packet_id, now, || Arc::clone(passing.keep())) {
-            Inbound::New | Inbound::Duplicate => {
+            kept @ (Inbound::New | Inbound::Replaced | Inbound::Duplicate) => {
+                let given_up = u64::from(kept == Inbound::Replaced);
+                self.counters.add(Metric::Qos2Dropped, given_up);
                 self.reply_ack(id, AckKind::PubRec, packet_id, ReasonCode::SUCCESS);
                 self.arm_session(slot);
             }

@@ -69,6 +69,8 @@ impl Inflight {
 pub(crate) struct Awaiting {
     pub message: Arc<Message>,
     pub since: u64,
+    /// it came by an earlier connection
+    pub old: bool,
 }
 
 /// Allocated when a session first needs it; idle clients have none.

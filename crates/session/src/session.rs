@@ -77,6 +77,8 @@ pub enum Ack {
 pub enum Inbound {
     /// new: kept until PUBREL
     New,
+    /// new: kept in place of the oldest of an earlier connection, which is given up (MQTT 5)
+    Replaced,
     /// one that is already kept: to be answered again, not to be routed twice [MQTT-4.3.3-10]
     Duplicate,
     /// one too many
@@ -133,6 +135,7 @@ impl Session {
             // The time offline does not count against a client that could not send its PUBREL.
             for (_, awaiting) in flows.awaiting.iter_mut() {
                 awaiting.since = now;
+                awaiting.old = true;
             }
         }
         self.arm_await(now);
@@ -510,24 +513,39 @@ impl Session {
         } else {
             self.limits.max_awaiting_rel
         };
+        let v5 = self.version == Version::V5;
         let flows = self.flows();
-        if flows.awaiting.contains(id) {
+        if let Some(awaiting) = flows.awaiting.get_mut(id) {
+            awaiting.old = false;
             return Inbound::Duplicate;
         }
+        let mut kept = Inbound::New;
         if flows.awaiting.len() >= usize::from(most) {
-            return Inbound::Full;
+            // An MQTT 5 client may send as many again on each connection: what one has left behind must
+            // not keep it out for ever.
+            let left = flows
+                .awaiting
+                .iter_mut()
+                .find(|(_, awaiting)| awaiting.old)
+                .map(|(id, _)| id);
+            let Some(left) = left.filter(|_| v5) else {
+                return Inbound::Full;
+            };
+            flows.awaiting.remove(left);
+            kept = Inbound::Replaced;
         }
         flows.awaiting.push(
             id,
             Awaiting {
                 message: make(),
                 since: now,
+                old: false,
             },
         );
         if flows.await_at.is_none() {
             self.arm_await(now);
         }
-        Inbound::New
+        kept
     }
 
     /// Whether an inbound QoS 2 message waits under this identifier.

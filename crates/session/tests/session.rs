@@ -4,7 +4,7 @@
 
 use emqttd_mqtt::{QoS, ReasonCode, Version};
 use emqttd_session::{
-    Delivery, Effect, Limits, Message, MessageParts, QueueLimits, Sent, Session, Sink,
+    Delivery, Effect, Inbound, Limits, Message, MessageParts, QueueLimits, Sent, Session, Sink,
 };
 use std::sync::Arc;
 
@@ -190,4 +190,23 @@ fn what_waits_goes_on_after_messages_in_flight_were_revoked() {
     assert_eq!(session.revoke(|message| message.payload()[0] != 1).len(), 1);
     session.puback(1, 0, &mut wire);
     assert_eq!(wire.published, [(1, 1, false), (2, 2, false)]);
+}
+
+/// What an MQTT 5 client left behind on an earlier connection does not keep it out [MQTT-4.9.0-1].
+#[test]
+fn inbound_qos_2_of_an_earlier_connection_makes_room() {
+    let mut session = Session::new(Arc::new(Limits {
+        max_awaiting_rel: 2,
+        ..Limits::default()
+    }));
+    let keep = || message(b'i');
+    session.attach(Version::V5, 10, 1);
+    assert_eq!(session.begin_qos2(1, 1, keep), Inbound::New);
+    assert_eq!(session.begin_qos2(2, 1, keep), Inbound::New);
+    assert_eq!(session.begin_qos2(3, 1, keep), Inbound::Full);
+    session.detach();
+    session.attach(Version::V5, 10, 2);
+    assert_eq!(session.begin_qos2(2, 2, keep), Inbound::Duplicate);
+    assert_eq!(session.begin_qos2(3, 2, keep), Inbound::Replaced);
+    assert_eq!(session.begin_qos2(4, 2, keep), Inbound::Full);
 }
