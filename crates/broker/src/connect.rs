@@ -301,6 +301,10 @@ impl Shard {
         entry.session.resume(now, &mut sink);
         self.handle_effects(slot);
         self.arm_session(slot);
+        if let Some(replay) = self.sessions[slot as usize].replay.take() {
+            self.conns[id as usize].detail().rare().replay = *replay;
+            self.replay(id);
+        }
         self.offer_groups(slot);
     }
 
@@ -356,6 +360,7 @@ impl Shard {
             expires_at: 0,
             will: None,
             groups: Vec::new(),
+            replay: None,
             refused_group: false,
             alarmed: false,
             acl_generation: self.node.access.generation(),

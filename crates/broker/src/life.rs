@@ -102,6 +102,11 @@ impl Shard {
     /// the one who comes.
     pub(crate) fn detach(&mut self, id: ConnId, why: &'static str, taken_over: bool) {
         let slot = std::mem::replace(&mut self.conns[id as usize].session, NONE);
+        let detail = self.conns[id as usize].detail();
+        if detail.replaying() {
+            self.sessions[slot as usize].replay =
+                Some(Box::new(std::mem::take(&mut detail.rare().replay)));
+        }
         let now = self.now;
         self.node.gauges.clients.down();
         let owner = self.owner_of(slot);

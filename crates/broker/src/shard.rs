@@ -3,7 +3,7 @@
 //! The event loop (`net`) opens and closes connections here, hands in bytes, and takes out what is to
 //! be written. A client id belongs to one shard, so everything about a client happens on one thread.
 
-use crate::conn::{Conn, ConnId, ConnSink, Detail, NONE, Peer, Phase};
+use crate::conn::{Conn, ConnId, ConnSink, Detail, NONE, Peer, Phase, Replay};
 use crate::group::Group;
 use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
@@ -88,6 +88,8 @@ pub(crate) struct SessionSlot {
     pub will: Option<Box<(u64, Arc<Message>)>>,
     /// shared groups it is a member of
     pub groups: Vec<Arc<Group>>,
+    /// retained messages that its last connection had no time to take
+    pub replay: Option<Box<Replay>>,
     /// a group has been told that there is no room here
     pub refused_group: bool,
     /// its queue is above the high mark
