@@ -129,16 +129,21 @@ impl Broker {
         })?
     }
 
+    /// The rows that `f` makes of each session of every shard.
+    fn rows<T: Send + 'static, R: IntoIterator<Item = T> + 'static>(
+        &self,
+        f: fn(&Shard, u32) -> R,
+    ) -> Vec<T> {
+        let rows = self.on_all(move |shard| {
+            let slots = shard.sessions.iter().map(|(slot, _)| slot as u32);
+            slots.flat_map(|slot| f(shard, slot)).collect::<Vec<_>>()
+        });
+        rows.into_iter().flatten().collect()
+    }
+
     /// Every connected client, ordered by client id.
     pub fn clients(&self) -> Vec<ClientInfo> {
-        let rows = self.on_all(|shard| {
-            let slots: Vec<u32> = shard.sessions.iter().map(|(slot, _)| slot as u32).collect();
-            slots
-                .into_iter()
-                .filter_map(|slot| client_info(shard, slot))
-                .collect::<Vec<_>>()
-        });
-        let mut rows: Vec<ClientInfo> = rows.into_iter().flatten().collect();
+        let mut rows = self.rows(client_info);
         rows.sort_by(|a, b| a.clientid.cmp(&b.clientid));
         rows
     }
@@ -167,14 +172,7 @@ impl Broker {
 
     /// Every session, online or not, ordered by client id.
     pub fn sessions(&self) -> Vec<SessionInfo> {
-        let rows = self.on_all(|shard| {
-            shard
-                .sessions
-                .iter()
-                .map(|(slot, _)| session_info(shard, slot as u32))
-                .collect::<Vec<_>>()
-        });
-        let mut rows: Vec<SessionInfo> = rows.into_iter().flatten().collect();
+        let mut rows = self.rows(|shard, slot| [session_info(shard, slot)]);
         rows.sort_by(|a, b| a.clientid.cmp(&b.clientid));
         rows
     }
@@ -186,14 +184,7 @@ impl Broker {
 
     /// Every subscription.
     pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
-        let rows = self.on_all(|shard| {
-            let slots: Vec<u32> = shard.sessions.iter().map(|(slot, _)| slot as u32).collect();
-            slots
-                .into_iter()
-                .flat_map(|slot| subscriptions_of(shard, slot))
-                .collect::<Vec<_>>()
-        });
-        rows.into_iter().flatten().collect()
+        self.rows(subscriptions_of)
     }
 
     /// The subscriptions of a client; `None` when there is no such session.

@@ -209,7 +209,7 @@ impl Shard {
         let v5 = version == Version::V5;
         let asked = connect.properties.session_expiry().unwrap_or(0);
         let (expiry, expiry_told) = self.session_expiry(connect, asked);
-        let (slot, present) = self.take_session(id, connect.clean_start, &publisher);
+        let (slot, present) = self.take_session(connect.clean_start, &publisher);
         let now = self.now;
         let will = connect
             .will
@@ -325,12 +325,7 @@ impl Shard {
 
     /// The session for a client id: a new one, or the one that is there, whoever had it
     /// [MQTT-3.1.4-3], [MQTT-3.1.2-4], [MQTT-3.1.2-5]. The flag is Session Present.
-    fn take_session(
-        &mut self,
-        id: ConnId,
-        clean_start: bool,
-        publisher: &Arc<Publisher>,
-    ) -> (u32, bool) {
+    fn take_session(&mut self, clean_start: bool, publisher: &Arc<Publisher>) -> (u32, bool) {
         if let Some(slot) = self.find_session(&publisher.clientid) {
             let old = self.sessions[slot as usize].conn;
             if old != NONE {
@@ -346,10 +341,10 @@ impl Shard {
                 self.end_session(slot, "conflict");
             }
         }
-        (self.new_session(id, publisher), false)
+        (self.new_session(publisher), false)
     }
 
-    fn new_session(&mut self, _id: ConnId, publisher: &Arc<Publisher>) -> u32 {
+    fn new_session(&mut self, publisher: &Arc<Publisher>) -> u32 {
         self.epoch = self.epoch.wrapping_add(1) % crate::target::EPOCHS;
         let slot = self.sessions.insert(SessionSlot {
             session: Session::new(Arc::clone(&self.limits)),

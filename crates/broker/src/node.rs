@@ -119,8 +119,6 @@ pub(crate) struct Gauges {
     pub clients: Gauge,
     pub sessions: Gauge,
     pub subscriptions: Gauge,
-    /// subscriptions that are routed; the same number here, kept because EMQ shows both
-    pub subscribers: Gauge,
     pub routes: Gauge,
 }
 

@@ -302,7 +302,6 @@ impl Shard {
             .is_none();
         if new {
             self.node.gauges.subscriptions.up();
-            self.node.gauges.subscribers.up();
         }
         new
     }
@@ -351,7 +350,6 @@ impl Shard {
         }
         self.unroute(slot, owner, key);
         self.node.gauges.subscriptions.down();
-        self.node.gauges.subscribers.down();
         true
     }
 
@@ -410,7 +408,6 @@ impl Shard {
         }
         let n = subscriptions.len();
         self.node.gauges.subscriptions.down_by(n);
-        self.node.gauges.subscribers.down_by(n);
     }
 
     /// UNSUBSCRIBE from a client.

@@ -140,7 +140,8 @@ pub(crate) fn stats(node: &Node) -> Vec<(&'static str, u64)> {
         (
             "subscribers/count",
             "subscribers/max",
-            gauges.subscribers.get(),
+            // One for each subscription that is routed, and all of them are.
+            gauges.subscriptions.get(),
         ),
         (
             "subscriptions/count",
