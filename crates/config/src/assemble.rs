@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use crate::value::Value;
 use crate::{
-    AclDenyAction, AllowAnonymous, Config, Log, LogConsole, LogFile, LogLevel, Mqtt, Node, Problem,
-    QueueType, Retainer, Session, Settings, Syslog, listener,
+    AclDenyAction, AllowAnonymous, Config, Log, LogConsole, LogFile, LogLevel, Mqtt, Node,
+    Persistence, PersistenceSync, Problem, QueueType, Retainer, Session, Settings, Syslog,
+    listener,
 };
 
 /// The largest remaining length that MQTT can express.
 const MAX_REMAINING_LENGTH: u64 = 268_435_455;
+
+/// Files that the store must have room for: one is written, while others are emptied into it.
+const MIN_SEGMENTS: u64 = 4;
 
 /// The settings that `config` means. They are complete even if there are errors among the problems.
 pub(crate) fn settings(config: &Config) -> (Settings, Vec<Problem>) {
@@ -20,6 +24,7 @@ pub(crate) fn settings(config: &Config) -> (Settings, Vec<Problem>) {
     };
     let settings = Settings {
         node: reader.node(),
+        persistence: reader.persistence(),
         log: reader.log(),
         mqtt: reader.mqtt(),
         session: reader.session(),
@@ -119,6 +124,41 @@ impl Reader<'_> {
             max_ports: self.integer("node.max_ports"),
             shards: self.count("node.shards"),
             data_dir: self.path("node.data_dir").unwrap_or_else(|| "data".into()),
+        }
+    }
+
+    fn persistence(&mut self) -> Persistence {
+        let sync = match self.config.value("persistence.sync") {
+            Some(Value::Duration(period)) => PersistenceSync::Every(period),
+            Some(Value::Text(word)) if word == "off" => PersistenceSync::Off,
+            _ => PersistenceSync::Always,
+        };
+        let data_dir = self.node().data_dir;
+        let name = self.path("persistence.dir");
+        let dir = data_dir.join(name.unwrap_or_else(|| "store".into()));
+        if dir == data_dir {
+            self.refuse(
+                "persistence.dir",
+                "the store wants a directory of its own, not node.data_dir itself",
+            );
+        }
+        let max_bytes = self.integer("persistence.max_bytes");
+        let segment_bytes = self.integer("persistence.segment_bytes");
+        let least = segment_bytes.saturating_mul(MIN_SEGMENTS);
+        if max_bytes != 0 && max_bytes < least {
+            self.refuse(
+                "persistence.max_bytes",
+                format!(
+                    "{max_bytes} bytes are too few: the store works with {MIN_SEGMENTS} files of \
+                     persistence.segment_bytes or more, which is {least} bytes"
+                ),
+            );
+        }
+        Persistence {
+            sync,
+            dir,
+            max_bytes,
+            segment_bytes,
         }
     }
 

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub struct Settings {
     /// `node.*`
     pub node: Node,
+    /// `persistence.*` (new)
+    pub persistence: Persistence,
     /// `log.*`
     pub log: Log,
     /// `mqtt.*` outside sessions and queues
@@ -40,6 +42,30 @@ pub struct Node {
     pub shards: usize,
     /// `node.data_dir` (new; `data`)
     pub data_dir: PathBuf,
+}
+
+/// `persistence.sync`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PersistenceSync {
+    /// An acknowledgement means that the message is on stable storage.
+    Always,
+    /// It means that the system has the message; it is on stable storage after this time.
+    Every(Duration),
+    /// Nothing is stored: what EMQ 2.x did.
+    Off,
+}
+
+/// `persistence.*`, read at start only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Persistence {
+    /// `persistence.sync` (`always`)
+    pub sync: PersistenceSync,
+    /// `persistence.dir` (`store`), below `node.data_dir` if it is relative
+    pub dir: PathBuf,
+    /// `persistence.max_bytes` (0 = no limit): size on disk at which nothing more is stored
+    pub max_bytes: u64,
+    /// `persistence.segment_bytes` (32MB): size of one file
+    pub segment_bytes: u64,
 }
 
 /// `mqtt.allow_anonymous`

@@ -26,6 +26,8 @@ pub(crate) enum Type {
     Duration { zero: bool },
     /// a duration, or a bare number of milliseconds; 0 = never (`retainer.expiry_interval`)
     ExpiryMillis,
+    /// `always`, `off` or a duration above zero (`persistence.sync`)
+    Sync,
     /// bytes, or with `KB`, `MB`, `GB`
     ByteSize { min: u64, max: u64 },
     /// `60%`
@@ -134,6 +136,7 @@ impl Type {
             Self::Bool => Value::Flag(word(text, "true", "false")?).into(),
             Self::Duration { zero } => return duration(text, zero),
             Self::ExpiryMillis => return expiry_millis(text),
+            Self::Sync => return sync(text),
             Self::ByteSize { min, max } => {
                 let size = byte_size(text)?;
                 if size < min {
@@ -289,6 +292,15 @@ fn expiry_millis(text: &str) -> Result<Checked, String> {
         return Ok(Value::Duration(Duration::from_millis(millis)).into());
     }
     Ok(Value::Duration(parse_duration(text)?).into())
+}
+
+fn sync(text: &str) -> Result<Checked, String> {
+    if matches!(text, "always" | "off") {
+        return Ok(Value::Text(text.to_owned()).into());
+    }
+    duration(text, false).map_err(|_| {
+        format!("`always`, `off` or a duration such as 200ms is expected, not `{text}`")
+    })
 }
 
 /// Parts of `<number><unit>`, summed; a bare number is seconds.

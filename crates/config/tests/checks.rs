@@ -5,7 +5,9 @@ mod support;
 
 use proptest::prelude::*;
 
-use emqttd_config::{AccessNet, AllowAnonymous, Severity, load_text};
+use emqttd_config::{AccessNet, AllowAnonymous, PersistenceSync, Reload, Severity, load_text};
+use std::path::Path;
+use std::time::Duration;
 use support::{Etc, accepted, errors, loaded, loaded_with, no_warning, refused, warning};
 
 const TLS: &str =
@@ -370,5 +372,81 @@ proptest! {
             .filter_map(|key| Some(format!("{} = {}\n", key.key, key.value.as_ref()?)))
             .collect();
         prop_assert_eq!(accepted(Etc::new(again).load()).settings, first.settings);
+    }
+}
+
+#[test]
+fn persistence_is_always_unless_a_file_says_otherwise() {
+    let store = |text: &str| loaded(text).settings.persistence;
+    let given = store("");
+    assert_eq!(given.sync, PersistenceSync::Always);
+    assert_eq!(given.dir, Path::new("data/store"));
+    assert_eq!((given.max_bytes, given.segment_bytes), (0, 32 << 20));
+    let sync = |text: &str| store(&format!("persistence.sync = {text}")).sync;
+    assert_eq!(sync("always"), PersistenceSync::Always);
+    assert_eq!(sync("off"), PersistenceSync::Off);
+    let every = |millis| PersistenceSync::Every(Duration::from_millis(millis));
+    assert_eq!(sync("200ms"), every(200));
+    assert_eq!(sync("1s"), every(1000));
+    assert_eq!(sync("1m30s"), every(90_000));
+    let bare = loaded("persistence.sync = 2");
+    assert_eq!(bare.settings.persistence.sync, every(2000));
+    warning(&bare, "write `2s`");
+    for wrong in ["on", "never", "0", "0s", "-1s", "Always"] {
+        let errors = refused(&format!("persistence.sync = {wrong}"));
+        assert!(
+            errors[0].message.contains("`always`, `off` or a duration"),
+            "{wrong}: {}",
+            support::lines(&errors)
+        );
+    }
+}
+
+#[test]
+fn the_store_lies_in_the_data_directory_or_where_an_absolute_path_leads() {
+    let dir = |text: &str| loaded(text).settings.persistence.dir;
+    assert_eq!(dir("node.data_dir = /var/emq"), Path::new("/var/emq/store"));
+    assert_eq!(
+        dir("persistence.dir = log/mqtt"),
+        Path::new("data/log/mqtt")
+    );
+    assert_eq!(dir("persistence.dir = /ssd/mqtt"), Path::new("/ssd/mqtt"));
+    for wrong in [".", "./"] {
+        let errors = refused(&format!("persistence.dir = {wrong}"));
+        assert!(errors[0].message.contains("a directory of its own"));
+    }
+}
+
+#[test]
+fn the_size_of_the_store_has_bounds() {
+    let size = |text: &str| {
+        let given = loaded(text).settings.persistence;
+        (given.max_bytes, given.segment_bytes)
+    };
+    assert_eq!(
+        size("persistence.max_bytes = 10GB\npersistence.segment_bytes = 1GB"),
+        (10 << 30, 1 << 30)
+    );
+    assert_eq!(
+        size("persistence.max_bytes = 4MB\npersistence.segment_bytes = 1MB"),
+        (4 << 20, 1 << 20)
+    );
+    for wrong in ["0", "1023KB", "1025MB"] {
+        refused(&format!("persistence.segment_bytes = {wrong}"));
+    }
+    let errors = refused("persistence.max_bytes = 127MB");
+    assert_eq!(errors[0].key.as_deref(), Some("persistence.max_bytes"));
+    assert!(errors[0].message.contains("134217728 bytes"));
+}
+
+#[test]
+fn persistence_is_read_at_start_only() {
+    let mut loaded = loaded("");
+    for key in ["sync", "dir", "max_bytes", "segment_bytes"] {
+        let key = format!("persistence.{key}");
+        assert!(loaded.config.set("emqttd", &key, "1GB").is_err(), "{key}");
+        let report = loaded.config.report();
+        let row = report.iter().find(|row| row.key == key).unwrap();
+        assert_eq!(row.reload, Reload::NotSettable, "{key}");
     }
 }

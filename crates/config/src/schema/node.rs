@@ -1,4 +1,4 @@
-//! `cluster.*`, `node.*`, `sasl`, `log.*`, `sysmon.*`.
+//! `cluster.*`, `node.*`, `sasl`, `persistence.*`, `log.*`, `sysmon.*`.
 
 use super::{Key, NATURAL, PERIOD, POSITIVE, SIZE};
 use crate::Reload;
@@ -120,6 +120,15 @@ pub(super) const KEYS: &[Key] = &[
     key("node.data_dir", Type::File, "where the broker keeps its state")
         .default("data").shows("data"),
     key("sasl", Type::Flag, "Erlang VM").default("off").without_effect(),
+
+    key("persistence.sync", Type::Sync, "when an acknowledged message is on disk; off = nothing is kept")
+        .default("always").ships("always"),
+    key("persistence.dir", Type::File, "directory of the store, below node.data_dir")
+        .default("store").shows("store"),
+    key("persistence.max_bytes", SIZE, "bytes the store may take on disk; 0 = no limit")
+        .default("0").shows("0"),
+    key("persistence.segment_bytes", Type::ByteSize { min: 1 << 20, max: 1 << 30 }, "bytes of one file of the store")
+        .default("32MB").shows("32MB"),
 
     key("log.dir", Type::File, "directory of the logs").default("log").ships("log"),
     key("log.console", Type::Enum(&["off", "file", "console", "both"]), "where the console log goes")
