@@ -540,8 +540,10 @@ impl ShardLoop {
         match result {
             Ok((written, blocked)) => {
                 self.shard.after_write(id, written, blocked);
-                // Blocked, with nothing left here: what is left lies in the layers.
-                if self.shard.closing(id) && (!blocked || self.shard.given_up(id)) {
+                // Blocked, with nothing left here: what is left lies in the layers. Not blocked, with something
+                // left: that waits for the disk.
+                let written = !blocked && self.shard.output(id).is_empty();
+                if self.shard.closing(id) && (written || self.shard.given_up(id)) {
                     let reason = self.shard.close_reason(id);
                     self.drop_socket(key, reason);
                 }
@@ -580,7 +582,7 @@ type Written = (usize, bool);
 
 fn write_plain(stream: &mut TcpStream, out: &mut emqttd_broker::OutBuf) -> io::Result<Written> {
     let mut total = 0;
-    while !out.is_empty() {
+    while out.is_ready() {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let filled = out.slices(&mut slices);
         let result = match &slices[..filled] {

@@ -368,9 +368,9 @@ impl Layers {
 
     /// Moves output of the broker to the wire: framed, encrypted, as much as the wire has room for.
     pub fn wrap(&mut self, out: &mut OutBuf) {
-        while !out.is_empty() && self.wire.len() - self.wire_start < WIRE {
-            let mut chunk = Vec::with_capacity(CHUNK.min(out.len()) + ws::MAX_HEADER);
-            let take = out.len().min(CHUNK);
+        while out.is_ready() && self.wire.len() - self.wire_start < WIRE {
+            let take = out.ready_len().min(CHUNK);
+            let mut chunk = Vec::with_capacity(take + ws::MAX_HEADER);
             if self.ws.is_some() {
                 ws::frame_header(&mut chunk, ws::Opcode::Binary, take);
             }
