@@ -82,7 +82,12 @@ impl dyn DiskFile + '_ {
     pub fn write_all_at(&self, mut pos: u64, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.write_at(pos, bytes) {
-                Ok(0) => return Err(io::Error::new(io::ErrorKind::WriteZero, "the disk takes nothing more")),
+                Ok(0) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::WriteZero,
+                        "the disk takes nothing more",
+                    ));
+                }
                 Ok(n) => {
                     pos += n as u64;
                     bytes = &bytes[n..];
@@ -97,7 +102,11 @@ impl dyn DiskFile + '_ {
     /// Fills `into` from `pos` on; a file that ends before is `UnexpectedEof`.
     pub fn read_exact_at(&self, pos: u64, into: &mut [u8]) -> io::Result<()> {
         let n = self.read_full_at(pos, into)?;
-        if n < into.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        if n < into.len() {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        } else {
+            Ok(())
+        }
     }
 
     /// Fills `into` from `pos` on as far as the file goes, and says how far that was.
@@ -131,7 +140,10 @@ impl Directory {
     pub fn new(path: impl Into<PathBuf>) -> io::Result<Directory> {
         let path = path.into();
         if !path.is_dir() {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)?;
             sync_parent(&path)?;
         }
         let handle = File::open(&path)?;
@@ -168,7 +180,10 @@ impl Disk for Directory {
             if let Ok(name) = entry.file_name().into_string()
                 && meta.is_file()
             {
-                entries.push(Entry { name, bytes: meta.len() });
+                entries.push(Entry {
+                    name,
+                    bytes: meta.len(),
+                });
             }
         }
         Ok(entries)
@@ -176,7 +191,12 @@ impl Disk for Directory {
 
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
         if let Err(e) = allocate(&file, size) {
             let _ = std::fs::remove_file(&path);
             return Err(e);
@@ -185,7 +205,12 @@ impl Disk for Directory {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(self.path.join(name))?)))
+        Ok(Arc::new(RealFile(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(self.path.join(name))?,
+        )))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -220,7 +245,9 @@ fn allocate(file: &File, size: u64) -> io::Result<()> {
             Ok(()) => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}
             // Such a file system gives no room in advance; writing may then meet a full disk, which is survived.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => return file.set_len(size),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                return file.set_len(size);
+            }
             Err(e) => return Err(e.into()),
         }
     }
@@ -249,3 +276,6 @@ impl DiskFile for RealFile {
         self.0.set_len(len)
     }
 }
+
+#[cfg(test)]
+mod tests;
