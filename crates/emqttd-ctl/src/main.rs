@@ -24,7 +24,15 @@ fn main() -> ExitCode {
         }
     };
     let node = Node::find(&root);
-    match client::call(&node.socket, &Request { argv, stdin }, TIMEOUT) {
+    match client::call(
+        &node.socket,
+        &Request {
+            argv,
+            stdin,
+            progress: false,
+        },
+        TIMEOUT,
+    ) {
         Ok(reply) => {
             // A reader that went away (`| head`) is no failure of the command.
             let _ = io::stdout().write_all(reply.text.as_bytes());

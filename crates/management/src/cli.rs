@@ -1,10 +1,34 @@
 //! The registry of commands and the frame of their answers: usage texts and exit codes.
 
-use crate::wire::Reply;
+use crate::wire::{Progress, Reply};
 use parking_lot::RwLock;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// Who is told how far a long command is; most often nobody.
+#[derive(Clone, Copy, Default)]
+pub struct Watcher<'a>(Option<&'a dyn Fn(Progress)>);
+
+impl<'a> Watcher<'a> {
+    /// `told` is called with each step; it must not take long.
+    pub fn new(told: &'a dyn Fn(Progress)) -> Watcher<'a> {
+        Watcher(Some(told))
+    }
+
+    /// So much of so much is done.
+    pub fn tell(&self, done: u64, total: u64) {
+        if let Some(told) = self.0 {
+            told(Progress { done, total });
+        }
+    }
+}
+
+impl std::fmt::Debug for Watcher<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "told" } else { "nobody" })
+    }
+}
 
 /// The arguments of one call, without the name of the command.
 #[derive(Debug, Clone, Copy)]
@@ -13,17 +37,22 @@ pub struct Call<'a> {
     pub args: &'a [&'a str],
     /// Standard input of `emqttd_ctl`, where the command asked for it.
     pub stdin: Option<&'a str>,
+    /// Who is told how far it is.
+    pub watcher: Watcher<'a>,
 }
 
 /// Answers a call with the text to print, or `None` when the arguments are not understood: then
 /// the usage rows of the command are printed.
 pub type Handler = Box<dyn Fn(Call<'_>) -> Option<String> + Send + Sync>;
 
+/// A [`Handler`] of a command that may fail: what is wrong goes with exit code 1.
+pub type Task = Box<dyn Fn(Call<'_>) -> Option<Result<String, String>> + Send + Sync>;
+
 struct Command {
     name: String,
     /// `None`: built in and not part of the usage text.
     usage: Option<Vec<(String, String)>>,
-    handler: Handler,
+    task: Task,
 }
 
 /// `<command padded to 48># <what it does>`
@@ -58,23 +87,28 @@ impl Cli {
     /// Adds a command with its usage rows (call, description). A name that is already there is
     /// replaced in its place, with a warning.
     pub fn register(&self, name: &str, usage: &[(&str, &str)], handler: Handler) {
+        self.register_task(name, usage, Box::new(move |call| handler(call).map(Ok)));
+    }
+
+    /// [`Cli::register`] of a command that may fail.
+    pub fn register_task(&self, name: &str, usage: &[(&str, &str)], task: Task) {
         let rows = usage
             .iter()
             .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
             .collect();
-        self.add(name, Some(rows), handler);
+        self.add(name, Some(rows), task);
     }
 
     /// Adds a command that the usage text does not show.
     pub fn register_hidden(&self, name: &str, handler: Handler) {
-        self.add(name, None, handler);
+        self.add(name, None, Box::new(move |call| handler(call).map(Ok)));
     }
 
-    fn add(&self, name: &str, usage: Option<Vec<(String, String)>>, handler: Handler) {
+    fn add(&self, name: &str, usage: Option<Vec<(String, String)>>, task: Task) {
         let command = Arc::new(Command {
             name: name.to_owned(),
             usage,
-            handler,
+            task,
         });
         let mut commands = self.commands.write();
         match commands.iter_mut().find(|c| c.name == name) {
@@ -93,6 +127,11 @@ impl Cli {
 
     /// Answers `emqttd_ctl <argv>`. Never panics: a command that does is answered for.
     pub fn run(&self, argv: &[String], stdin: Option<&str>) -> Reply {
+        self.run_watched(argv, stdin, Watcher::default())
+    }
+
+    /// [`Cli::run`], and `watcher` is told how far it is.
+    pub fn run_watched(&self, argv: &[String], stdin: Option<&str>, watcher: Watcher<'_>) -> Reply {
         let Some((name, rest)) = argv.split_first().filter(|(name, _)| *name != "help") else {
             return Reply {
                 exit: 0,
@@ -113,9 +152,14 @@ impl Cli {
             };
         };
         let args: Vec<&str> = rest.iter().map(String::as_str).collect();
-        let call = Call { args: &args, stdin };
-        match catch_unwind(AssertUnwindSafe(|| (command.handler)(call))) {
-            Ok(Some(text)) => Reply { exit: 0, text },
+        let call = Call {
+            args: &args,
+            stdin,
+            watcher,
+        };
+        match catch_unwind(AssertUnwindSafe(|| (command.task)(call))) {
+            Ok(Some(Ok(text))) => Reply { exit: 0, text },
+            Ok(Some(Err(text))) => Reply { exit: 1, text },
             Ok(None) => {
                 let mut text = String::new();
                 command.usage_rows(&mut text);
@@ -237,6 +281,32 @@ mod tests {
             reply.text,
             "Reason:on purpose, get_stacktrace:[]\nRPC to emq@127.0.0.1 error: on purpose\n"
         );
+    }
+
+    #[test]
+    fn a_task_fails_with_exit_1_and_tells_how_far_it_is() {
+        let cli = Cli::new("emq@127.0.0.1");
+        cli.register_task(
+            "copy",
+            &[("copy <What>", "Copy it")],
+            Box::new(|call| match call.args {
+                ["all"] => {
+                    call.watcher.tell(1, 2);
+                    call.watcher.tell(2, 2);
+                    Some(Ok("done\n".into()))
+                }
+                [_] => Some(Err("no\n".into())),
+                _ => None,
+            }),
+        );
+        let steps = std::cell::RefCell::new(Vec::new());
+        let note = |p: Progress| steps.borrow_mut().push((p.done, p.total));
+        let reply = cli.run_watched(&words(&["copy", "all"]), None, Watcher::new(&note));
+        assert_eq!((reply.exit, reply.text.as_str()), (0, "done\n"));
+        assert_eq!(steps.into_inner(), [(1, 2), (2, 2)]);
+        let reply = cli.run(&words(&["copy", "none"]), None);
+        assert_eq!((reply.exit, reply.text.as_str()), (1, "no\n"));
+        assert_eq!(cli.run(&words(&["copy"]), None).exit, 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The asking end of the control socket, and where to find it.
 
-use crate::wire::{Reply, Request, socket_path};
+use crate::wire::{Progress, Reply, Request, socket_path};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 /// How long a command may take; the original's limit.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest line of [`Progress`], bytes: two numbers with their names.
+const MAX_PROGRESS: usize = 128;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -49,7 +52,20 @@ impl std::fmt::Display for CallError {
 /// # Errors
 /// See [`CallError`].
 pub fn call(socket: &Path, request: &Request, timeout: Duration) -> Result<Reply, CallError> {
-    let end = Instant::now() + timeout;
+    watch(socket, request, timeout, &mut |_| {})
+}
+
+/// [`call`], and `told` hears how far it is if the request asks for that; the time begins anew with each word.
+///
+/// # Errors
+/// See [`CallError`].
+pub fn watch(
+    socket: &Path,
+    request: &Request,
+    timeout: Duration,
+    told: &mut dyn FnMut(Progress),
+) -> Result<Reply, CallError> {
+    let mut end = Instant::now() + timeout;
     let (path, _open) = socket_path(socket)?;
     let mut stream = UnixStream::connect(path)?;
     let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
@@ -67,7 +83,13 @@ pub fn call(socket: &Path, request: &Request, timeout: Duration) -> Result<Reply
         stream.set_read_timeout(Some(left))?;
         match stream.read(&mut chunk) {
             Ok(0) => break,
-            Ok(n) => text.extend_from_slice(&chunk[..n]),
+            Ok(n) => {
+                text.extend_from_slice(&chunk[..n]);
+                while let Some(progress) = take_progress(&mut text) {
+                    told(progress);
+                    end = Instant::now() + timeout;
+                }
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             // What came before the reset is the answer.
             Err(_) if !text.is_empty() && sent.is_err() => break,
@@ -79,6 +101,16 @@ pub fn call(socket: &Path, request: &Request, timeout: Duration) -> Result<Reply
         return Err(CallError::Ended);
     }
     serde_json::from_slice(&text).map_err(|e| CallError::Io(e.into()))
+}
+
+/// The line of progress at the beginning of `text`, taken out of it; `None` when the answer has begun, or
+/// the line is not there yet.
+fn take_progress(text: &mut Vec<u8>) -> Option<Progress> {
+    // Such a line is short; an answer, of any length, is not searched.
+    let end = text.iter().take(MAX_PROGRESS).position(|b| *b == b'\n')?;
+    let progress = serde_json::from_slice(&text[..end]).ok()?;
+    text.drain(..=end);
+    Some(progress)
 }
 
 /// A node as seen from its release tree.
@@ -115,8 +147,31 @@ impl Node {
     /// # Errors
     /// See [`CallError`].
     pub fn ask(&self, argv: &[&str]) -> Result<Reply, CallError> {
-        let argv = argv.iter().map(|s| (*s).to_owned()).collect();
-        call(&self.socket, &Request { argv, stdin: None }, TIMEOUT)
+        call(&self.socket, &Node::request(argv), TIMEOUT)
+    }
+
+    /// Asks it for something that takes longer, and hears how far it is.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn ask_watched(
+        &self,
+        argv: &[&str],
+        told: &mut dyn FnMut(Progress),
+    ) -> Result<Reply, CallError> {
+        let request = Request {
+            progress: true,
+            ..Node::request(argv)
+        };
+        watch(&self.socket, &request, TIMEOUT, told)
+    }
+
+    fn request(argv: &[&str]) -> Request {
+        Request {
+            argv: argv.iter().map(|s| (*s).to_owned()).collect(),
+            stdin: None,
+            progress: false,
+        }
     }
 }
 

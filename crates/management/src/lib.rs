@@ -11,9 +11,9 @@ mod proc;
 pub mod server;
 mod wire;
 
-pub use cli::{Call, Cli, Handler};
+pub use cli::{Call, Cli, Handler, Task, Watcher};
 pub use commands::{Core, core};
-pub use wire::{Reply, Request};
+pub use wire::{Progress, Reply, Request};
 
 /// What every answer calls this broker and its version: the same as below `$SYS/brokers/<node>/`.
 pub use emqttd_broker::{SYSDESCR, VERSION};

@@ -1,8 +1,10 @@
 //! The control socket: who may open the directory and the socket (its owner, and root) may ask.
 
-use crate::cli::Cli;
-use crate::wire::{MAX_REQUEST, Reply, Request, socket_path};
+use crate::cli::{Cli, Watcher};
+use crate::wire::{MAX_REQUEST, Progress, Reply, Request, socket_path};
 use rustix::process::geteuid;
+use serde::Serialize;
+use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -11,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connections answered at a time; one more is told to come again.
 const MAX_CONNECTIONS: usize = 16;
@@ -19,11 +21,14 @@ const MAX_CONNECTIONS: usize = 16;
 /// For the request to arrive, and for each piece of the reply to leave.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The data directory of a node, claimed for it alone.
+/// Between two words on how far a command is.
+const STEP: Duration = Duration::from_millis(100);
+
+/// The data directory of a node, claimed for it alone until this and the [`Server`] of it are gone.
 #[derive(Debug)]
 pub struct Reserved {
     path: PathBuf,
-    lock: File,
+    lock: Arc<File>,
 }
 
 /// The open socket. Dropping it removes the socket's file, so that the next `ping` sees at once
@@ -32,7 +37,7 @@ pub struct Reserved {
 pub struct Server {
     path: PathBuf,
     /// Held locked while this node owns its data directory.
-    _lock: File,
+    _lock: Arc<File>,
 }
 
 impl Drop for Server {
@@ -49,7 +54,7 @@ impl Drop for Server {
 pub fn reserve(path: &Path) -> io::Result<Reserved> {
     Ok(Reserved {
         path: path.to_owned(),
-        lock: own_directory(path)?,
+        lock: Arc::new(own_directory(path)?),
     })
 }
 
@@ -59,11 +64,11 @@ impl Reserved {
     ///
     /// # Errors
     /// What the system said.
-    pub fn serve(self, cli: Arc<Cli>) -> io::Result<Server> {
+    pub fn serve(&self, cli: Arc<Cli>) -> io::Result<Server> {
         let listener = bind(&self.path)?;
         let server = Server {
-            path: self.path,
-            _lock: self.lock,
+            path: self.path.clone(),
+            _lock: Arc::clone(&self.lock),
         };
         thread::Builder::new()
             .name("ctl".into())
@@ -217,8 +222,16 @@ fn talk(stream: &UnixStream, cli: &Cli) -> io::Result<()> {
         // Somebody looked whether the socket is alive.
         return Ok(());
     }
+    let teller = Teller::new(stream);
+    let tell = |progress| teller.tell(progress);
     let reply = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => cli.run(&request.argv, request.stdin.as_deref()),
+        Ok(request) => {
+            let watcher = match request.progress {
+                true => Watcher::new(&tell),
+                false => Watcher::default(),
+            };
+            cli.run_watched(&request.argv, request.stdin.as_deref(), watcher)
+        }
         Err(e) => Reply {
             exit: 1,
             text: format!("Bad request: {e}\n"),
@@ -227,10 +240,39 @@ fn talk(stream: &UnixStream, cli: &Cli) -> io::Result<()> {
     answer(stream, &reply)
 }
 
-fn answer(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
-    let mut bytes = serde_json::to_vec(reply)?;
+fn answer(stream: &UnixStream, reply: &Reply) -> io::Result<()> {
+    write_line(stream, reply)
+}
+
+fn write_line(mut stream: &UnixStream, line: &impl Serialize) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(line)?;
     bytes.push(b'\n');
     stream.write_all(&bytes)
+}
+
+/// Tells who asked how far a command is: not at each step, but the last one.
+struct Teller<'a> {
+    stream: &'a UnixStream,
+    next: Cell<Option<Instant>>,
+}
+
+impl Teller<'_> {
+    fn new(stream: &UnixStream) -> Teller<'_> {
+        Teller {
+            stream,
+            next: Cell::new(Some(Instant::now())),
+        }
+    }
+
+    fn tell(&self, progress: Progress) {
+        let now = Instant::now();
+        let due = |next| now >= next || progress.done >= progress.total;
+        if self.next.get().is_some_and(due) {
+            // Who went away, or does not read, is not told again; the command goes on.
+            let told = write_line(self.stream, &progress).is_ok();
+            self.next.set(told.then_some(now + STEP));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -249,19 +291,27 @@ mod tests {
                 _ => None,
             }),
         );
+        cli.register(
+            "count",
+            &[("count", "To 1000")],
+            Box::new(|call| {
+                (1..=1000).for_each(|n| call.watcher.tell(n, 1000));
+                Some("counted\n".into())
+            }),
+        );
         Arc::new(cli)
     }
 
     fn ask(path: &Path, argv: &[&str], stdin: Option<&str>) -> Result<Reply, CallError> {
-        let argv = argv.iter().map(|s| (*s).to_owned()).collect();
-        client::call(
-            path,
-            &Request {
-                argv,
-                stdin: stdin.map(str::to_owned),
-            },
-            PATIENCE,
-        )
+        client::call(path, &request(argv, stdin), PATIENCE)
+    }
+
+    fn request(argv: &[&str], stdin: Option<&str>) -> Request {
+        Request {
+            argv: argv.iter().map(|s| (*s).to_owned()).collect(),
+            stdin: stdin.map(str::to_owned),
+            progress: false,
+        }
     }
 
     #[test]
@@ -279,6 +329,38 @@ mod tests {
             ask(&path, &["say", "x"], None),
             Err(CallError::NotThere)
         ));
+    }
+
+    #[test]
+    fn who_wants_it_is_told_how_far_a_command_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("emqttd.sock");
+        let _server = serve(&path, cli()).unwrap();
+        let mut steps = Vec::new();
+        let asked = Request {
+            progress: true,
+            ..request(&["count"], None)
+        };
+        let reply = client::watch(&path, &asked, PATIENCE, &mut |step| steps.push(step));
+        assert_eq!(reply.unwrap().text, "counted\n");
+        assert!(steps.len() < 1000, "told {} times", steps.len());
+        assert!(steps.iter().all(|p| p.total == 1000));
+        assert!(steps.is_sorted_by_key(|p| p.done));
+        assert_eq!(steps.last().unwrap().done, 1000);
+        // Who does not want it sees the answer alone.
+        assert_eq!(ask(&path, &["count"], None).unwrap().text, "counted\n");
+    }
+
+    #[test]
+    fn the_directory_is_ours_until_both_are_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("emqttd.sock");
+        let reserved = reserve(&path).unwrap();
+        let server = reserved.serve(cli()).unwrap();
+        drop(server);
+        assert_eq!(reserve(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(reserved);
+        reserve(&path).unwrap();
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The exchange over the control socket: one line of JSON each way, then the connection ends.
+//! The exchange over the control socket: one line of JSON each way, then the connection ends. Who asks for
+//! it is told before the answer how far a long command is, a line of JSON each time.
 
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -18,6 +19,19 @@ pub struct Request {
     /// What a command reads from standard input: a password, never an argument.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
+    /// Whether lines of [`Progress`] are wanted before the reply.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub progress: bool,
+}
+
+/// How far a command is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// what has been done, in bytes
+    pub done: u64,
+    /// what is to be done
+    pub total: u64,
 }
 
 /// What the broker answers.
