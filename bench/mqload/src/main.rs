@@ -1,5 +1,6 @@
 //! mqload: MQTT 3.1.1 load generator and raw relay. `cargo xtask bench` drives it.
 mod codec;
+mod floor;
 mod hist;
 mod load;
 mod relay;
@@ -22,6 +23,9 @@ impl Args {
     }
     pub fn flag(&self, k: &str) -> bool {
         self.m.contains_key(k)
+    }
+    pub fn text(&self, k: &str) -> Option<&str> {
+        self.m.get(k).map(String::as_str)
     }
     pub fn addr(&self) -> SocketAddrV4 {
         let a = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.num("port", 1883) as u16);
@@ -56,6 +60,12 @@ const USAGE: &str = "usage: mqload MODE [--port 1883] [--pid BROKER[,PID]] [--pe
   retain  --messages 100000 --rounds 3 [--sub-qos 0]
   storm   --slots 32 --dur 5 [--no-sub]
   conn    --n 20000 --procs 1 --hold 3 [--sub] [--ping SECONDS] [--keepalive S]
+  durable --pubs 64 --subs 1 --window 64 | --rate MSG_S [--online [--clean] [--deliveries]] [--topic T] [--most N]
+          [--floor-dir DIR --floor-bytes 160 --slice-ms 500]
+          publish to sessions that outlive their connections; acknowledgements are what counts
+  resume  --subs 1 --expect N                     connect them again and take what they are owed
+  populate --sessions 1000000 --slots 128         connect, subscribe to three filters, leave
+  floor   --dir DIR --bytes N --dur 2 [--zeros]   write and fdatasync without a broker
   relay   --port P [--ack] [--coalesce] [--nap-us N] [--procs K]
   relay-uring --port P [--coop]";
 
@@ -81,6 +91,10 @@ fn main() {
         "retain" => load::retain(&a),
         "storm" => load::storm(&a),
         "conn" => load::conn(&a),
+        "durable" => load::durable::publish(&a),
+        "resume" => load::durable::resume(&a),
+        "populate" => load::durable::populate(&a),
+        "floor" => floor::run(&a),
         "relay" => relay::run(&a),
         "relay-uring" => uring::run(&a),
         _ => die(USAGE),
