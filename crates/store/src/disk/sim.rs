@@ -69,7 +69,7 @@ pub struct Faults {
 /// How a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// the process is killed: what was written is there
+    /// the process is killed: what was written is there, though some of it only in the memory of the system
     Kill,
     /// the power fails: what was not synced is lost, kept or torn, each sector by chance
     Power,
@@ -318,39 +318,35 @@ impl State {
 
     /// What is found afterwards.
     fn cut(&self, cut: Cut, seed: u64) -> State {
-        let mut found = State::default();
-        let mut rng = Rng::new(seed);
-        let names = match cut {
-            Cut::Kill => self.names.clone(),
-            Cut::Power => {
-                let mut names = self.stable_names.clone();
-                // A journal keeps the order of changes; other file systems do not.
-                let ordered = rng.chance(500);
-                let first = rng.below(self.changes.len() as u64 + 1) as usize;
-                for (i, change) in self.changes.iter().enumerate() {
-                    if if ordered { i < first } else { rng.chance(500) } {
-                        rename(&mut names, change);
-                    }
+        match cut {
+            // The system goes on, and what it has not stored yet can still be lost by a later power cut.
+            Cut::Kill => {
+                let mut found = self.clone();
+                for data in found.files.values_mut() {
+                    data.handles = 0;
                 }
-                names
+                found.forget();
+                found
             }
-        };
+            Cut::Power => self.power_cut(&mut Rng::new(seed)),
+        }
+    }
+
+    fn power_cut(&self, rng: &mut Rng) -> State {
+        let mut names = self.stable_names.clone();
+        // A journal keeps the order of changes; other file systems do not.
+        let ordered = rng.chance(500);
+        let first = rng.below(self.changes.len() as u64 + 1) as usize;
+        for (i, change) in self.changes.iter().enumerate() {
+            if if ordered { i < first } else { rng.chance(500) } {
+                rename(&mut names, change);
+            }
+        }
+        let mut found = State::default();
         for (name, id) in names {
-            let Some(data) = self.files.get(&id) else {
-                continue;
-            };
-            let bytes = match cut {
-                Cut::Kill => data.now.clone(),
-                Cut::Power => data.cut(&mut rng),
-            };
-            found.files.insert(
-                id,
-                FileData {
-                    now: bytes.clone(),
-                    stable: bytes,
-                    ..FileData::default()
-                },
-            );
+            let Some(data) = self.files.get(&id) else { continue };
+            let bytes = data.cut(rng);
+            found.files.insert(id, FileData { now: bytes.clone(), stable: bytes, ..FileData::default() });
             found.names.insert(name.clone(), id);
             found.stable_names.insert(name, id);
         }
