@@ -344,9 +344,18 @@ impl State {
         }
         let mut found = State::default();
         for (name, id) in names {
-            let Some(data) = self.files.get(&id) else { continue };
+            let Some(data) = self.files.get(&id) else {
+                continue;
+            };
             let bytes = data.cut(rng);
-            found.files.insert(id, FileData { now: bytes.clone(), stable: bytes, ..FileData::default() });
+            found.files.insert(
+                id,
+                FileData {
+                    now: bytes.clone(),
+                    stable: bytes,
+                    ..FileData::default()
+                },
+            );
             found.names.insert(name.clone(), id);
             found.stable_names.insert(name, id);
         }
