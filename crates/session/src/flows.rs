@@ -1,9 +1,10 @@
 //! The QoS 1 and 2 flows of a session, in both directions.
 
+use crate::backlog::Backlog;
 use crate::ids::Ids;
-use crate::message::{Delivery, Message};
+use crate::message::{Delivery, GroupRef, Message};
 use crate::queue::Queue;
-use crate::session::{Effect, Sink};
+use crate::sink::{Change, Effect, Sink};
 use emqttd_mqtt::{QoS, ReasonCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub(crate) enum Stage {
     Published(Delivery),
     /// PUBREC seen and PUBREL sent, PUBCOMP awaited; the body is no longer needed [MQTT-4.3.3-8]
     Released,
+    /// sent before a restart; its body is still to be read
+    Unloaded { seq: u64, group: Option<GroupRef> },
 }
 
 /// An outbound QoS 1 or 2 message under its packet identifier.
@@ -25,6 +28,8 @@ pub(crate) struct Inflight {
     pub sent_at: u64,
     /// takes a place in the window of this connection
     pub counted: bool,
+    /// the store knows that it was sent
+    pub recorded: bool,
 }
 
 /// What became of a message sent to one more connection.
@@ -54,9 +59,17 @@ impl Inflight {
         let Stage::Published(delivery) = std::mem::replace(&mut self.stage, Stage::Released) else {
             return Again::Released;
         };
-        let qos = delivery.qos;
+        let ended = delivery.qos != QoS::ExactlyOnce;
+        if self.recorded {
+            let delivery = Some(&delivery);
+            sink.record(if ended {
+                Change::Completed { id, delivery }
+            } else {
+                Change::Released { id, delivery }
+            });
+        }
         sink.effect(Effect::TooLarge(delivery));
-        if qos != QoS::ExactlyOnce {
+        if ended {
             return Again::Ended;
         }
         sink.pubrel(id, ReasonCode::SUCCESS);
@@ -80,6 +93,8 @@ pub(crate) struct Flows {
     /// identifiers of messages sent on an earlier connection for which this one has had no room yet
     pub held: VecDeque<u16>,
     pub queue: Queue,
+    /// what a durable session is owed beyond what it holds in memory; there only while there is something
+    pub backlog: Option<Box<Backlog>>,
     pub awaiting: Ids<Awaiting>,
     pub last_id: u16,
     /// places of the window taken on this connection
@@ -110,6 +125,23 @@ impl Flows {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.inflight.is_empty() && self.queue.is_empty() && self.awaiting.is_empty()
+        self.inflight.is_empty()
+            && self.queue.is_empty()
+            && self.awaiting.is_empty()
+            && self.backlog.is_none()
+    }
+
+    /// Messages and bytes that wait on disk only.
+    pub fn beside(&self) -> (usize, usize) {
+        self.backlog
+            .as_ref()
+            .map_or((0, 0), |backlog| (backlog.len(), backlog.bytes()))
+    }
+
+    /// Bodies of messages in flight are still to be read.
+    pub fn unloaded(&self) -> bool {
+        self.backlog
+            .as_ref()
+            .is_some_and(|backlog| backlog.unloaded)
     }
 }

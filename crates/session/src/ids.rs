@@ -122,6 +122,12 @@ impl<T> Ids<T> {
             .filter_map(|slot| Some((slot.id, slot.value.as_mut()?)))
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &T)> {
+        self.slots
+            .iter()
+            .filter_map(|slot| Some((slot.id, slot.value.as_ref()?)))
+    }
+
     #[cfg(test)]
     fn front(&self) -> Option<(u16, &T)> {
         self.slots

@@ -149,6 +149,9 @@ pub struct Delivery {
     pub more_ids: Option<Box<Vec<u32>>>,
     /// the shared group that assigned it
     pub group: Option<GroupRef>,
+    /// number under which the store knows that this session, or the shared group, is owed it; 0 = it is not
+    /// stored
+    pub seq: u64,
     /// subscription identifier; 0 = none
     pub sub_id: u32,
     /// QoS of this delivery
@@ -164,6 +167,7 @@ impl Delivery {
             message,
             more_ids: None,
             group: None,
+            seq: 0,
             sub_id: 0,
             qos,
             retain: false,

@@ -5,6 +5,9 @@ use emqttd_mqtt::QoS;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Stored messages that a durable session holds in memory while they wait.
+pub const RAM_MOST: usize = 64;
+
 /// Bounds of a queue, shared by all sessions made under the same settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueLimits {
@@ -20,6 +23,24 @@ pub struct QueueLimits {
     pub high_watermark: u8,
     /// percent of `max_length` below which it is cleared
     pub low_watermark: u8,
+    /// stored messages that a durable session holds in memory; 0 = [`RAM_MOST`]
+    pub ram_most: usize,
+}
+
+impl QueueLimits {
+    /// Stored messages that a durable session holds in memory.
+    pub(crate) fn ram_most(&self) -> usize {
+        match self.ram_most {
+            0 => RAM_MOST,
+            most => most,
+        }
+    }
+
+    /// Whether so many messages of so many bytes are more than the queue may hold.
+    pub(crate) fn exceeded(&self, len: usize, bytes: usize) -> bool {
+        (self.max_length > 0 && len > self.max_length)
+            || (self.max_bytes > 0 && bytes > self.max_bytes)
+    }
 }
 
 /// Why a message left the queue, or never got in.
@@ -64,12 +85,19 @@ impl Queue {
         self.bytes
     }
 
+    /// Messages waiting that are not of QoS 0.
+    pub(crate) fn acknowledged_len(&self) -> usize {
+        self.len - self.qos0
+    }
+
     /// Adds a delivery. When a bound is reached the oldest of its lane goes, whatever its QoS
     /// (sheet 7.7); those are handed to `dropped`. `false` when the delivery itself is one of them.
+    /// `beside` are messages and bytes that count as well and wait elsewhere.
     pub fn push(
         &mut self,
         delivery: Delivery,
         limits: &QueueLimits,
+        beside: (usize, usize),
         mut dropped: impl FnMut(Delivery, Dropped),
     ) -> bool {
         if delivery.qos == QoS::AtMostOnce && !limits.store_qos0 {
@@ -82,13 +110,14 @@ impl Queue {
             return false;
         }
         let at = self.lane(&delivery, limits);
-        while self.lanes[at].waiting.len() >= limits.max_length && limits.max_length > 0 {
-            let oldest = self
-                .pop_lane(at)
-                .expect("the lane is as long as its limit, which is above 0");
+        while self.lanes[at].waiting.len() + beside.0 >= limits.max_length && limits.max_length > 0
+        {
+            let Some(oldest) = self.pop_lane(at) else {
+                break;
+            };
             dropped(oldest, Dropped::Full);
         }
-        while limits.max_bytes > 0 && self.bytes + size > limits.max_bytes {
+        while limits.max_bytes > 0 && self.bytes + beside.1 + size > limits.max_bytes {
             // The lowest priority pays first, and none pays for a lower one.
             let Some(from) = self
                 .lanes
@@ -96,6 +125,9 @@ impl Queue {
                 .rposition(|lane| !lane.waiting.is_empty())
                 .filter(|from| *from >= at)
             else {
+                if beside.1 > 0 {
+                    break;
+                }
                 dropped(delivery, Dropped::Full);
                 return false;
             };
@@ -104,11 +136,21 @@ impl Queue {
                 .expect("the lane was found not to be empty");
             dropped(oldest, Dropped::Full);
         }
-        self.bytes += size;
+        self.put(at, delivery);
+        true
+    }
+
+    fn put(&mut self, lane: usize, delivery: Delivery) {
+        self.bytes += delivery.message.size();
         self.len += 1;
         self.qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
-        self.lanes[at].waiting.push_back(delivery);
-        true
+        self.lanes[lane].waiting.push_back(delivery);
+    }
+
+    /// Adds a delivery that was counted before, whatever the bounds.
+    pub(crate) fn push_counted(&mut self, delivery: Delivery, limits: &QueueLimits) {
+        let at = self.lane(&delivery, limits);
+        self.put(at, delivery);
     }
 
     fn lane(&mut self, delivery: &Delivery, limits: &QueueLimits) -> usize {
@@ -185,13 +227,18 @@ impl Queue {
     }
 
     /// Keeps what `keep` wants and hands out the rest.
-    pub fn retain(&mut self, keep: impl Fn(&Message) -> bool) -> Vec<Arc<Message>> {
+    pub fn retain(
+        &mut self,
+        keep: impl Fn(&Message) -> bool,
+        mut dropped: impl FnMut(&Delivery),
+    ) -> Vec<Arc<Message>> {
         let mut gone = Vec::new();
         for lane in &mut self.lanes {
             lane.waiting.retain(|delivery| {
                 let kept = keep(&delivery.message);
                 if !kept {
                     self.qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
+                    dropped(delivery);
                     gone.push(Arc::clone(&delivery.message));
                 }
                 kept
@@ -203,19 +250,20 @@ impl Queue {
     }
 
     /// `Some(true)` when the high mark has just been passed, `Some(false)` when the queue has just
-    /// fallen below the low one.
-    pub fn watermark(&mut self, limits: &QueueLimits) -> Option<bool> {
+    /// fallen below the low one; `beside` messages count as well and wait elsewhere.
+    pub fn watermark(&mut self, limits: &QueueLimits, beside: usize) -> Option<bool> {
         if limits.max_length == 0 || limits.high_watermark == 0 || limits.priorities.is_some() {
             return None;
         }
-        let percent = self.len * 100;
+        let len = self.len + beside;
+        let percent = len * 100;
         if !self.above_high && percent > limits.max_length * usize::from(limits.high_watermark) {
             self.above_high = true;
             return Some(true);
         }
         // An empty queue is low even if the low mark is 0.
         let low = percent < limits.max_length * usize::from(limits.low_watermark);
-        if self.above_high && (low || self.len == 0) {
+        if self.above_high && (low || len == 0) {
             self.above_high = false;
             return Some(false);
         }

@@ -1,41 +1,17 @@
 //! The session machine.
 
 use crate::flows::{Again, Awaiting, Flows, Inflight, Stage};
-use crate::message::{Delivery, Message};
+use crate::message::{Delivery, GroupRef, Message};
 use crate::queue::{Dropped, QueueLimits};
+use crate::sink::{Change, Effect, Sink, record_done};
 use crate::subscriptions::Subscriptions;
 use emqttd_mqtt::{QoS, ReasonCode, Version};
 use std::sync::Arc;
 
-/// Where a session's packets and effects go.
-pub trait Sink {
-    /// Writes a PUBLISH; `id` is 0 for QoS 0. `false` when it is larger than the client takes; the
-    /// session then behaves as if it had been sent and acknowledged [MQTT-3.1.2-25].
-    fn publish(&mut self, delivery: &Delivery, id: u16, dup: bool) -> bool;
-    /// Writes a PUBREL.
-    fn pubrel(&mut self, id: u16, reason: ReasonCode);
-    /// Tells what happened besides.
-    fn effect(&mut self, effect: Effect);
-}
+mod restore;
+mod stored;
 
-/// What happened besides packets.
-#[derive(Debug)]
-pub enum Effect {
-    /// The client has acknowledged it: PUBACK, or the first PUBREC.
-    Acked(Arc<Message>),
-    /// It will not be delivered: the queue was full, or keeps no QoS 0.
-    Dropped(Delivery, Dropped),
-    /// It expired before it could be sent [MQTT-3.3.2-5].
-    Expired(Delivery),
-    /// It is larger than the client takes.
-    TooLarge(Delivery),
-    /// The queue has passed its high mark; its length.
-    QueueHigh(usize),
-    /// The queue has fallen below its low mark.
-    QueueLow,
-    /// An inbound QoS 2 message was given up after `await_rel_timeout` (3.x only).
-    AwaitRelTimeout(Arc<Message>),
-}
+pub use restore::{Restored, RestoredFlight};
 
 /// Limits under which a session works; shared by all that were made under the same settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,8 +53,9 @@ pub enum Ack {
 pub enum Inbound {
     /// new: kept until PUBREL
     New,
-    /// new: kept in place of the oldest of an earlier connection, which is given up (MQTT 5)
-    Replaced,
+    /// new: kept in place of the oldest of an earlier connection, whose packet identifier this is and
+    /// which is given up (MQTT 5)
+    Replaced(u16),
     /// one that is already kept: to be answered again, not to be routed twice [MQTT-4.3.3-10]
     Duplicate,
     /// one too many
@@ -103,6 +80,18 @@ pub struct Session {
     last_id: u16,
     version: Version,
     online: bool,
+    durable: bool,
+}
+
+/// What a session that has ended was still owed through shared groups.
+#[derive(Debug, Default)]
+pub struct Owed {
+    /// what may go to another member: QoS 1 messages that were not acknowledged, and whatever was never sent
+    pub pass_on: Vec<Delivery>,
+    /// stored ones that may go to nobody else, QoS 2 once sent [MQTT-4.8.2-5]: the group is owed them no more
+    pub lost: Vec<Delivery>,
+    /// those in flight at a restart whose bodies were never read; at QoS 1 they may go to another member
+    pub unloaded: Vec<(GroupRef, u64)>,
 }
 
 /// One fewer than there are identifiers, so that a free one can always be found.
@@ -122,6 +111,7 @@ impl Session {
             last_id: 0,
             version: Version::V311,
             online: false,
+            durable: false,
         }
     }
 
@@ -144,6 +134,9 @@ impl Session {
     /// Takes the connection away.
     pub fn detach(&mut self) {
         self.online = false;
+        if let Some(backlog) = self.flows.as_mut().and_then(|flows| flows.backlog.as_mut()) {
+            backlog.resume_due = false;
+        }
         if self.flows.as_ref().is_some_and(|flows| flows.is_empty()) {
             // Identifiers go on where they were (sheet 7.6), also over a reconnection.
             self.last_id = self
@@ -173,14 +166,18 @@ impl Session {
         self.flows.as_ref().map_or(0, |flows| flows.inflight.len())
     }
 
-    /// Messages waiting.
+    /// Messages waiting, in memory and on disk.
     pub fn queue_len(&self) -> usize {
-        self.flows.as_ref().map_or(0, |flows| flows.queue.len())
+        self.flows
+            .as_ref()
+            .map_or(0, |flows| flows.queue.len() + flows.beside().0)
     }
 
-    /// Bytes waiting.
+    /// Bytes waiting, in memory and on disk.
     pub fn queue_bytes(&self) -> usize {
-        self.flows.as_ref().map_or(0, |flows| flows.queue.bytes())
+        self.flows
+            .as_ref()
+            .map_or(0, |flows| flows.queue.bytes() + flows.beside().1)
     }
 
     /// Inbound QoS 2 messages waiting for PUBREL.
@@ -191,10 +188,9 @@ impl Session {
     /// Whether a QoS 1 or 2 message given to [`Session::send`] now would be written at once.
     pub fn has_room(&self) -> bool {
         self.online
-            && self
-                .flows
-                .as_ref()
-                .is_none_or(|flows| self.has_place(flows) && flows.queue.is_empty())
+            && self.flows.as_ref().is_none_or(|flows| {
+                self.has_place(flows) && flows.queue.is_empty() && flows.backlog.is_none()
+            })
     }
 
     /// Whether one more message may be in flight: the client takes it, no older one waits for a place, and
@@ -204,6 +200,7 @@ impl Session {
         flows.used < self.window
             && flows.held.is_empty()
             && flows.inflight.len() < usize::from(self.own_window())
+            && !flows.unloaded()
     }
 
     /// The window of the settings.
@@ -224,6 +221,11 @@ impl Session {
         let Some(flows) = &mut self.flows else { return };
         flows.used = 0;
         flows.held.clear();
+        if let Some(backlog) = flows.backlog.as_mut().filter(|backlog| backlog.unloaded) {
+            // Goes on in `loaded_in_flight`; only QoS 0 need not wait for that.
+            backlog.resume_due = true;
+            return self.drain(now, sink);
+        }
         let mut ended = Vec::new();
         for (id, entry) in flows.inflight.iter_mut() {
             entry.counted = false;
@@ -232,6 +234,7 @@ impl Session {
                     entry.sent_at = now;
                     sink.pubrel(id, ReasonCode::SUCCESS);
                 }
+                Stage::Unloaded { .. } => {}
                 Stage::Published(_) if flows.used >= self.window => flows.held.push_back(id),
                 Stage::Published(_) => match entry.send_again(id, now, sink) {
                     Again::Written => {
@@ -253,6 +256,7 @@ impl Session {
     /// Delivers a message: writes it if there is a connection and room, else queues it.
     pub fn send(&mut self, delivery: Delivery, now: u64, sink: &mut impl Sink) -> Sent {
         if delivery.message.expired(now) {
+            record_done(sink, &delivery);
             sink.effect(Effect::Expired(delivery));
             return Sent::Gone;
         }
@@ -267,23 +271,41 @@ impl Session {
     }
 
     fn enqueue(&mut self, delivery: Delivery, sink: &mut impl Sink) -> Sent {
+        if delivery.seq != 0 && self.waits_on_disk(&delivery) {
+            return self.count(delivery, sink);
+        }
         let limits = Arc::clone(&self.limits);
         let flows = self.flows();
+        let beside = match limits.queue.priorities {
+            None => flows.beside(),
+            Some(_) => (0, 0),
+        };
         let mut full = 0;
-        let queued = flows.queue.push(delivery, &limits.queue, |delivery, why| {
-            full += u64::from(why == Dropped::Full);
-            sink.effect(Effect::Dropped(delivery, why));
-        });
-        let len = flows.queue.len();
-        let mark = flows.queue.watermark(&limits.queue);
+        let queued = flows
+            .queue
+            .push(delivery, &limits.queue, beside, |delivery, why| {
+                full += u64::from(why == Dropped::Full);
+                record_done(sink, &delivery);
+                sink.effect(Effect::Dropped(delivery, why));
+            });
         self.enqueued += 1;
         self.dropped += full;
-        match mark {
-            Some(true) => sink.effect(Effect::QueueHigh(len)),
+        self.queue_changed(sink);
+        if queued { Sent::Queued } else { Sent::Gone }
+    }
+
+    /// Sets or clears the alarm, and asks for more of what is on disk.
+    fn queue_changed(&mut self, sink: &mut impl Sink) {
+        let Some(flows) = &mut self.flows else { return };
+        let beside = flows.beside().0;
+        match flows.queue.watermark(&self.limits.queue, beside) {
+            Some(true) => sink.effect(Effect::QueueHigh(flows.queue.len() + beside)),
             Some(false) => sink.effect(Effect::QueueLow),
             None => {}
         }
-        if queued { Sent::Queued } else { Sent::Gone }
+        if flows.backlog.is_some() {
+            self.want_page(sink);
+        }
     }
 
     fn write_qos0(&mut self, delivery: Delivery, sink: &mut impl Sink) -> Sent {
@@ -301,17 +323,24 @@ impl Session {
         let id = flows.next_id();
         if !sink.publish(&delivery, id, false) {
             flows.unused_id(id);
+            record_done(sink, &delivery);
             sink.effect(Effect::TooLarge(delivery));
             return Sent::Gone;
         }
         self.delivered += 1;
         flows.used += 1;
+        let recorded = delivery.seq != 0;
+        if recorded {
+            let delivery = &delivery;
+            sink.record(Change::Sent { id, delivery });
+        }
         flows.inflight.push(
             id,
             Inflight {
                 stage: Stage::Published(delivery),
                 sent_at: now,
                 counted: true,
+                recorded,
             },
         );
         if flows.retry_at.is_none() {
@@ -350,16 +379,14 @@ impl Session {
         for delivery in rest {
             self.write_queued(delivery, now, sink);
         }
-        if popped
-            && let Some(flows) = &mut self.flows
-            && flows.queue.watermark(&self.limits.queue) == Some(false)
-        {
-            sink.effect(Effect::QueueLow);
+        if popped || self.flows.as_ref().is_some_and(|f| f.backlog.is_some()) {
+            self.queue_changed(sink);
         }
     }
 
     fn write_queued(&mut self, delivery: Delivery, now: u64, sink: &mut impl Sink) {
         if delivery.message.expired(now) {
+            record_done(sink, &delivery);
             sink.effect(Effect::Expired(delivery));
         } else if delivery.qos == QoS::AtMostOnce {
             self.write_qos0(delivery, sink);
@@ -377,7 +404,7 @@ impl Session {
             let Some(entry) = flows.inflight.get_mut(id) else {
                 continue;
             };
-            if matches!(entry.stage, Stage::Released) {
+            if !matches!(entry.stage, Stage::Published(_)) {
                 continue;
             }
             match entry.send_again(id, now, sink) {
@@ -437,12 +464,21 @@ impl Session {
                     return Ack::Missed;
                 }
                 let message = Arc::clone(&delivery.message);
+                if entry.recorded {
+                    let delivery = Some(delivery);
+                    sink.record(Change::Released { id, delivery });
+                }
                 entry.stage = Stage::Released;
                 entry.sent_at = now;
                 sink.pubrel(id, ReasonCode::SUCCESS);
                 sink.effect(Effect::Acked(message));
                 Ack::Known
             }
+            // It is sent again when its body is there, and then acknowledged again.
+            Some(Inflight {
+                stage: Stage::Unloaded { .. },
+                ..
+            }) => Ack::Missed,
             Some(_) if refused => Ack::Missed,
             Some(entry) => {
                 entry.sent_at = now;
@@ -493,10 +529,18 @@ impl Session {
         if flows.inflight.is_empty() {
             flows.retry_at = None;
         }
-        if let Stage::Published(delivery) = entry.stage {
+        let delivery = match entry.stage {
+            Stage::Published(delivery) => Some(delivery),
+            _ => None,
+        };
+        if entry.recorded {
+            let delivery = delivery.as_ref();
+            sink.record(Change::Completed { id, delivery });
+        }
+        if let Some(delivery) = delivery {
             sink.effect(Effect::Acked(delivery.message));
         }
-        if !flows.queue.is_empty() || !flows.held.is_empty() {
+        if !flows.queue.is_empty() || !flows.held.is_empty() || flows.backlog.is_some() {
             self.drain(now, sink);
         }
     }
@@ -532,7 +576,7 @@ impl Session {
                 return Inbound::Full;
             };
             flows.awaiting.remove(left);
-            kept = Inbound::Replaced;
+            kept = Inbound::Replaced(left);
         }
         flows.awaiting.push(
             id,
@@ -585,7 +629,7 @@ impl Session {
         if flows.retry_at.is_some_and(|at| at <= now) {
             for (id, entry) in flows.inflight.iter_mut() {
                 if entry.sent_at + interval > now
-                    || (!entry.counted && matches!(entry.stage, Stage::Published(_)))
+                    || (!entry.counted && !matches!(entry.stage, Stage::Released))
                 {
                     continue;
                 }
@@ -593,7 +637,7 @@ impl Session {
                     Stage::Published(delivery) if sink.publish(delivery, id, true) => {
                         self.delivered += 1
                     }
-                    Stage::Published(_) => {}
+                    Stage::Published(_) | Stage::Unloaded { .. } => {}
                     Stage::Released => sink.pubrel(id, ReasonCode::SUCCESS),
                 }
                 entry.sent_at = now;
@@ -611,7 +655,7 @@ impl Session {
                 .collect();
             for id in old {
                 if let Some(awaiting) = flows.awaiting.remove(id) {
-                    sink.effect(Effect::AwaitRelTimeout(awaiting.message));
+                    sink.effect(Effect::AwaitRelTimeout(id, awaiting.message));
                 }
             }
             self.arm_await(now);
@@ -649,11 +693,22 @@ impl Session {
     /// Takes back what waits or is not acknowledged and `keep` does not want, because the client has lost
     /// the right to it; hands those messages out. An identifier that a client may hold at QoS 2 is let
     /// go in the usual way.
-    pub fn revoke(&mut self, keep: impl Fn(&Message) -> bool) -> Vec<Arc<Message>> {
+    ///
+    /// What is on disk is to be looked at when it has been read: see [`Session::filters_backlog`].
+    pub fn revoke(
+        &mut self,
+        keep: impl Fn(&Message) -> bool,
+        sink: &mut impl Sink,
+    ) -> Vec<Arc<Message>> {
         let Some(flows) = &mut self.flows else {
             return Vec::new();
         };
-        let mut gone = flows.queue.retain(&keep);
+        if let Some(backlog) = &mut flows.backlog {
+            backlog.filter = true;
+        }
+        let mut gone = flows
+            .queue
+            .retain(&keep, |delivery| record_done(sink, delivery));
         let mut ended = Vec::new();
         for (id, entry) in flows.inflight.iter_mut() {
             let Stage::Published(delivery) = &entry.stage else {
@@ -663,37 +718,52 @@ impl Session {
                 continue;
             }
             gone.push(Arc::clone(&delivery.message));
-            match delivery.qos {
+            let (delivery, recorded) = (Some(delivery), entry.recorded);
+            if delivery.is_some_and(|d| d.qos == QoS::ExactlyOnce) {
+                if recorded {
+                    sink.record(Change::Released { id, delivery });
+                }
                 // Released without PUBREL: resuming sends it.
-                QoS::ExactlyOnce => entry.stage = Stage::Released,
-                _ => ended.push((id, entry.counted)),
+                entry.stage = Stage::Released;
+            } else {
+                if recorded {
+                    sink.record(Change::Completed { id, delivery });
+                }
+                ended.push((id, entry.counted));
             }
         }
         for (id, counted) in ended {
             flows.inflight.remove(id);
             flows.used -= u16::from(counted);
         }
+        if flows.backlog.is_some() {
+            self.want_page(sink);
+        }
         gone
     }
 
-    /// Ends the session and hands out what is still owed and may go to another member of its shared
-    /// group: QoS 1 messages that were not acknowledged, and whatever was never sent. A QoS 2 message
-    /// once sent may not go to anyone else [MQTT-4.8.2-5].
-    pub fn into_owed(self) -> Vec<Delivery> {
+    /// Ends the session and hands out what was owed through shared groups: nothing of it is recorded.
+    pub fn into_owed(self) -> Owed {
+        let mut owed = Owed::default();
         let Some(mut flows) = self.flows else {
-            return Vec::new();
+            return owed;
         };
-        let mut owed: Vec<Delivery> = flows
-            .inflight
-            .drain()
-            .filter_map(|(_, entry)| match entry.stage {
-                Stage::Published(d) if d.qos == QoS::AtLeastOnce && d.group.is_some() => Some(d),
-                _ => None,
-            })
-            .collect();
+        for (_, entry) in flows.inflight.drain() {
+            match entry.stage {
+                Stage::Published(delivery) if delivery.group.is_none() => {}
+                Stage::Published(delivery) if delivery.qos == QoS::AtLeastOnce => {
+                    owed.pass_on.push(delivery);
+                }
+                Stage::Published(delivery) if delivery.seq != 0 => owed.lost.push(delivery),
+                Stage::Published(_) | Stage::Released => {}
+                Stage::Unloaded { seq, group } => {
+                    owed.unloaded.extend(group.map(|group| (group, seq)));
+                }
+            }
+        }
         while let Some(delivery) = flows.queue.pop() {
             if delivery.group.is_some() {
-                owed.push(delivery);
+                owed.pass_on.push(delivery);
             }
         }
         owed

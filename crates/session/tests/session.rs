@@ -187,7 +187,12 @@ fn what_waits_goes_on_after_messages_in_flight_were_revoked() {
     for name in 1..3 {
         session.send(delivery(name, QoS::AtLeastOnce), 0, &mut wire);
     }
-    assert_eq!(session.revoke(|message| message.payload()[0] != 1).len(), 1);
+    assert_eq!(
+        session
+            .revoke(|message| message.payload()[0] != 1, &mut wire)
+            .len(),
+        1
+    );
     session.puback(1, 0, &mut wire);
     assert_eq!(wire.published, [(1, 1, false), (2, 2, false)]);
 }
@@ -207,6 +212,6 @@ fn inbound_qos_2_of_an_earlier_connection_makes_room() {
     session.detach();
     session.attach(Version::V5, 10, 2);
     assert_eq!(session.begin_qos2(2, 2, keep), Inbound::Duplicate);
-    assert_eq!(session.begin_qos2(3, 2, keep), Inbound::Replaced);
+    assert_eq!(session.begin_qos2(3, 2, keep), Inbound::Replaced(1));
     assert_eq!(session.begin_qos2(4, 2, keep), Inbound::Full);
 }

@@ -49,6 +49,7 @@ fn limits() -> impl Strategy<Value = QueueLimits> {
                     .then(|| Arc::new(vec![("top".to_owned(), 200), ("mid".to_owned(), 1)])),
                 high_watermark: a.max(b),
                 low_watermark: a.min(b),
+                ram_most: 0,
             },
         )
 }
@@ -134,7 +135,7 @@ proptest! {
                     let new = Waiting { num, level, size: size + 3, qos0 };
                     let want = model.push(new, &limits);
                     let mut dropped = Vec::new();
-                    let kept = queue.push(delivery(num, topic, size, qos0), &limits, |d, why| {
+                    let kept = queue.push(delivery(num, topic, size, qos0), &limits, (0, 0), |d, why| {
                         assert_eq!(why == Dropped::QoS0, qos0 && !limits.store_qos0);
                         dropped.push(d.sub_id);
                     });
@@ -154,12 +155,12 @@ proptest! {
                 }
                 Op::Retain { topic } if limits.priorities.is_some() => {
                     let level = [0, 1, 200][topic];
-                    let gone = queue.retain(|message| message.topic() != TOPICS[topic]);
+                    let gone = queue.retain(|message| message.topic() != TOPICS[topic], |_| ());
                     prop_assert_eq!(gone.len(), model.0.iter().filter(|w| w.level == level).count());
                     model.0.retain(|w| w.level != level);
                 }
                 Op::Retain { .. } => {
-                    prop_assert_eq!(queue.retain(|_| false).len(), model.0.len());
+                    prop_assert_eq!(queue.retain(|_| false, |_| ()).len(), model.0.len());
                     model.0.clear();
                 }
             }
@@ -177,7 +178,7 @@ proptest! {
                 _ => None,
             };
             alarm = want.unwrap_or(alarm);
-            prop_assert_eq!(queue.watermark(&limits), want);
+            prop_assert_eq!(queue.watermark(&limits, 0), want);
         }
         let mut rest = Vec::new();
         while let Some(delivery) = queue.pop() {

@@ -110,7 +110,7 @@ impl Inflow {
                 self.awaiting.insert(id, (seq, now));
             }
             Inbound::Duplicate => {}
-            Inbound::Replaced => panic!("a client of the standard leaves nothing behind"),
+            Inbound::Replaced(_) => panic!("a client of the standard leaves nothing behind"),
             Inbound::Full => {
                 assert_ne!(
                     self.version,

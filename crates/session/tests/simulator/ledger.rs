@@ -390,7 +390,8 @@ impl Sink for Ledger {
                 assert!(self.alarm, "an alarm is cleared that was not set");
                 self.alarm = false;
             }
-            Effect::AwaitRelTimeout(message) => self.given_up.push(message),
+            Effect::AwaitRelTimeout(_, message) => self.given_up.push(message),
+            Effect::WantPage { .. } => panic!("a session without a store wants a page"),
         }
     }
 }

@@ -47,6 +47,7 @@ fn limits(rng: &mut Rng) -> Limits {
             priorities: rng.percent(40).then(|| Arc::new(priorities.to_vec())),
             high_watermark: low_watermark + rng.pick(&[0, 20, 40]),
             low_watermark,
+            ram_most: 0,
         },
     }
 }

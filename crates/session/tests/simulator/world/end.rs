@@ -123,6 +123,7 @@ impl World {
             .collect();
         let owed: Vec<u32> = session
             .into_owed()
+            .pass_on
             .iter()
             .map(|delivery| delivery.sub_id)
             .collect();
