@@ -50,12 +50,18 @@ impl Act {
             Act::Begin(owner) => batch.begin(*owner),
             Act::End(owner) => batch.end(*owner),
             Act::Message(body, owed) => {
-                let extras: Vec<Vec<u8>> =
-                    owed.iter().map(|(owner, seq)| extra(*owner, *seq)).collect();
+                let extras: Vec<Vec<u8>> = owed
+                    .iter()
+                    .map(|(owner, seq)| extra(*owner, *seq))
+                    .collect();
                 let owed: Vec<Owed<'_>> = owed
                     .iter()
                     .zip(&extras)
-                    .map(|((owner, seq), extra)| Owed { owner: *owner, seq: *seq, extra })
+                    .map(|((owner, seq), extra)| Owed {
+                        owner: *owner,
+                        seq: *seq,
+                        extra,
+                    })
                     .collect();
                 let (head, tail) = body.split_at(body.len() / 3);
                 batch.message(&[head, tail], size_of(body), &owed);
@@ -117,8 +123,12 @@ impl Model {
                 self.tables.remove(&(*table, key.clone()));
             }
             Act::Begin(owner) => {
-                let new =
-                    Owner { next: 1, owed: BTreeMap::new(), last_id: 0, in_flight: Vec::new() };
+                let new = Owner {
+                    next: 1,
+                    owed: BTreeMap::new(),
+                    last_id: 0,
+                    in_flight: Vec::new(),
+                };
                 self.owners.entry(*owner).or_insert(new);
             }
             Act::End(owner) => {
@@ -130,14 +140,22 @@ impl Model {
                     if let Some(state) = self.owners.get_mut(owner) {
                         state.next = state.next.max(seq + 1);
                         let extra = extra(*owner, *seq);
-                        let message = Message { extra, body: body.clone() };
+                        let message = Message {
+                            extra,
+                            body: body.clone(),
+                        };
                         state.owed.insert(*seq, message);
                     }
                 }
             }
             Act::Sent(by, id, owner, seq, _) => {
                 if let Some(state) = self.owners.get_mut(by) {
-                    let entry = InFlight { id: *id, released: false, owner: *owner, seq: *seq };
+                    let entry = InFlight {
+                        id: *id,
+                        released: false,
+                        owner: *owner,
+                        seq: *seq,
+                    };
                     state.in_flight.retain(|e| e.id != *id);
                     state.in_flight.push(entry);
                     state.last_id = *id;
@@ -167,7 +185,11 @@ impl Model {
     }
 
     fn entry(&mut self, by: OwnerId, id: u16) -> Option<&mut InFlight> {
-        self.owners.get_mut(&by)?.in_flight.iter_mut().find(|e| e.id == id)
+        self.owners
+            .get_mut(&by)?
+            .in_flight
+            .iter_mut()
+            .find(|e| e.id == id)
     }
 
     fn take(&mut self, by: OwnerId, id: u16) -> Option<InFlight> {
@@ -222,7 +244,11 @@ impl Model {
             if let Some(seq) = other.owed.keys().find(|s| !owner.owed.contains_key(*s)) {
                 return Some(format!("message {seq} of owner {id} should not be there"));
             }
-            if let Some(seq) = owner.owed.keys().find(|s| owner.owed.get(s) != other.owed.get(s)) {
+            if let Some(seq) = owner
+                .owed
+                .keys()
+                .find(|s| owner.owed.get(s) != other.owed.get(s))
+            {
                 return Some(format!("message {seq} of owner {id} is another one"));
             }
             if owner != other {
@@ -237,7 +263,10 @@ impl Model {
                 ));
             }
         }
-        let revived = found.owners.keys().find(|id| !self.owners.contains_key(*id))?;
+        let revived = found
+            .owners
+            .keys()
+            .find(|id| !self.owners.contains_key(*id))?;
         Some(format!("owner {revived} should not be there"))
     }
 }

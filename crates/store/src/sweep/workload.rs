@@ -27,7 +27,11 @@ impl Workload {
     /// One that goes on from `model`, with bodies up to `largest` bytes and about `crowd` messages owed.
     #[must_use]
     pub fn new(seed: u64, model: Model, next_owner: OwnerId, crowd: u64, largest: u64) -> Workload {
-        let given = model.owners.iter().map(|(id, owner)| (*id, owner.next)).collect();
+        let given = model
+            .owners
+            .iter()
+            .map(|(id, owner)| (*id, owner.next))
+            .collect();
         Workload {
             rng: Rng::new(seed),
             model,
@@ -63,9 +67,9 @@ impl Workload {
         let crowded = self.model.owed() > self.crowd;
         match self.rng.below(100) {
             _ if self.model.owners.len() < 4 => Some(self.begin()),
-            0..3 => Some(self.begin()),
-            3..5 if self.model.owners.len() > 8 => self.end(),
-            3..16 => Some(self.put()),
+            0..3 if self.model.owners.len() < 25 => Some(self.begin()),
+            0..5 if self.model.owners.len() > 8 => self.end(),
+            0..16 => Some(self.put()),
             16..20 => Some(Act::Delete(self.table(), self.key())),
             20..22 => self.too_late(),
             22..55 if !crowded => self.message(),
@@ -106,7 +110,9 @@ impl Workload {
     fn bytes(&mut self, most: u64) -> Vec<u8> {
         let len = self.rng.below(most + 1);
         let first = self.rng.next();
-        (0..len).map(|i| (first.wrapping_mul(i / 7 + 1) >> 13) as u8).collect()
+        (0..len)
+            .map(|i| (first.wrapping_mul(i / 7 + 1) >> 13) as u8)
+            .collect()
     }
 
     fn put(&mut self) -> Act {
@@ -139,7 +145,11 @@ impl Workload {
                 *given += 1;
             }
         }
-        let most = if self.rng.chance(20) { self.largest } else { self.largest.min(700) };
+        let most = if self.rng.chance(20) {
+            self.largest
+        } else {
+            self.largest.min(700)
+        };
         let body = self.bytes(most);
         let act = Act::Message(body, owed);
         // Two shards number their messages at once, and the second is the first to write.
@@ -155,10 +165,15 @@ impl Workload {
         let owner = self.owner()?;
         let owed = &self.model.owners.get(&owner)?.owed;
         // mostly the oldest
-        let n = if self.rng.chance(700) { 0 } else { self.rng.below(owed.len() as u64) };
-        let (seq, message) = owed.iter().skip(n as usize).find(|(seq, _)| {
-            !self.model.is_in_flight(owner, **seq)
-        })?;
+        let n = if self.rng.chance(700) {
+            0
+        } else {
+            self.rng.below(owed.len() as u64)
+        };
+        let (seq, message) = owed
+            .iter()
+            .skip(n as usize)
+            .find(|(seq, _)| !self.model.is_in_flight(owner, **seq))?;
         Some((owner, *seq, size_of(&message.body)))
     }
 
