@@ -1,10 +1,13 @@
 //! `cargo xtask bench`: our broker, the relay that is the physical floor, and mosquitto, on the same rows.
 //!
 //! The yardstick is the processor time of the broker's process for each delivered message. For each repetition and
-//! row, the three run one after the other, so that whatever else the machine does meets all of them.
+//! row, the three run one after the other, so that whatever else the machine does meets all of them. The rows about
+//! durable sessions (`durable`) have the disk for a floor.
 
+mod durable;
 mod peers;
 mod report;
+mod results;
 mod server;
 
 use crate::shell::{at, cargo, has, root, run as run_command, target};
@@ -19,7 +22,11 @@ use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: cargo xtask bench [options]
   --reps N         repetitions of each row (3)
-  --rows A,B       only these rows
+  --rows A,B       only these rows; `memory` and `durable` stand for all of a kind
+  --big            also the row durable-start, which takes minutes
+  --sessions N     its sessions (1000000)
+  --sync MODE      persistence.sync of the durable rows, in place of its default: always, off, 100ms ...
+  --scratch DIR    where brokers keep their data: the durable rows measure its disk
   --peers A,B      only these of emqttd, relay, mosquitto
   --duration S     seconds of a measurement (3)
   --quick          one repetition of one second: to see that it works, not to compare
@@ -29,14 +36,19 @@ const USAGE: &str = "usage: cargo xtask bench [options]
 struct Options {
     reps: usize,
     rows: Vec<&'static Row>,
+    durable: Vec<&'static durable::Row>,
     peers: Vec<Peer>,
     duration: f64,
     warmup: f64,
     broker: Option<PathBuf>,
+    sync: Option<String>,
+    sessions: u64,
+    scratch: PathBuf,
     write: bool,
 }
 
 /// One result of the generator.
+#[derive(Clone)]
 pub struct Run {
     pub row: &'static str,
     pub peer: &'static str,
@@ -47,35 +59,57 @@ pub struct Run {
 pub fn run(args: &[String]) -> Result<(), String> {
     let options = Options::parse(args)?;
     let programs = programs(&options)?;
-    let scratch = target().join("bench");
-    at(&scratch, std::fs::create_dir_all(&scratch))?;
+    let scratch = &options.scratch;
+    at(scratch, std::fs::create_dir_all(scratch))?;
+    let bench = durable::Bench {
+        programs: &programs,
+        // Beside the brokers of the other rows.
+        scratch: at(scratch, scratch.canonicalize())?.join("durable"),
+        duration: options.duration,
+        warmup: options.warmup,
+        sync: options.sync.clone(),
+        sessions: options.sessions,
+    };
+    at(&bench.scratch, std::fs::create_dir_all(&bench.scratch))?;
     let before = report::load_average();
     let mut runs = Vec::new();
     for rep in 1..=options.reps {
+        let mut add = |row: &'static str, peer: Peer, result: Result<Value, String>| {
+            match &result {
+                Ok(value) => eprintln!("{rep}/{} {row} {value}", options.reps),
+                Err(e) => eprintln!("{rep}/{} {row} {}: {e}", options.reps, peer.name()),
+            }
+            runs.push(Run {
+                row,
+                peer: peer.name(),
+                result,
+            });
+        };
         for row in &options.rows {
             for peer in options
                 .peers
                 .iter()
                 .filter(|p| **p != Peer::Relay || row.relay != Relay::No)
             {
-                let result = measure(*peer, row, &programs, &options, &scratch);
-                match &result {
-                    Ok(value) => eprintln!("{rep}/{} {value}", options.reps),
-                    Err(e) => eprintln!("{rep}/{} {} {}: {e}", options.reps, row.name, peer.name()),
-                }
-                runs.push(Run {
-                    row: row.name,
-                    peer: peer.name(),
-                    result,
-                });
+                let result = measure(*peer, row, &programs, &options);
+                add(row.name, *peer, result);
             }
         }
+        // One start of a large store tells what there is to know, and takes long enough.
+        for row in options.durable.iter().filter(|r| !r.big || rep == 1) {
+            let result = (row.run)(&bench).map(Value::Object);
+            add(row.name, Peer::Ours, result);
+        }
     }
-    let report = report::markdown(&options.rows, &runs, options.reps, &before);
-    println!("{report}");
+    let _ = std::fs::remove_dir_all(&bench.scratch);
+    let parts = parts(&options, &runs, &before, &bench);
+    for (_, text) in &parts {
+        println!("{text}");
+    }
     if options.write {
         let path = root().join("bench/RESULTS.md");
-        at(&path, std::fs::write(&path, &report))?;
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        at(&path, std::fs::write(&path, results::with(&old, &parts)))?;
     }
     let failed = runs.iter().filter(|r| r.result.is_err()).count();
     if failed > 0 {
@@ -85,17 +119,52 @@ pub fn run(args: &[String]) -> Result<(), String> {
     }
 }
 
+/// The parts of the report that this run has rows of.
+fn parts(
+    options: &Options,
+    runs: &[Run],
+    before: &str,
+    bench: &durable::Bench,
+) -> Vec<(&'static str, String)> {
+    let of = |names: &[&str]| -> Vec<Run> {
+        let runs = runs.iter().filter(|run| names.contains(&run.row));
+        runs.cloned().collect()
+    };
+    let mut parts = Vec::new();
+    if !options.rows.is_empty() {
+        let names: Vec<&str> = options.rows.iter().map(|r| r.name).collect();
+        let text = report::markdown(&options.rows, &of(&names), options.reps, before);
+        parts.push(("memory", text));
+    }
+    for (part, big) in [("durable", false), ("start", true)] {
+        let rows = options.durable.iter().copied().filter(|r| r.big == big);
+        let rows: Vec<&durable::Row> = rows.collect();
+        if !rows.is_empty() {
+            let names: Vec<&str> = rows.iter().map(|r| r.name).collect();
+            let reps = if big { 1 } else { options.reps };
+            let text = durable::table::markdown(&rows, &of(&names), reps, before, bench);
+            parts.push((part, text));
+        }
+    }
+    parts
+}
+
 impl Options {
     fn parse(args: &[String]) -> Result<Options, String> {
         let mut options = Options {
             reps: 3,
             rows: ROWS.iter().collect(),
+            durable: durable::ROWS.iter().filter(|r| !r.big).collect(),
             peers: vec![Peer::Relay, Peer::Ours, Peer::Mosquitto],
             duration: 3.0,
             warmup: 0.7,
             broker: None,
+            sync: None,
+            sessions: 1_000_000,
+            scratch: target().join("bench"),
             write: false,
         };
+        let mut big = false;
         let mut args = args.iter();
         while let Some(option) = args.next() {
             let mut value = || {
@@ -109,14 +178,11 @@ impl Options {
             match &**option {
                 "--reps" => options.reps = number(value()?)? as usize,
                 "--duration" => options.duration = number(value()?)?,
-                "--rows" => {
-                    let find = |name| {
-                        ROWS.iter()
-                            .find(|r| r.name == name)
-                            .ok_or_else(|| unknown_row(name))
-                    };
-                    options.rows = value()?.split(',').map(find).collect::<Result<_, _>>()?;
-                }
+                "--rows" => (options.rows, options.durable) = rows(value()?)?,
+                "--big" => big = true,
+                "--sessions" => options.sessions = number(value()?)? as u64,
+                "--sync" => options.sync = Some(value()?.clone()),
+                "--scratch" => options.scratch = value()?.into(),
                 "--peers" => {
                     let all = [Peer::Relay, Peer::Ours, Peer::Mosquitto];
                     let find = |name| {
@@ -132,40 +198,65 @@ impl Options {
                 other => return Err(format!("{other}?\n{USAGE}")),
             }
         }
+        if big && !options.durable.iter().any(|r| r.big) {
+            options
+                .durable
+                .extend(durable::ROWS.iter().filter(|r| r.big));
+        }
+        if !options.peers.contains(&Peer::Ours) {
+            options.durable.clear();
+        }
         Ok(options)
     }
 }
 
-fn unknown_row(name: &str) -> String {
-    let names: Vec<&str> = ROWS.iter().map(|r| r.name).collect();
-    format!("no row {name}; there are {}", names.join(", "))
+/// Rows about messages in memory, and about durable sessions.
+type Rows = (Vec<&'static Row>, Vec<&'static durable::Row>);
+
+/// The rows that a list of names means.
+fn rows(names: &str) -> Result<Rows, String> {
+    let (mut memory, mut lasting) = (Vec::new(), Vec::new());
+    for name in names.split(',') {
+        let before = memory.len() + lasting.len();
+        memory.extend(ROWS.iter().filter(|r| r.name == name || name == "memory"));
+        let all = |r: &&durable::Row| name == "durable" && !r.big;
+        lasting.extend(durable::ROWS.iter().filter(|r| r.name == name || all(r)));
+        if memory.len() + lasting.len() == before {
+            let known = ROWS.iter().map(|r| r.name);
+            let known: Vec<&str> = known.chain(durable::ROWS.iter().map(|r| r.name)).collect();
+            return Err(format!("no row {name}; there are {}", known.join(", ")));
+        }
+    }
+    Ok((memory, lasting))
 }
 
 /// Starts the broker, runs the generator against it, and stops it.
-fn measure(
-    peer: Peer,
-    row: &Row,
-    programs: &Programs,
-    options: &Options,
-    scratch: &Path,
-) -> Result<Value, String> {
-    let mut server = Server::start(peer, programs, row.relay, scratch)?;
-    let mut generator = Command::new(&programs.mqload)
+fn measure(peer: Peer, row: &Row, programs: &Programs, options: &Options) -> Result<Value, String> {
+    let mut server = Server::start(peer, programs, row.relay, &options.scratch, "")?;
+    let mut command = Command::new(&programs.mqload);
+    command
         .args(row.args.split(' '))
         .args(["--port", &server.port.to_string(), "--pid", &server.pids()])
         .args(["--peer", peer.name(), "--row", row.name])
-        .args([
-            "--dur",
-            &options.duration.to_string(),
-            "--warmup",
-            &options.warmup.to_string(),
-        ])
+        .args(["--dur", &options.duration.to_string()])
+        .args(["--warmup", &options.warmup.to_string()]);
+    let result = generate(&mut command, Duration::from_secs(150));
+    if server.alive() {
+        result
+    } else {
+        Err("the broker died".into())
+    }
+}
+
+/// Runs the generator; it stops by itself, and `patience` is for a broker that does not answer.
+fn generate(command: &mut Command, patience: Duration) -> Result<Value, String> {
+    let mut generator = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|e| format!("{}: {e}", programs.mqload.display()))?;
-    // It stops by itself; this is for a broker that does not answer. One line of output fits into the pipe.
-    let deadline = Instant::now() + Duration::from_secs(150);
+        .map_err(|e| format!("{}: {e}", command.get_program().display()))?;
+    // One line of output fits into the pipe.
+    let deadline = Instant::now() + patience;
     while let Ok(None) = generator.try_wait() {
         if Instant::now() > deadline {
             let _ = generator.kill();
@@ -178,9 +269,6 @@ fn measure(
     if let Some(mut out) = generator.stdout.take() {
         out.read_to_string(&mut text)
             .map_err(|e| format!("the generator's output: {e}"))?;
-    }
-    if !server.alive() {
-        return Err("the broker died".into());
     }
     let value: Value =
         serde_json::from_str(text.trim()).map_err(|_| format!("no result but {text:?}"))?;
@@ -204,7 +292,8 @@ fn programs(options: &Options) -> Result<Programs, String> {
     let ours = match &options.broker {
         Some(path) => at(path, path.canonicalize())?,
         None if options.peers.contains(&Peer::Ours) => {
-            run_command(&mut cargo(&["build", "--release", "-p", "emqttd"]))?;
+            let ours = ["build", "--release", "-p", "emqttd", "-p", "emqttd-ctl"];
+            run_command(&mut cargo(&ours))?;
             target().join("release/emqttd")
         }
         None => PathBuf::new(),

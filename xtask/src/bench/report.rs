@@ -13,16 +13,19 @@ pub fn load_average() -> String {
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// The whole report.
-pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load_before: &str) -> String {
-    let mut out = String::from("# Benchmark results\n\n");
-    let _ = writeln!(out, "Written by `cargo xtask bench` on {}.\n", date());
-    let _ = writeln!(out, "- machine: {}", machine());
-    let _ = writeln!(
-        out,
-        "- load average before: {load_before}; after: {}",
+/// When and where it was measured.
+pub fn machine_lines(load_before: &str) -> String {
+    format!(
+        "- measured on {}\n- machine: {}\n- load average before: {load_before}; after: {}\n",
+        date(),
+        machine(),
         load_average()
-    );
+    )
+}
+
+/// The part of the report about messages in memory, without a title.
+pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load_before: &str) -> String {
+    let mut out = machine_lines(load_before);
     let _ = writeln!(
         out,
         "- {reps} interleaved repetitions, medians; processor time of the broker's process\n"
@@ -84,7 +87,7 @@ fn line(out: &mut String, row: &Row, figure: &Figure, runs: &[Run]) {
 }
 
 /// Whether the figure is within the limit, and by how much not.
-fn met(ours: Option<f64>, limit: Option<f64>) -> String {
+pub fn met(ours: Option<f64>, limit: Option<f64>) -> String {
     match ours.zip(limit) {
         None => "–".into(),
         Some((ours, limit)) if ours <= limit => "yes".into(),
@@ -121,13 +124,18 @@ fn notes(out: &mut String, rows: &[&Row], runs: &[Run]) {
             let _ = writeln!(seen, "- {}: {rate}", row.name);
         }
     }
-    for run in runs {
-        if let Err(error) = &run.result {
-            let _ = writeln!(seen, "- {} {} failed: {error}", run.row, run.peer);
-        }
-    }
+    failures(&mut seen, runs);
     if !seen.is_empty() {
         let _ = write!(out, "\nSeen by the generator:\n\n{seen}");
+    }
+}
+
+/// Measurements that came to nothing.
+pub fn failures(out: &mut String, runs: &[Run]) {
+    for run in runs {
+        if let Err(error) = &run.result {
+            let _ = writeln!(out, "- {} {} failed: {error}", run.row, run.peer);
+        }
     }
 }
 
@@ -187,7 +195,7 @@ fn rate(runs: &[Run], row: &str) -> Option<String> {
     Some(format!("{unit}: {}", peers.collect::<Vec<_>>().join(", ")))
 }
 
-fn values(runs: &[Run], row: &str, peer: &str, key: &str) -> Vec<f64> {
+pub fn values(runs: &[Run], row: &str, peer: &str, key: &str) -> Vec<f64> {
     results(runs, row, peer)
         .filter_map(|result| result.get(key)?.as_f64())
         .collect()
@@ -196,6 +204,11 @@ fn values(runs: &[Run], row: &str, peer: &str, key: &str) -> Vec<f64> {
 fn median(runs: &[Run], row: &str, peer: &str, key: &str) -> Option<f64> {
     let mut values = values(runs, row, peer, key);
     values.sort_by(f64::total_cmp);
+    middle(&values)
+}
+
+/// The median of sorted values.
+pub fn middle(values: &[f64]) -> Option<f64> {
     let (low, high) = (
         values.get(values.len().checked_sub(1)? / 2)?,
         values.get(values.len() / 2)?,
@@ -204,7 +217,7 @@ fn median(runs: &[Run], row: &str, peer: &str, key: &str) -> Option<f64> {
 }
 
 /// Three digits that count, and all of those before the point.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let decimals = match value.abs() {
         v if v >= 100.0 => 0,
         v if v >= 10.0 => 1,

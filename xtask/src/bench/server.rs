@@ -51,6 +51,30 @@ pub struct Programs {
 pub struct Server {
     child: Child,
     pub port: u16,
+    /// the directory that it runs in
+    pub home: PathBuf,
+    /// from its start until it listened
+    pub took: Duration,
+    /// what it needed to stop before that start
+    pub stopped: Duration,
+    launch: Launch,
+}
+
+/// How it is started, and started again.
+#[derive(Clone)]
+struct Launch {
+    name: &'static str,
+    program: PathBuf,
+    args: Vec<String>,
+}
+
+/// How a broker is stopped.
+#[derive(Clone, Copy)]
+pub enum Stop {
+    /// SIGTERM: it may put things in order
+    Asked,
+    /// SIGKILL: it may not
+    Killed,
 }
 
 /// Limits raised as those of the peers were: the rows are about work, not about what is dropped.
@@ -79,12 +103,14 @@ user root
 ";
 
 impl Server {
-    /// Starts the broker in a directory of its own below `scratch` and waits until it listens.
+    /// Starts the broker in a directory of its own below `scratch`, with `more` lines of configuration if it is ours,
+    /// and waits until it listens.
     pub fn start(
         peer: Peer,
         programs: &Programs,
         relay: Relay,
         scratch: &Path,
+        more: &str,
     ) -> Result<Server, String> {
         let port = peer.port()?;
         let home = scratch.join(peer.name());
@@ -99,10 +125,8 @@ impl Server {
         };
         let (program, args): (&Path, Vec<String>) = match peer {
             Peer::Ours => {
-                write(
-                    "etc/emq.conf",
-                    &OUR_CONFIG.replace("PORT", &port.to_string()),
-                )?;
+                let config = OUR_CONFIG.replace("PORT", &port.to_string()) + more;
+                write("etc/emq.conf", &config)?;
                 (&programs.ours, vec!["foreground".into()])
             }
             Peer::Relay => {
@@ -124,32 +148,33 @@ impl Server {
                 )
             }
         };
-        let log = home.join("output");
-        let out = File::create(&log).and_then(|out| Ok((out.try_clone()?, out)));
-        let (out, err) = out.map_err(|e| format!("{}: {e}", log.display()))?;
-        // The shell raises the limit of open files and becomes the broker, so the process id stays.
-        let mut child = Command::new("sh")
-            .args(["-c", "ulimit -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\""])
-            .arg(program)
-            .args(args)
-            .current_dir(&home)
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .spawn()
-            .map_err(|e| format!("{}: {e}", program.display()))?;
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline && !matches!(child.try_wait(), Ok(Some(_))) {
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                // Until it has forgotten that connection.
-                sleep(Duration::from_millis(300));
-                return Ok(Server { child, port });
-            }
-            sleep(Duration::from_millis(50));
+        let launch = Launch {
+            name: peer.name(),
+            program: program.to_owned(),
+            args,
+        };
+        launch.run(home, port, Duration::from_secs(20))
+    }
+
+    /// Stops it and starts it again in its directory.
+    pub fn again(mut self, stop: Stop, patience: Duration) -> Result<Server, String> {
+        if !self.alive() {
+            return Err(format!("{} has died: {}", self.launch.name, self.said()));
         }
-        drop(Server { child, port });
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        Err(format!("{} does not listen: {}", peer.name(), said.trim()))
+        let start = Instant::now();
+        self.stop(stop, patience);
+        let stopped = start.elapsed();
+        let (launch, home, port) = (self.launch.clone(), self.home.clone(), self.port);
+        drop(self);
+        let mut server = launch.run(home, port, patience)?;
+        server.stopped = stopped;
+        Ok(server)
+    }
+
+    /// What it wrote to its output, of this start.
+    pub fn said(&self) -> String {
+        let text = fs::read_to_string(self.home.join("output")).unwrap_or_default();
+        text.trim().to_owned()
     }
 
     /// Its process and the children of that, as the generator wants them.
@@ -172,6 +197,34 @@ impl Server {
         pids
     }
 
+    /// Bytes of memory: resident, and the most that ever was.
+    pub fn memory(&self) -> (f64, f64) {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let of = |name: &str| {
+            let line = text.lines().find_map(|l| l.strip_prefix(name));
+            let kb = line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok());
+            kb.unwrap_or_default() * 1024.0
+        };
+        (of("VmRSS:"), of("VmHWM:"))
+    }
+
+    fn stop(&mut self, how: Stop, patience: Duration) {
+        if self.alive() {
+            if let Stop::Asked = how {
+                let _ = Command::new("kill")
+                    .args(["-TERM", &self.child.id().to_string()])
+                    .status();
+                let deadline = Instant::now() + patience;
+                while self.alive() && Instant::now() < deadline {
+                    sleep(Duration::from_millis(20));
+                }
+            }
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+
     pub fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -179,16 +232,48 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.alive() {
-            let _ = Command::new("kill")
-                .args(["-TERM", &self.child.id().to_string()])
-                .status();
-            let deadline = Instant::now() + Duration::from_secs(5);
-            while self.alive() && Instant::now() < deadline {
-                sleep(Duration::from_millis(20));
+        self.stop(Stop::Asked, Duration::from_secs(5));
+    }
+}
+
+impl Launch {
+    fn run(self, home: PathBuf, port: u16, patience: Duration) -> Result<Server, String> {
+        let log = home.join("output");
+        let out = File::create(&log).and_then(|out| Ok((out.try_clone()?, out)));
+        let (out, err) = out.map_err(|e| format!("{}: {e}", log.display()))?;
+        let start = Instant::now();
+        // The shell raises the limit of open files and becomes the broker, so the process id stays.
+        let child = Command::new("sh")
+            .args(["-c", "ulimit -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\""])
+            .arg(&self.program)
+            .args(&self.args)
+            .current_dir(&home)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .map_err(|e| format!("{}: {e}", self.program.display()))?;
+        let mut server = Server {
+            child,
+            port,
+            home,
+            took: Duration::ZERO,
+            stopped: Duration::ZERO,
+            launch: self,
+        };
+        while start.elapsed() < patience && server.alive() {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                server.took = start.elapsed();
+                // Until it has forgotten that connection.
+                sleep(Duration::from_millis(300));
+                return Ok(server);
             }
-            let _ = self.child.kill();
+            sleep(Duration::from_millis(5));
         }
-        let _ = self.child.wait();
+        Err(format!(
+            "{} does not listen: {}",
+            server.launch.name,
+            server.said()
+        ))
     }
 }
