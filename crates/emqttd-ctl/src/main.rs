@@ -1,7 +1,7 @@
 //! `emqttd_ctl`: takes its words to the running node and prints the answer.
 
-use emqttd_management::Request;
 use emqttd_management::client::{self, CallError, Node, TIMEOUT};
+use emqttd_management::{Bar, Reply, Request};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -24,15 +24,7 @@ fn main() -> ExitCode {
         }
     };
     let node = Node::find(&root);
-    match client::call(
-        &node.socket,
-        &Request {
-            argv,
-            stdin,
-            progress: false,
-        },
-        TIMEOUT,
-    ) {
+    match ask(&node, argv, stdin) {
         Ok(reply) => {
             // A reader that went away (`| head`) is no failure of the command.
             let _ = io::stdout().write_all(reply.text.as_bytes());
@@ -47,6 +39,29 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Asks the node. A backup takes as long as it takes, and is shown on its way; its directory is where we are, not
+/// where the node is.
+fn ask(node: &Node, mut argv: Vec<String>, stdin: Option<String>) -> Result<Reply, CallError> {
+    let progress = match &mut argv[..] {
+        [backup, dir] if backup == "backup" => {
+            let path = std::path::absolute(&*dir)?;
+            // What was made of UTF-8 is UTF-8, unless the current directory is not.
+            *dir = path.into_os_string().into_string().map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidInput, "the directory is not UTF-8")
+            })?;
+            true
+        }
+        _ => false,
+    };
+    let mut bar = Bar::new("backup");
+    let request = Request {
+        argv,
+        stdin,
+        progress,
+    };
+    client::watch(&node.socket, &request, TIMEOUT, &mut |step| bar.show(step))
 }
 
 /// `auth test <ClientId> <Username> <Ip> [-]` reads the password: from standard input with `-`,

@@ -4,13 +4,18 @@
 //! [`server`] offers it on a Unix socket; [`client`] is the other end, which `emqttd_ctl` and
 //! `emqttd ping|pid|stop|…` use.
 
+pub mod backup;
+mod bar;
 mod cli;
 pub mod client;
 mod commands;
+pub mod figures;
+pub mod persistence;
 mod proc;
 pub mod server;
 mod wire;
 
+pub use bar::Bar;
 pub use cli::{Call, Cli, Handler, Task, Watcher};
 pub use commands::{Core, core};
 pub use wire::{Progress, Reply, Request};

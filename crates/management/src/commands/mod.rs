@@ -8,6 +8,7 @@ mod listeners;
 mod node;
 mod plugins;
 mod settings;
+mod store;
 mod trace;
 
 use crate::cli::Cli;
@@ -65,6 +66,7 @@ pub fn core(core: &Core) -> Arc<Cli> {
     listeners::register(&cli, core);
     access::register_auth(&cli, core);
     settings::register(&cli, core);
+    store::register(&cli, core);
     control::register(&cli, core);
     Arc::new(cli)
 }

@@ -2,10 +2,14 @@
 
 use super::Core;
 use crate::cli::Cli;
-use crate::{SYSDESCR, VERSION, proc};
+use crate::{SYSDESCR, VERSION, persistence, proc};
+use emqttd_broker::Broker;
+use emqttd_config::PersistenceSync;
+use emqttd_store::Health;
 use std::fmt::Display;
 
-fn rows<V: Display>(list: &[(&'static str, V)], width: usize) -> String {
+/// `<name padded>: <value>`, a line for each.
+pub(super) fn rows<V: Display>(list: &[(&'static str, V)], width: usize) -> String {
     list.iter()
         .map(|(name, value)| format!("{name:<width$}: {value}\n"))
         .collect()
@@ -51,6 +55,7 @@ pub fn register_broker(cli: &Cli, core: &Core) {
                             "datetime",
                             jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string(),
                         ),
+                        ("persistence", persistence_line(&broker)),
                     ],
                     10,
                 ),
@@ -63,6 +68,19 @@ pub fn register_broker(cli: &Cli, core: &Core) {
             })
         }),
     );
+}
+
+/// The mode of the store, and its health unless that is good.
+fn persistence_line(broker: &Broker) -> String {
+    let settings = &broker.settings().persistence;
+    let Some(store) = broker.store() else {
+        return persistence::mode(PersistenceSync::Off);
+    };
+    let mode = persistence::mode(settings.sync);
+    match store.status() {
+        status if status.health == Health::Good => mode,
+        status => format!("{mode}; {}", persistence::health(&status, settings)),
+    }
 }
 
 /// Event loops, which here do the work of the original's pubsub processes.
@@ -202,7 +220,13 @@ pub fn register_mnesia(cli: &Cli, core: &Core) {
             };
             Some(rows(
                 &[
-                    ("storage", "memory".to_owned()),
+                    (
+                        "storage",
+                        match broker.store() {
+                            Some(_) => "disk".to_owned(),
+                            None => "memory".to_owned(),
+                        },
+                    ),
                     ("running_nodes", format!("['{}']", broker.node_name())),
                     ("sessions", count("sessions/count")),
                     ("subscriptions", count("subscriptions/count")),
