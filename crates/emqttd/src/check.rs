@@ -1,8 +1,12 @@
-//! What can be found wrong without starting: the configuration, `acl.conf` and the certificates.
+//! What can be found wrong without starting: the configuration, `acl.conf`, the certificates, the place of the
+//! store.
 
+use crate::storage::{self, Unusable};
 use crate::system::{complain, say};
 use emqttd_broker::acl_file::AclFile;
-use emqttd_config::{Config, ListenerKind, Loaded, Problem, Settings, find_plugin};
+use emqttd_config::{
+    Config, ListenerKind, Loaded, PersistenceSync, Problem, Settings, find_plugin,
+};
 use emqttd_management::client;
 use emqttd_net::tls::TlsContext;
 use std::path::{Path, PathBuf};
@@ -13,6 +17,24 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// All that keeps the broker from starting, a line each.
 pub fn load(root: &Path, etc: &Path) -> Result<Loaded, Vec<String>> {
+    let mut loaded = configuration(etc)?;
+    loaded.warnings.extend(missing_plugins(&loaded.config));
+    let places = Places { root, etc };
+    let mut errors = places.acl(&loaded.settings, &mut loaded.warnings);
+    errors.extend(places.certificates(&loaded.settings));
+    errors.extend(places.store(&loaded.settings, &mut loaded.warnings));
+    if errors.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(errors)
+    }
+}
+
+/// The configuration alone.
+///
+/// # Errors
+/// What is wrong with it, a line each.
+pub fn configuration(etc: &Path) -> Result<Loaded, Vec<String>> {
     let main = etc.join("emq.conf");
     if !main.exists() {
         return Err(vec![format!(
@@ -21,16 +43,7 @@ pub fn load(root: &Path, etc: &Path) -> Result<Loaded, Vec<String>> {
             main.display()
         )]);
     }
-    let mut loaded = emqttd_config::load(etc, client::environment()).map_err(lines)?;
-    loaded.warnings.extend(missing_plugins(&loaded.config));
-    let places = Places { root, etc };
-    let mut errors = places.acl(&loaded.settings, &mut loaded.warnings);
-    errors.extend(places.certificates(&loaded.settings));
-    if errors.is_empty() {
-        Ok(loaded)
-    } else {
-        Err(errors)
-    }
+    emqttd_config::load(etc, client::environment()).map_err(lines)
 }
 
 /// `emqttd check-config`: each key on standard output, what is wrong or odd on standard error;
@@ -125,6 +138,26 @@ impl Places<'_> {
             format!("{}:{}:{}: {}", path.display(), e.line, e.column, e.message)
         };
         errors.iter().map(line).collect()
+    }
+
+    /// What keeps the store from its directory; what is only odd goes to `warnings`.
+    fn store(&self, settings: &Settings, warnings: &mut Vec<Problem>) -> Option<String> {
+        if settings.persistence.sync == PersistenceSync::Off {
+            return None;
+        }
+        match storage::look_at(&self.root.join(&settings.persistence.dir))? {
+            Unusable::NoDirectory(path) => Some(format!(
+                "emqttd: persistence.dir: {} is not a directory",
+                path.display()
+            )),
+            Unusable::NoPermission(path) => {
+                warnings.push(Problem::warning(format!(
+                    "persistence.dir: who asks this may not write to {}",
+                    path.display()
+                )));
+                None
+            }
+        }
     }
 
     /// What is wrong with the certificates of the listeners.

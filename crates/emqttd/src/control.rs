@@ -1,5 +1,6 @@
 //! The verbs of `bin/emqttd` that act on a node from outside: start, stop, restart, ping, pid.
 
+use crate::backup;
 use crate::check::{self, no_keys_in};
 use crate::system::{complain, say};
 use emqttd_management::VERSION;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 pub const DETACHED: &str = "detached";
 
 const USAGE: &str = "Usage: emqttd {start|start_boot <file>|stop|restart|reboot|console|foreground|\
-                     ping|pid|check-config [DIR]|attach|remote_console|upgrade}";
+                     ping|pid|check-config [DIR]|backup DIR|restore DIR|attach|remote_console|upgrade}";
 
 /// How often a node that starts or ends is looked at.
 const STEP: Duration = Duration::from_millis(100);
@@ -26,8 +27,8 @@ const RUN_LOG: u64 = 1024 * 1024;
 
 /// Carries out `verb` on the node of the release tree `root` and gives the exit code, or `None`
 /// when `main` itself is to go on as the broker (`console`, `foreground`, [`DETACHED`]) or to check
-/// the configuration.
-pub fn run(verb: &str, root: &Path) -> Option<i32> {
+/// the configuration. `given` is the directory behind the verb, if there is one.
+pub fn run(verb: &str, given: Option<&Path>, root: &Path) -> Option<i32> {
     if getrlimit(Resource::Nofile)
         .current
         .is_some_and(|files| files < 1024)
@@ -51,6 +52,14 @@ pub fn run(verb: &str, root: &Path) -> Option<i32> {
         "start" => start(root, &node()),
         "stop" => stop(&node()),
         "restart" | "reboot" => restart(root, &node()),
+        "backup" | "restore" => match (verb, given) {
+            ("backup", Some(to)) => backup::take(&node(), to),
+            (_, Some(from)) => backup::restore(from),
+            (_, None) => {
+                say(format_args!("Usage: emqttd {verb} DIR"));
+                1
+            }
+        },
         "ping" => told(&node(), ".ping"),
         "pid" => told(&node(), ".pid"),
         "attach" | "remote_console" => match pid(&node()) {

@@ -1,11 +1,13 @@
 //! The emqttd program: the verbs of `bin/emqttd`, and the broker itself.
 
+mod backup;
 mod check;
 mod control;
+mod storage;
 mod system;
 
 use crate::system::{complain, say};
-use emqttd_broker::{Broker, VERSION};
+use emqttd_broker::VERSION;
 use emqttd_config::{Config, Loaded, LogConsole, Settings};
 use emqttd_management::{Core, client, server};
 use emqttd_net::Server;
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
             false => ExitCode::FAILURE,
         };
     }
-    if let Some(code) = control::run(&verb, &root) {
+    if let Some(code) = control::run(&verb, given.as_deref(), &root) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     match run(Path::new("etc"), verb == control::DETACHED) {
@@ -97,16 +99,15 @@ fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
     let in_data = |e: &std::io::Error| format!("emqttd: node.data_dir {}: {e}", data.display());
     std::fs::create_dir_all(&data).map_err(|e| vec![in_data(&e)])?;
     let listeners = settings.listeners.clone();
-    let (broker, shards) =
-        Broker::new(settings.clone(), shard_count(&settings)).map_err(|e| vec![e])?;
+    // Before anything of it is opened: no other node may have this data directory.
+    let reserved = server::reserve(&client::socket_in(&data)).map_err(|e| vec![in_data(&e)])?;
+    let (broker, shards, store) = storage::open(&settings, shard_count(&settings))?;
     let log = Arc::new(log);
     let observer = Arc::clone(&log);
     broker.on_settings(move |settings| observer.set_console_level(settings.log.console_level));
     note_plugins(&config, &settings)?;
     let core = Core::new(broker.clone(), Arc::new(Mutex::new(config)));
     let cli = emqttd_management::core(&core);
-    // Before any listener: no other node may have this data directory.
-    let reserved = server::reserve(&client::socket_in(&data)).map_err(|e| vec![in_data(&e)])?;
     system::watch_signals(&broker, &log).map_err(|e| vec![format!("emqttd: signals: {e}")])?;
     let loops =
         Server::start(&broker, shards).map_err(|e| vec![format!("emqttd: event loops: {e}")])?;
@@ -144,6 +145,7 @@ fn run(etc: &Path, detached: bool) -> Result<End, Vec<String>> {
         let (protocol, on) = (listener.protocol(), listener.listen_on());
         say(format_args!("stopped {protocol} on {on}"));
     }
+    drop(store);
     drop(socket);
     log.flush();
     if !well {

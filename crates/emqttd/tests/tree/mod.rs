@@ -69,8 +69,14 @@ impl Tree {
 
     /// Exit code, standard output, standard error; the verb is called from another directory.
     pub fn verb(&self, verb: &str) -> (i32, String, String) {
+        self.verb_at(verb, None)
+    }
+
+    /// [`Tree::verb`] with a path behind the verb.
+    pub fn verb_at(&self, verb: &str, path: Option<&Path>) -> (i32, String, String) {
         let mut command = Command::new(self.path().join("bin/emqttd"));
-        command.arg(verb).current_dir("/").stdin(Stdio::null());
+        command.arg(verb).args(path);
+        command.current_dir("/").stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             if name
                 .to_string_lossy()
@@ -105,20 +111,32 @@ impl Tree {
 
     /// Connects as MQTT 3.1.1 client `id` without a user name, to `port`.
     pub fn client(&self, port: u16, id: &str) -> TcpStream {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        let length = u8::try_from(12 + id.len()).unwrap();
-        let id_length = u8::try_from(id.len()).unwrap();
-        let mut connect = vec![0x10, length, 0, 4];
-        connect.extend(b"MQTT\x04\x02\x00\x3c");
-        connect.extend([0, id_length]);
-        connect.extend(id.as_bytes());
-        stream.write_all(&connect).unwrap();
-        assert_eq!(read(&mut stream, 4), [0x20, 2, 0, 0], "CONNACK");
+        let (stream, present) = connect(port, id, true);
+        assert!(!present);
         stream
     }
+}
+
+/// Connects as MQTT 3.1.1 client `id`; whether its session was there.
+pub fn connect(port: u16, id: &str, clean: bool) -> (TcpStream, bool) {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let length = u8::try_from(12 + id.len()).unwrap();
+    let id_length = u8::try_from(id.len()).unwrap();
+    let mut connect = vec![0x10, length, 0, 4];
+    connect.extend(b"MQTT\x04");
+    connect.extend([u8::from(clean) << 1, 0, 60, 0, id_length]);
+    connect.extend(id.as_bytes());
+    stream.write_all(&connect).unwrap();
+    let connack = read(&mut stream, 4);
+    assert_eq!(
+        [connack[0], connack[1], connack[3]],
+        [0x20, 2, 0],
+        "CONNACK"
+    );
+    (stream, connack[2] == 1)
 }
 
 /// The next `n` bytes.
