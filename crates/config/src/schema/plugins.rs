@@ -23,7 +23,7 @@ const fn hook(pattern: &'static str, shown: &'static str) -> Key {
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
-    retainer("retainer.storage_type", Type::Enum(&["ram", "disc", "disc_only"]), "where retained messages are kept")
+    retainer("retainer.storage_type", Type::Enum(&["ram", "disc", "disc_only"]), "kept for old files: persistence.sync decides")
         .default("ram").ships("ram"),
     retainer("retainer.max_message_num", NATURAL, "retained messages; 0 = no limit")
         .default("1000000").ships("1000000").hot(),
