@@ -109,6 +109,7 @@ impl Backlog {
     }
 
     fn correct(&mut self) {
+        let before = self.len();
         self.since = self.seqs.len_from(self.restored_to);
         if self
             .seqs
@@ -117,8 +118,12 @@ impl Backlog {
         {
             self.restored = 0;
         }
-        if self.len() == 0 {
+        let len = self.len();
+        if len == 0 {
             self.bytes = 0;
+        } else if len < before {
+            // The sizes of what is lost are not known: it is taken to be as large as the rest.
+            self.bytes = (self.bytes as u128 * len as u128 / before as u128) as usize;
         }
     }
 }

@@ -145,3 +145,20 @@ impl Flows {
             .is_some_and(|backlog| backlog.unloaded)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred of them wait in the window of a busy client.
+    #[test]
+    fn what_is_in_flight_stays_small() {
+        assert!(size_of::<Inflight>() <= 64, "{}", size_of::<Inflight>());
+        assert!(size_of::<Delivery>() <= 48, "{}", size_of::<Delivery>());
+        assert!(
+            size_of::<crate::Session>() <= 80,
+            "{}",
+            size_of::<crate::Session>()
+        );
+    }
+}

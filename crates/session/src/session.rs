@@ -180,6 +180,15 @@ impl Session {
             .map_or(0, |flows| flows.queue.bytes() + flows.beside().1)
     }
 
+    /// Packet identifiers of the inbound QoS 2 messages that wait for PUBREL.
+    pub fn awaited_ids(&self) -> Vec<u16> {
+        let flows = self.flows.iter();
+        flows
+            .flat_map(|flows| flows.awaiting.iter())
+            .map(|(id, _)| id)
+            .collect()
+    }
+
     /// Inbound QoS 2 messages waiting for PUBREL.
     pub fn awaiting_rel_len(&self) -> usize {
         self.flows.as_ref().map_or(0, |flows| flows.awaiting.len())

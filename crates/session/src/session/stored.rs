@@ -109,9 +109,10 @@ impl Session {
         let most = limits.ram_most();
         let held = queue.acknowledged_len();
         let sends = self.online && (all || held <= most / 2);
+        // All of memory was dropped before it could come to that.
         let exceeded =
             limits.exceeded(queue.len() + backlog.len(), queue.bytes() + backlog.bytes());
-        if !sends && !(exceeded && (all || queue.is_empty())) {
+        if !sends && !exceeded {
             return;
         }
         let most = if all { most } else { most - held.min(most - 1) };
