@@ -6,6 +6,7 @@
 
 use crate::access::{Access, AccessControl, AccessRequest};
 use crate::conn::NONE;
+use crate::durable::{NodeStore, Storage};
 use crate::info::*;
 use crate::listener::ListenerState;
 use crate::node::{ListenerControl, Node, session_limits};
@@ -15,6 +16,7 @@ use crate::target::{NOBODY, Options};
 use emqttd_config::Settings;
 use emqttd_mqtt::QoS;
 use emqttd_session::{Message, MessageParts, Publisher, Subscription};
+use emqttd_store::Store;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -35,14 +37,51 @@ impl Broker {
     /// # Errors
     /// When acl.conf cannot be used: the message names file, line and rule.
     pub fn new(settings: Settings, shards: usize) -> Result<(Broker, Vec<Shard>), String> {
+        Broker::open(settings, shards, None)
+    }
+
+    /// As [`Broker::new`], with what has to last in `storage`, and with all that is found there.
+    ///
+    /// # Errors
+    /// Also when the store cannot be read.
+    pub fn open(
+        settings: Settings,
+        shards: usize,
+        storage: Option<Storage>,
+    ) -> Result<(Broker, Vec<Shard>), String> {
         let access = AccessControl::new(settings.mqtt.acl_file.as_deref())?;
         // The owner of a subscription has seven bits for its shard.
         let shards = shards.clamp(1, 127);
-        let node = Arc::new(Node::new(settings, access, shards));
-        let all = (0..shards)
+        let (durable, found) = match storage {
+            None => (None, None),
+            Some(Storage {
+                store,
+                recovered,
+                wake,
+            }) => {
+                let durable = NodeStore::new(store, recovered.next_owner, shards);
+                (Some(durable), Some((recovered, wake)))
+            }
+        };
+        let node = Arc::new(Node::new(settings, access, shards, durable));
+        let mut all: Vec<Shard> = (0..shards)
             .map(|index| Shard::new(Arc::clone(&node), index))
             .collect();
+        if let Some((recovered, wake)) = found {
+            let counts = crate::durable::restore(&node, &mut all, recovered)?;
+            log::info!(
+                "the store: {} sessions and {} retained messages are back",
+                counts.sessions,
+                counts.retained
+            );
+            wake.connect(&node);
+        }
         Ok((Broker { node }, all))
+    }
+
+    /// The store in which lasts what has to; `None` when `persistence.sync = off`.
+    pub fn store(&self) -> Option<&Store> {
+        self.node.durable.as_ref().map(|durable| &durable.store)
     }
 
     /// `node.name`.

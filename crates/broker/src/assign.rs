@@ -6,7 +6,7 @@ use crate::metrics::Metric;
 use crate::shard::{Later, Mail, Shard};
 use crate::target::{Options, Owner};
 use emqttd_mqtt::QoS;
-use emqttd_session::{Delivery, Message};
+use emqttd_session::{Delivery, Message, Owed};
 use std::sync::Arc;
 
 impl Shard {
@@ -20,13 +20,15 @@ impl Shard {
     }
 
     /// Finds a member of the group that can take the message, or leaves it with the group.
-    pub(crate) fn assign(&mut self, group: &Arc<Group>, message: &Arc<Message>) {
+    /// `seq` is its number for the group in the store; 0 = it is not stored.
+    pub(crate) fn assign(&mut self, group: &Arc<Group>, message: &Arc<Message>, seq: u64) {
         loop {
-            let member = match group.assign(message, self.group_limits()) {
+            let member = match group.assign(message, seq, self.group_limits()) {
                 Assign::To(member) => member,
                 Assign::Waits => return,
                 Assign::Dropped(dropped) => {
-                    for message in dropped {
+                    for (message, seq) in dropped {
+                        self.write_group_done(group, seq, message.size());
                         self.counters.add(Metric::DroppedGroupFull, 1);
                         self.node.hooks.each(HookPoint::MessageDropped, |h| {
                             h.message_dropped(&message, "group_full")
@@ -39,29 +41,42 @@ impl Shard {
             if usize::from(owner.shard) != self.index {
                 let mail = Mail::Assigned {
                     message: Arc::clone(message),
+                    seq,
                     group: Arc::clone(group),
                     owner: member.owner,
                 };
                 return self.mail(owner.shard, mail);
             }
-            if self.give(group, message, member) {
+            if self.give(group, message, seq, member) {
                 return;
             }
         }
     }
 
     /// A message that another shard found to be for a member here.
-    pub(crate) fn assigned(&mut self, message: Arc<Message>, group: &Arc<Group>, owner: u64) {
+    pub(crate) fn assigned(
+        &mut self,
+        message: Arc<Message>,
+        seq: u64,
+        group: &Arc<Group>,
+        owner: u64,
+    ) {
         let given = group
             .member(owner)
-            .is_some_and(|member| self.give(group, &message, member));
+            .is_some_and(|member| self.give(group, &message, seq, member));
         if !given {
-            self.assign(group, &message);
+            self.assign(group, &message, seq);
         }
     }
 
     /// Gives a group's message to a member of this shard; `false` when it has no room.
-    fn give(&mut self, group: &Arc<Group>, message: &Arc<Message>, member: Member) -> bool {
+    fn give(
+        &mut self,
+        group: &Arc<Group>,
+        message: &Arc<Message>,
+        seq: u64,
+        member: Member,
+    ) -> bool {
         let options = Options::unpack(member.opts);
         let qos = self.effective_qos(message.qos, options.qos);
         let slot = self.living(member.owner);
@@ -84,6 +99,13 @@ impl Shard {
         delivery.sub_id = member.sub_id;
         delivery.group = Some(group.id);
         delivery.retain = message.retain && options.keep_retain;
+        delivery.seq = seq;
+        if qos == QoS::AtMostOnce {
+            delivery.seq = 0;
+            self.write_group_done(group, seq, message.size());
+        } else if seq > 0 {
+            self.make_owing(slot);
+        }
         self.send(slot, delivery);
         true
     }
@@ -100,12 +122,15 @@ impl Shard {
         self.sessions[slot as usize].refused_group = false;
         for group in self.sessions[slot as usize].groups.clone() {
             group.ready(owner);
+            self.read_group(&group);
             let Some(member) = group.member(owner) else {
                 continue;
             };
             while self.sessions[slot as usize].session.has_room() {
-                let Some(message) = group.take() else { break };
-                self.give(&group, &message, member);
+                let Some((message, seq)) = group.take() else {
+                    break;
+                };
+                self.give(&group, &message, seq, member);
             }
         }
         if !self.sessions[slot as usize].session.has_room() {
@@ -118,10 +143,21 @@ impl Shard {
     }
 
     /// Hands what a session that is gone for good was owed to the other members of its groups.
-    pub(crate) fn pass_to_others(&mut self, owed: Vec<Delivery>) {
-        for delivery in owed {
+    pub(crate) fn pass_to_others(&mut self, owed: Owed) {
+        for delivery in owed.pass_on {
             if let Some(group) = delivery.group.and_then(|id| self.node.groups.get(id)) {
-                self.later.push_back(Later::Assign(group, delivery.message));
+                let assign = Later::Assign(group, delivery.message, delivery.seq);
+                self.later.push_back(assign);
+            }
+        }
+        for delivery in owed.lost {
+            if let Some(group) = delivery.group.and_then(|id| self.node.groups.get(id)) {
+                self.write_group_done(&group, delivery.seq, delivery.message.size());
+            }
+        }
+        for (group, seq) in owed.unloaded {
+            if let Some(group) = self.node.groups.get(group) {
+                self.give_up_in_group(&group, seq);
             }
         }
     }

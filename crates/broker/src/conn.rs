@@ -1,13 +1,16 @@
 //! One connection as the protocol sees it: what was agreed in CONNECT, and the encoder of what leaves.
 
 use crate::access::Exchange;
+use crate::durable::journal::Journal;
+use crate::group::Groups;
 use crate::hooks::{HookPoint, HookTable};
 use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
 use crate::out::{OutBuf, SHARE_FROM};
 use emqttd_mqtt::{AckKind, PublishHead, QoS, ReasonCode, Version};
 use emqttd_router::Target;
-use emqttd_session::{Delivery, Effect, Message, Publisher, Sink};
+use emqttd_session::{Change, Delivery, Effect, Message, Publisher, Sink};
+use emqttd_store::OwnerId;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -67,6 +70,8 @@ pub(crate) struct Replay {
     pub messages: VecDeque<Arc<Message>>,
     /// generation of the retained messages when these were looked up
     pub generation: u64,
+    /// subscriptions of which the store knows that their messages are still on their way
+    pub marked: Vec<Box<str>>,
 }
 
 impl Replay {
@@ -241,6 +246,11 @@ impl Conn {
 /// Writes the packets of a session to its connection. An offline session has none to write to.
 pub(crate) struct ConnSink<'a> {
     pub conn: Option<&'a mut Conn>,
+    pub id: ConnId,
+    /// number of the session in the store; 0 = it has none
+    pub number: OwnerId,
+    pub journal: Option<&'a mut Journal>,
+    pub groups: &'a Groups,
     pub counters: &'a Counters,
     pub hooks: &'a HookTable,
     pub effects: &'a mut Vec<Effect>,
@@ -260,10 +270,63 @@ impl ConnSink<'_> {
             self.counters.add(metric, 1);
         }
     }
+
+    /// Position behind what is written now, if what follows has to wait for the store: the client keeps an
+    /// identifier used at QoS 2, so it must not see one that could be forgotten [MQTT-4.3.3-5].
+    fn before_gate(&self, qos: QoS) -> Option<usize> {
+        let conn = self.conn.as_ref()?;
+        (self.number != 0 && qos == QoS::ExactlyOnce).then(|| conn.out.end())
+    }
+
+    fn gate(&mut self, position: Option<usize>) {
+        if let (Some(position), Some(conn), Some(journal)) =
+            (position, &mut self.conn, &mut self.journal)
+        {
+            journal.gate(conn, self.id, position);
+        }
+    }
+
+    /// Who is owed a delivery in the store: its group, or the session.
+    fn owner(&self, delivery: &Delivery) -> OwnerId {
+        match delivery.group {
+            None => self.number,
+            // A group that is gone is owed nothing.
+            Some(group) => self
+                .groups
+                .get(group)
+                .and_then(|group| group.owing().map(|owing| owing.number))
+                .unwrap_or(0),
+        }
+    }
 }
 
 impl Sink for ConnSink<'_> {
+    fn record(&mut self, change: Change<'_>) {
+        let (by, owner) = match &change {
+            Change::Sent { delivery, .. } | Change::Done { delivery } => {
+                (self.number, self.owner(delivery))
+            }
+            _ => (self.number, 0),
+        };
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        let batch = &mut journal.batch;
+        match change {
+            Change::Sent { id, delivery } => {
+                let size = delivery.message.size() as u32;
+                batch.sent(by, id, owner, delivery.seq, size);
+            }
+            Change::Released { id, .. } => batch.released(by, id),
+            Change::Completed { id, .. } => batch.completed(by, id),
+            Change::Done { delivery } => {
+                batch.done(owner, delivery.seq, delivery.message.size() as u32);
+            }
+        }
+    }
+
     fn publish(&mut self, delivery: &Delivery, id: u16, dup: bool) -> bool {
+        let gate = self.before_gate(delivery.qos);
         let Some(conn) = &mut self.conn else {
             return false;
         };
@@ -282,6 +345,7 @@ impl Sink for ConnSink<'_> {
         if written == 0 {
             return false;
         }
+        self.gate(gate);
         *self.pressure += written;
         self.counters.add(Metric::BytesSent, written as u64);
         self.count_sent(&delivery.message, delivery.qos);
@@ -297,9 +361,11 @@ impl Sink for ConnSink<'_> {
     }
 
     fn pubrel(&mut self, id: u16, reason: ReasonCode) {
+        let gate = self.before_gate(QoS::ExactlyOnce);
         if let Some(conn) = &mut self.conn {
             write_ack(conn, AckKind::PubRel, id, reason, self.counters);
         }
+        self.gate(gate);
     }
 
     fn effect(&mut self, effect: Effect) {

@@ -209,7 +209,7 @@ impl Shard {
         let v5 = version == Version::V5;
         let asked = connect.properties.session_expiry().unwrap_or(0);
         let (expiry, expiry_told) = self.session_expiry(connect, asked);
-        let (slot, present) = self.take_session(connect.clean_start, &publisher);
+        let (slot, present) = self.take_session(connect.clean_start, &publisher, expiry > 0);
         let now = self.now;
         let will = connect
             .will
@@ -277,6 +277,10 @@ impl Shard {
         entry.publisher = Arc::clone(&publisher);
         let receive_maximum = connect.properties.receive_maximum().unwrap_or(u16::MAX);
         entry.session.attach(version, receive_maximum, now);
+        if let Some(owing) = &entry.owing {
+            owing.set_merges(v5);
+        }
+        self.write_session(slot);
         self.node.gauges.clients.up();
         self.node.hooks.each(HookPoint::ClientConnected, |h| {
             h.client_connected(&publisher, 0)
@@ -300,6 +304,9 @@ impl Shard {
         let (entry, mut sink) = self.sink(slot);
         entry.session.resume(now, &mut sink);
         self.handle_effects(slot);
+        if self.sessions[slot as usize].session.needs_loading() {
+            self.want_in_flight(slot);
+        }
         self.arm_session(slot);
         if let Some(replay) = self.sessions[slot as usize].replay.take() {
             self.conns[id as usize].detail().rare().replay = *replay;
@@ -325,11 +332,20 @@ impl Shard {
 
     /// The session for a client id: a new one, or the one that is there, whoever had it
     /// [MQTT-3.1.4-3], [MQTT-3.1.2-4], [MQTT-3.1.2-5]. The flag is Session Present.
-    fn take_session(&mut self, clean_start: bool, publisher: &Arc<Publisher>) -> (u32, bool) {
+    fn take_session(
+        &mut self,
+        clean_start: bool,
+        publisher: &Arc<Publisher>,
+        lasting: bool,
+    ) -> (u32, bool) {
         if let Some(slot) = self.find_session(&publisher.clientid) {
-            let old = self.sessions[slot as usize].conn;
+            let entry = &self.sessions[slot as usize];
+            let old = entry.conn;
             if old != NONE {
                 self.take_over(old, clean_start);
+            } else if entry.expires_at <= self.now {
+                // Its time is over, though its timer has not fired yet.
+                self.end_session(slot, "expired");
             }
             // Unless it went with its connection just now.
             if let Some(slot) = self.find_session(&publisher.clientid) {
@@ -341,14 +357,24 @@ impl Shard {
                 self.end_session(slot, "conflict");
             }
         }
-        (self.new_session(publisher), false)
+        let session = Session::new(Arc::clone(&self.limits));
+        let slot = self.new_session(session, publisher);
+        if lasting {
+            self.make_lasting(slot);
+        }
+        self.node
+            .hooks
+            .each(HookPoint::SessionCreated, |h| h.session_created(publisher));
+        (slot, false)
     }
 
-    fn new_session(&mut self, publisher: &Arc<Publisher>) -> u32 {
+    /// Gives a session its place.
+    pub(crate) fn new_session(&mut self, session: Session, publisher: &Arc<Publisher>) -> u32 {
         self.epoch = self.epoch.wrapping_add(1) % crate::target::EPOCHS;
         let slot = self.sessions.insert(SessionSlot {
-            session: Session::new(Arc::clone(&self.limits)),
+            session,
             publisher: Arc::clone(publisher),
+            owing: None,
             conn: NONE,
             epoch: self.epoch,
             expiry: 0,
@@ -377,9 +403,6 @@ impl Shard {
             Entry::Occupied(_) => {}
         }
         self.node.gauges.sessions.up();
-        self.node
-            .hooks
-            .each(HookPoint::SessionCreated, |h| h.session_created(publisher));
         slot
     }
 

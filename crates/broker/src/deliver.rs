@@ -14,26 +14,47 @@ use std::sync::Arc;
 
 impl Shard {
     /// A message of another shard for sessions of this one.
-    pub(crate) fn deliver_here(&mut self, message: &Arc<Message>, targets: &[Target], from: u64) {
+    pub(crate) fn deliver_here(
+        &mut self,
+        message: &Arc<Message>,
+        targets: &[Target],
+        seqs: &[u64],
+        from: u64,
+    ) {
         self.encoded.clear();
-        self.deliver_run(&mut Passing::of(message), targets, from);
+        self.deliver_run(&mut Passing::of(message), targets, seqs, from);
     }
 
-    pub(crate) fn deliver_run(&mut self, passing: &mut Passing<'_>, run: &[Target], from: u64) {
+    /// `seqs` has a number for each target, or is empty.
+    pub(crate) fn deliver_run(
+        &mut self,
+        passing: &mut Passing<'_>,
+        run: &[Target],
+        seqs: &[u64],
+        from: u64,
+    ) {
         let mut at = 0;
         while at < run.len() {
             let same = 1 + run[at + 1..]
                 .iter()
                 .take_while(|t| t.owner == run[at].owner)
                 .count();
-            self.deliver_to(passing, &run[at..at + same], from);
+            let range = at..at + same;
+            let seqs = seqs.get(range.clone()).unwrap_or_default();
+            self.deliver_to(passing, &run[range], seqs, from);
             at += same;
         }
     }
 
     /// Delivers to one session, which may have several filters that match.
     #[inline]
-    fn deliver_to(&mut self, passing: &mut Passing<'_>, matches: &[Target], from: u64) {
+    fn deliver_to(
+        &mut self,
+        passing: &mut Passing<'_>,
+        matches: &[Target],
+        seqs: &[u64],
+        from: u64,
+    ) {
         let Some(slot) = self.living(matches[0].owner) else {
             return;
         };
@@ -45,11 +66,12 @@ impl Shard {
         let own = matches[0].owner == from;
         if matches.len() == 1 || version != Version::V5 {
             // 3.x clients get one copy for each filter, at its QoS (sheet 7.3).
-            for target in matches {
+            for (at, target) in matches.iter().enumerate() {
+                let seq = seqs.get(at).copied().unwrap_or(0);
                 let options = Options::unpack(target.opts);
                 // [MQTT-3.8.3-3]
                 if !(options.no_local && own) {
-                    self.deliver_one(passing, slot, conn, options, target.sub_id);
+                    self.deliver_one(passing, slot, conn, options, target.sub_id, seq);
                 }
             }
             return;
@@ -71,6 +93,12 @@ impl Shard {
         }
         ids.qos = self.effective_qos(passing.parts.qos, all.qos);
         ids.retain = passing.parts.retain && all.keep_retain;
+        // One copy was stored, unless the client came back with another version meanwhile.
+        let mut stored = seqs.iter().copied().filter(|seq| *seq > 0);
+        ids.seq = stored.next().unwrap_or(0);
+        for seq in stored {
+            self.write_done(slot, seq, ids.message.size());
+        }
         self.send(slot, ids);
     }
 
@@ -91,6 +119,7 @@ impl Shard {
         conn: ConnId,
         options: Options,
         sub_id: u32,
+        seq: u64,
     ) {
         let qos = self.effective_qos(passing.parts.qos, options.qos);
         // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
@@ -107,6 +136,7 @@ impl Shard {
         let mut delivery = Delivery::new(Arc::clone(passing.keep()), qos);
         delivery.sub_id = sub_id;
         delivery.retain = retain;
+        delivery.seq = seq;
         self.send(slot, delivery);
     }
 
@@ -171,8 +201,12 @@ impl Shard {
     }
 
     /// Gives a delivery to a session of this shard.
-    pub(crate) fn send(&mut self, slot: u32, delivery: Delivery) -> Sent {
-        let conn = self.sessions[slot as usize].conn;
+    pub(crate) fn send(&mut self, slot: u32, mut delivery: Delivery) -> Sent {
+        let entry = &self.sessions[slot as usize];
+        let conn = entry.conn;
+        if entry.owing.is_some() {
+            self.write_unwritten(slot, &mut delivery);
+        }
         if delivery.qos == QoS::AtMostOnce && conn != NONE && self.is_choked(conn) {
             self.counters.add(Metric::DroppedSendBuffer, 1);
             return Sent::Gone;
@@ -220,9 +254,9 @@ impl Shard {
     pub(crate) fn handle_effects(&mut self, slot: u32) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
-            let publisher = &self.sessions[slot as usize].publisher;
             let (metric, message, reason) = match effect {
                 Effect::Acked(message) => {
+                    let publisher = &self.sessions[slot as usize].publisher;
                     self.node.hooks.each(HookPoint::MessageAcked, |h| {
                         h.message_acked(publisher, &message)
                     });
@@ -236,7 +270,12 @@ impl Shard {
                     self.queue_alarm(slot, None);
                     continue;
                 }
-                Effect::AwaitRelTimeout(message) => {
+                Effect::WantPage { from, to, most } => {
+                    self.want_page(slot, from, to, most);
+                    continue;
+                }
+                Effect::AwaitRelTimeout(id, message) => {
+                    self.forget_inbound(slot, id);
                     (Metric::Qos2Dropped, message, "await_rel_timeout")
                 }
                 Effect::Dropped(delivery, Dropped::Full) => {

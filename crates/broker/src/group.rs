@@ -4,12 +4,13 @@
 //! one that is offline, or whose window is full, holds nothing up while another has room. What comes
 //! while none has room waits here, within the bounds of a session's queue, oldest dropped first.
 
+use crate::durable::Owing;
 use emqttd_mqtt::QoS;
 use emqttd_session::{GroupRef, Message};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A member: the session, and how it subscribed.
 #[derive(Debug, Clone, Copy)]
@@ -24,9 +25,21 @@ pub(crate) struct Member {
 #[derive(Debug, Default)]
 struct State {
     members: Vec<Member>,
-    waiting: VecDeque<Arc<Message>>,
+    /// with the number under which the store keeps it for the group; 0 = not stored
+    waiting: VecDeque<(Arc<Message>, u64)>,
+    /// what an earlier run of the broker has left in the store and nobody has asked for yet
+    unread: Option<Unread>,
     bytes: usize,
     dice: u64,
+}
+
+/// Messages of a group that are in the store alone.
+#[derive(Debug, Default)]
+pub(crate) struct Unread {
+    /// numbers that restored members hold in flight
+    pub held: Vec<u64>,
+    /// numbers that members had in flight who have ended: nobody else may have those of QoS 2
+    pub given_up: Vec<u64>,
 }
 
 /// One group on one filter.
@@ -35,6 +48,8 @@ pub(crate) struct Group {
     pub id: GroupRef,
     pub name: Box<str>,
     pub filter: Box<str>,
+    /// set once it has a member whose session lasts: from then on its messages are stored
+    owing: OnceLock<Arc<Owing>>,
     state: Mutex<State>,
 }
 
@@ -45,7 +60,7 @@ pub(crate) enum Assign {
     /// It waits in the group.
     Waits,
     /// It waits, and these had to go.
-    Dropped(Vec<Arc<Message>>),
+    Dropped(Vec<(Arc<Message>, u64)>),
 }
 
 /// Bounds of what waits in a group.
@@ -57,8 +72,45 @@ pub(crate) struct GroupLimits {
 }
 
 impl Group {
+    /// Who is owed its messages in the store.
+    pub fn owing(&self) -> Option<&Arc<Owing>> {
+        self.owing.get()
+    }
+
+    /// As [`Group::owing`], which comes to be if there was none.
+    pub fn make_owing(&self, make: impl FnOnce() -> Arc<Owing>) -> &Arc<Owing> {
+        self.owing.get_or_init(make)
+    }
+
+    /// Messages of an earlier run wait in the store.
+    pub fn restore(&self, unread: Unread) {
+        self.state.lock().unread = Some(unread);
+    }
+
+    /// What is to be known for reading messages of an earlier run; once only.
+    pub fn take_unread(&self) -> Option<Unread> {
+        self.state.lock().unread.take()
+    }
+
+    /// A restored member that held this message has ended; `false` when it is to be read by itself.
+    pub fn give_up(&self, seq: u64) -> bool {
+        match &mut self.state.lock().unread {
+            Some(unread) => {
+                unread.held.retain(|held| *held != seq);
+                unread.given_up.push(seq);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether nobody is a member.
+    pub fn is_empty(&self) -> bool {
+        self.state.lock().members.is_empty()
+    }
+
     /// Chooses a member at random among those that can take a message, or keeps it.
-    pub fn assign(&self, message: &Arc<Message>, limits: GroupLimits) -> Assign {
+    pub fn assign(&self, message: &Arc<Message>, seq: u64, limits: GroupLimits) -> Assign {
         let mut state = self.state.lock();
         // xorshift64: any spread will do, and none of it is secret.
         state.dice ^= state.dice << 13;
@@ -77,9 +129,9 @@ impl Group {
             return Assign::To(member);
         }
         if n == 0 || (message.qos == QoS::AtMostOnce && !limits.store_qos0) {
-            return Assign::Dropped(vec![Arc::clone(message)]);
+            return Assign::Dropped(vec![(Arc::clone(message), seq)]);
         }
-        state.waiting.push_back(Arc::clone(message));
+        state.waiting.push_back((Arc::clone(message), seq));
         state.bytes += message.size();
         let mut dropped = Vec::new();
         while (limits.max_length > 0 && state.waiting.len() > limits.max_length)
@@ -88,7 +140,7 @@ impl Group {
             let Some(oldest) = state.waiting.pop_front() else {
                 break;
             };
-            state.bytes -= oldest.size();
+            state.bytes -= oldest.0.size();
             dropped.push(oldest);
         }
         if dropped.is_empty() {
@@ -125,11 +177,11 @@ impl Group {
     }
 
     /// Takes the oldest waiting message, for a member that has room.
-    pub fn take(&self) -> Option<Arc<Message>> {
+    pub fn take(&self) -> Option<(Arc<Message>, u64)> {
         let mut state = self.state.lock();
-        let message = state.waiting.pop_front()?;
-        state.bytes -= message.size();
-        Some(message)
+        let waiting = state.waiting.pop_front()?;
+        state.bytes -= waiting.0.size();
+        Some(waiting)
     }
 
     /// How the session subscribed, if it is a member.
@@ -186,16 +238,15 @@ struct Table {
     last: u64,
 }
 
-impl Groups {
-    /// Joins the group, which comes to be if it was not there.
-    pub fn join(&self, name: &str, filter: &str, owner: u64, opts: u32, sub_id: u32) -> Arc<Group> {
-        let mut table = self.0.write();
+impl Table {
+    /// The group, which comes to be if it was not there.
+    fn group(&mut self, name: &str, filter: &str) -> Arc<Group> {
         let key = (Box::from(name), Box::from(filter));
-        let at = match table.names.get(&key) {
+        let at = match self.names.get(&key) {
             Some(at) => *at,
             None => {
-                table.last += 1;
-                let at = table.last;
+                self.last += 1;
+                let at = self.last;
                 let state = State {
                     dice: 0x9E37_79B9_7F4A_7C15 ^ at,
                     ..State::default()
@@ -204,16 +255,41 @@ impl Groups {
                     id: GroupRef(at),
                     name: name.into(),
                     filter: filter.into(),
+                    owing: OnceLock::new(),
                     state: Mutex::new(state),
                 };
-                table.groups.insert(at, Arc::new(group));
-                table.names.insert(key, at);
+                self.groups.insert(at, Arc::new(group));
+                self.names.insert(key, at);
                 at
             }
         };
-        let group = Arc::clone(&table.groups[&at]);
+        Arc::clone(&self.groups[&at])
+    }
+
+    fn remove(&mut self, group: &Group) {
+        self.names
+            .remove(&(group.name.clone(), group.filter.clone()));
+        self.groups.remove(&group.id.0);
+    }
+}
+
+impl Groups {
+    /// Joins the group, which comes to be if it was not there.
+    pub fn join(&self, name: &str, filter: &str, owner: u64, opts: u32, sub_id: u32) -> Arc<Group> {
+        let mut table = self.0.write();
+        let group = table.group(name, filter);
         group.join(owner, opts, sub_id);
         group
+    }
+
+    /// A group of an earlier run, which its members have yet to join.
+    pub fn restore(&self, name: &str, filter: &str) -> Arc<Group> {
+        self.0.write().group(name, filter)
+    }
+
+    /// Takes a group away that nobody has joined.
+    pub fn remove(&self, group: &Group) {
+        self.0.write().remove(group);
     }
 
     /// Leaves the group; `true` when it is gone with its last member.
@@ -221,10 +297,7 @@ impl Groups {
         let mut table = self.0.write();
         let gone = group.leave(owner);
         if gone {
-            table
-                .names
-                .remove(&(group.name.clone(), group.filter.clone()));
-            table.groups.remove(&group.id.0);
+            table.remove(group);
         }
         gone
     }

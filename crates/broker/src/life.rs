@@ -131,6 +131,7 @@ impl Shard {
             u32::MAX => u64::MAX,
             seconds => now + u64::from(seconds) * 1000,
         };
+        self.write_session(slot);
         self.arm_session(slot);
     }
 
@@ -140,7 +141,9 @@ impl Shard {
         if self.sessions[slot as usize].alarmed {
             self.queue_alarm(slot, None);
         }
-        self.unroute_all(slot, owner);
+        let keys = self.unroute_all(slot, owner);
+        let inbound = self.sessions[slot as usize].session.awaited_ids();
+        self.forget_session(slot, &keys, &inbound);
         self.session_timers.cancel(slot);
         let entry = self.sessions.remove(slot as usize);
         let Shard {
@@ -187,6 +190,7 @@ impl Shard {
             && let Some(will) = entry.will.take()
         {
             self.publish_allowed_will(&will.1);
+            self.write_session(slot);
         }
         let entry = &self.sessions[slot as usize];
         if entry.conn == NONE && entry.expires_at > 0 && entry.expires_at <= now {
@@ -229,22 +233,32 @@ impl Shard {
         self.sessions[slot as usize].alarmed = len.is_some();
         let clientid = &self.sessions[slot as usize].publisher.clientid;
         let id = format!("queue_high_watermark.{clientid}");
-        let mut alarms = self.node.alarms.lock();
         let limits = &self.limits.queue;
-        let payload = match len {
-            Some(len) => {
-                let mark = limits.max_length * usize::from(limits.high_watermark) / 100;
-                let title = format!("Queue {clientid} high-water mark");
-                let summary = format!("queue len {len} > high_watermark {mark}");
-                alarms
-                    .set(&id, crate::alarm::Severity::Warning, &title, &summary)
-                    .then(|| alarms.alert_json(&id))
-            }
-            None => alarms.clear(&id).then(|| alarms.clear_json(&id)),
+        let mark = limits.max_length * usize::from(limits.high_watermark) / 100;
+        let title = format!("Queue {clientid} high-water mark");
+        let summary = len.map(|len| format!("queue len {len} > high_watermark {mark}"));
+        let severity = crate::alarm::Severity::Warning;
+        self.set_alarm(&id, severity, &title, summary.as_deref());
+    }
+
+    /// Sets an alarm, or clears it when there is no summary, and tells those who listen.
+    pub(crate) fn set_alarm(
+        &mut self,
+        id: &str,
+        severity: crate::alarm::Severity,
+        title: &str,
+        summary: Option<&str>,
+    ) {
+        let mut alarms = self.node.alarms.lock();
+        let payload = match summary {
+            Some(summary) => alarms
+                .set(id, severity, title, summary)
+                .then(|| alarms.alert_json(id)),
+            None => alarms.clear(id).then(|| alarms.clear_json(id)),
         };
         drop(alarms);
+        let what = if summary.is_some() { "alert" } else { "clear" };
         if let Some(Some(payload)) = payload {
-            let what = if len.is_some() { "alert" } else { "clear" };
             // Wildcards may not stand in a topic name (sheet 15, 28), but do in client ids.
             let id = id.replace('+', "%2b").replace('#', "%23");
             let topic = format!("$SYS/brokers/{}/alarms/{id}/{what}", self.node.name);

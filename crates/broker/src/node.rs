@@ -2,6 +2,7 @@
 
 use crate::access::AccessControl;
 use crate::alarm::Alarms;
+use crate::durable::NodeStore;
 use crate::group::Groups;
 use crate::hooks::HookTable;
 use crate::listener::ListenerState;
@@ -146,6 +147,8 @@ pub(crate) struct Node {
     pub route_generation: AtomicU64,
     pub groups: Groups,
     pub retained: Retained,
+    /// where lasts what has to; `None` = nothing does
+    pub durable: Option<NodeStore>,
     pub access: AccessControl,
     pub hooks: HookTable,
     pub counters: Vec<Arc<Counters>>,
@@ -161,7 +164,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub fn new(settings: Settings, access: AccessControl, shards: usize) -> Node {
+    pub fn new(
+        settings: Settings,
+        access: AccessControl,
+        shards: usize,
+        durable: Option<NodeStore>,
+    ) -> Node {
         Node {
             name: settings.node.name.clone(),
             started: Instant::now(),
@@ -171,6 +179,7 @@ impl Node {
             route_generation: AtomicU64::new(1),
             groups: Groups::default(),
             retained: Retained::default(),
+            durable,
             access,
             hooks: HookTable::default(),
             counters: (0..shards).map(|_| Arc::default()).collect(),
@@ -251,6 +260,7 @@ pub(crate) fn session_limits(settings: &Settings) -> Limits {
             priorities,
             high_watermark: session.queue_high_watermark,
             low_watermark: session.queue_low_watermark,
+            ram_most: 0,
         },
     }
 }

@@ -39,6 +39,9 @@ impl Shard {
             return Ok(Step::More(whole));
         }
         let body = &bytes[header.len..whole];
+        if self.is_stalled() && phase == Phase::Connected && needs_store(header.first) {
+            return Ok(Step::Wait(0, Next::Pause(STALLED)));
+        }
         if phase == Phase::Connected && header.first >> 4 == PacketType::Publish as u8 {
             if let Some(pause) = self.over_rate(id) {
                 return Ok(Step::Wait(0, Next::Pause(pause)));
@@ -205,6 +208,8 @@ impl Shard {
         self.counters.add(Metric::PubrelReceived, 1);
         let slot = self.conns[id as usize].session;
         let owner = self.owner_of(slot);
+        let written = self.written();
+        let position = self.conns[id as usize].out.end();
         let released = self.sessions[slot as usize].session.release(ack.packet_id);
         let unknown = released.is_none();
         let reason = if unknown && self.version_of(id) == Version::V5 {
@@ -214,8 +219,31 @@ impl Shard {
         };
         self.reply_ack(id, AckKind::PubComp, ack.packet_id, reason);
         match released {
-            Some(message) => self.publish_message(message, owner),
+            Some(message) => {
+                // In one batch with what comes of it: either both are found after a crash or neither.
+                self.forget_inbound(slot, ack.packet_id);
+                self.publish_message(message, owner);
+            }
             None => self.counters.add(Metric::PubrelMissed, 1),
         }
+        if unknown && self.is_lasting(slot) {
+            // It may have been released a moment ago.
+            self.gate(id, position);
+        } else {
+            self.gate_if_written(id, position, written);
+        }
+    }
+}
+
+/// How long, in milliseconds, a client waits whose message cannot be stored now.
+const STALLED: u64 = 50;
+
+/// Whether a packet may bring something to store: PUBLISH that asks for an answer or is to be retained, and
+/// PUBREL. `first` is its first byte.
+fn needs_store(first: u8) -> bool {
+    match first >> 4 {
+        3 => first & 0b0111 != 0,
+        6 => true,
+        _ => false,
     }
 }

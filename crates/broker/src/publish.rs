@@ -271,6 +271,7 @@ impl Shard {
             kept: None,
             packets: [None, None],
         };
+        let written = self.written();
         if publish.qos == QoS::ExactlyOnce {
             return self.begin_qos2(id, slot, publish.packet_id, &mut passing);
         }
@@ -289,6 +290,7 @@ impl Shard {
             }
             _ => true,
         };
+        let position = self.conns[id as usize].out.end();
         if publish.qos == QoS::AtLeastOnce {
             // Before the delivery, which may be to the publisher itself (observed 3).
             let reason = if matched || version != Version::V5 {
@@ -303,6 +305,10 @@ impl Shard {
             Some(None) => self.pass_on(&mut passing, &known.targets, owner),
             Some(Some(changed)) => self.publish_changed(changed, owner),
         }
+        if publish.qos == QoS::AtLeastOnce {
+            // PUBACK says that the message is on disk, if anybody is to get it later.
+            self.gate_if_written(id, position, written);
+        }
         if known.targets.len() > MOST_REMEMBERED {
             // Beside so many writes a look-up costs nothing, and each publisher would keep a copy.
             known.targets = Vec::new();
@@ -314,10 +320,20 @@ impl Shard {
         let now = self.now;
         let session: &mut Session = &mut self.sessions[slot as usize].session;
         match session.begin_qos2(packet_id, now, || Arc::clone(passing.keep())) {
-            kept @ (Inbound::New | Inbound::Replaced | Inbound::Duplicate) => {
-                let given_up = u64::from(kept == Inbound::Replaced);
-                self.counters.add(Metric::Qos2Dropped, given_up);
+            kept @ (Inbound::New | Inbound::Replaced(_) | Inbound::Duplicate) => {
+                if let Inbound::Replaced(old) = kept {
+                    self.counters.add(Metric::Qos2Dropped, 1);
+                    self.forget_inbound(slot, old);
+                }
+                if kept != Inbound::Duplicate {
+                    self.write_inbound(slot, packet_id, passing.keep());
+                }
+                let position = self.conns[id as usize].out.end();
                 self.reply_ack(id, AckKind::PubRec, packet_id, ReasonCode::SUCCESS);
+                if self.is_lasting(slot) {
+                    // Also of one that came again: the first may be on its way to the disk still.
+                    self.gate(id, position);
+                }
                 self.arm_session(slot);
             }
             Inbound::Full if self.version_of(id) == Version::V5 => {
@@ -389,6 +405,9 @@ impl Shard {
         if passing.parts.retain {
             self.retain(passing);
         }
+        if self.journal.is_some() {
+            self.write_owed(passing, targets, from);
+        }
         if targets.is_empty() {
             if !passing.parts.topic.starts_with("$SYS/") {
                 self.counters.add(Metric::Dropped, 1);
@@ -402,28 +421,33 @@ impl Shard {
             return;
         }
         self.encoded.clear();
+        let seqs = std::mem::take(&mut self.seqs);
         let mut at = 0;
         while at < targets.len() {
             let target = &targets[at];
             match receiver(target) {
                 Receiver::Group(group) => {
+                    let seq = seqs.get(at).copied().unwrap_or(0);
                     at += 1;
                     if let Some(group) = self.node.groups.get(group) {
                         let message = Arc::clone(passing.keep());
-                        self.assign(&group, &message);
+                        self.assign(&group, &message, seq);
                     }
                 }
                 Receiver::Session(owner) => {
                     let run = run_of_shard(&targets[at..], owner.shard);
-                    let run = &targets[at..at + run];
-                    at += run.len();
+                    let run = at..at + run;
+                    at = run.end;
+                    let seqs = seqs.get(run.clone()).unwrap_or_default();
+                    let run = &targets[run];
                     if usize::from(owner.shard) == self.index {
-                        self.deliver_run(passing, run, from);
+                        self.deliver_run(passing, run, seqs, from);
                     } else {
                         let message = Arc::clone(passing.keep());
                         let mail = Mail::Publish {
                             message,
                             targets: run.into(),
+                            seqs: seqs.into(),
                             from,
                         };
                         self.mail(owner.shard, mail);
@@ -431,25 +455,29 @@ impl Shard {
                 }
             }
         }
+        self.seqs = seqs;
     }
 
     fn retain(&mut self, passing: &mut Passing<'_>) {
-        let limits = &self.settings.retainer;
-        if passing.expires_at == u64::MAX && !limits.expiry_interval.is_zero() {
-            passing.expires_at = self.now + limits.expiry_interval.as_millis() as u64;
-            let message = Message::new(
+        let settings = Arc::clone(&self.settings);
+        let limits = &settings.retainer;
+        let message = if passing.expires_at == u64::MAX && !limits.expiry_interval.is_zero() {
+            let expires_at = self.now + limits.expiry_interval.as_millis() as u64;
+            let publisher = passing.publisher.cloned();
+            Arc::new(Message::new(
                 passing.parts,
-                passing.publisher.cloned(),
+                publisher,
                 passing.unix,
-                passing.expires_at,
-            );
-            passing.expires_at = u64::MAX;
-            if self.node.retained.store(&Arc::new(message), limits) == Stored::Refused {
-                self.counters.add(Metric::DroppedRetainFull, 1);
-            }
-            return;
-        }
-        if self.node.retained.store(passing.keep(), limits) == Stored::Refused {
+                expires_at,
+            ))
+        } else {
+            Arc::clone(passing.keep())
+        };
+        let node = Arc::clone(&self.node);
+        let stored = node.retained.store(&message, limits, |stored| {
+            self.write_retained(&message, stored);
+        });
+        if stored == Stored::Refused {
             self.counters.add(Metric::DroppedRetainFull, 1);
         }
     }

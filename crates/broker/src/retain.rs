@@ -29,12 +29,21 @@ pub(crate) enum Stored {
 }
 
 impl Retained {
-    /// Keeps the message, or removes what its topic had when the payload is empty [MQTT-3.3.1-7].
-    pub fn store(&self, message: &Arc<Message>, limits: &Retainer) -> Stored {
+    /// Keeps the message, or removes what its topic had when the payload is empty [MQTT-3.3.1-7]. `write` is
+    /// called when that has changed something, before anybody else can change it again: so the store hears
+    /// of messages on one topic in the order in which they replace each other.
+    pub fn store(
+        &self,
+        message: &Arc<Message>,
+        limits: &Retainer,
+        write: impl FnOnce(Stored),
+    ) -> Stored {
         let topic = message.topic();
         let mut tree = self.tree.write();
         if message.payload().is_empty() {
-            tree.remove(topic);
+            if tree.remove(topic).is_some() {
+                write(Stored::Removed);
+            }
             self.sequence.fetch_add(1, Ordering::Release);
             self.count.store(tree.len(), Ordering::Relaxed);
             return Stored::Removed;
@@ -51,9 +60,19 @@ impl Retained {
         }
         let sequence = self.sequence.fetch_add(1, Ordering::Release);
         tree.insert(topic, (sequence, Arc::clone(message)));
+        write(Stored::Yes);
         self.count.store(tree.len(), Ordering::Relaxed);
         self.most.fetch_max(tree.len(), Ordering::Relaxed);
         Stored::Yes
+    }
+
+    /// Puts a message back that an earlier run of the broker has kept.
+    pub fn put_back(&self, message: &Arc<Message>) {
+        let mut tree = self.tree.write();
+        let sequence = self.sequence.fetch_add(1, Ordering::Release);
+        tree.insert(message.topic(), (sequence, Arc::clone(message)));
+        self.count.store(tree.len(), Ordering::Relaxed);
+        self.most.fetch_max(tree.len(), Ordering::Relaxed);
     }
 
     /// Changes with every message that is stored or removed.
@@ -83,8 +102,8 @@ impl Retained {
         found.into_iter().map(|(_, message)| message).collect()
     }
 
-    /// Removes what has expired.
-    pub fn sweep(&self, now: u64) {
+    /// Removes what has expired, and calls `removed` with the topics.
+    pub fn sweep(&self, now: u64, mut removed: impl FnMut(&str)) {
         let mut old = Vec::new();
         self.tree.read().for_each(|topic, (_, message)| {
             if message.expired(now) {
@@ -101,6 +120,7 @@ impl Retained {
                 .is_some_and(|(_, message)| message.expired(now))
             {
                 tree.remove(&topic);
+                removed(&topic);
             }
         }
         self.count.store(tree.len(), Ordering::Relaxed);

@@ -4,6 +4,9 @@
 //! be written. A client id belongs to one shard, so everything about a client happens on one thread.
 
 use crate::conn::{Conn, ConnId, ConnSink, Detail, NONE, Peer, Phase, Replay};
+use crate::durable::Owing;
+use crate::durable::journal::Journal;
+use crate::durable::load::Read;
 use crate::group::Group;
 use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
@@ -27,14 +30,19 @@ pub(crate) enum Mail {
     Publish {
         message: Arc<Message>,
         targets: Box<[Target]>,
+        /// for each target the number under which its session is owed it in the store; none of them when empty
+        seqs: Box<[u64]>,
         from: u64,
     },
     /// a shared group has chosen this session
     Assigned {
         message: Arc<Message>,
+        seq: u64,
         group: Arc<Group>,
         owner: u64,
     },
+    /// what was asked of the store
+    Read(Read),
     /// a closure for the shard itself
     Call(Box<dyn FnOnce(&mut Shard) + Send>),
 }
@@ -44,10 +52,16 @@ impl Mail {
     pub fn weight(&self) -> usize {
         match self {
             Mail::Publish {
-                message, targets, ..
-            } => message.size() + size_of_val(&**targets) + size_of::<Mail>(),
+                message,
+                targets,
+                seqs,
+                ..
+            } => {
+                message.size() + size_of_val(&**targets) + size_of_val(&**seqs) + size_of::<Mail>()
+            }
             Mail::Assigned { message, .. } => message.size() + size_of::<Mail>(),
-            Mail::Call(_) => 0,
+            // Bounded by what was asked for.
+            Mail::Read(_) | Mail::Call(_) => 0,
         }
     }
 }
@@ -78,6 +92,8 @@ pub struct Taken {
 pub(crate) struct SessionSlot {
     pub session: Session,
     pub publisher: Arc<Publisher>,
+    /// who it is in the store
+    pub owing: Option<Arc<Owing>>,
     pub conn: u32,
     pub epoch: u32,
     /// Session Expiry Interval, seconds; 0 = ends with its connection, `u32::MAX` = never ends
@@ -122,6 +138,12 @@ pub struct Shard {
     pub(crate) effects: Vec<Effect>,
     /// sessions and messages that wait for the present call to end (wills, bounced group messages)
     pub(crate) later: VecDeque<Later>,
+    /// what is to be stored of this round; `None` = nothing is stored
+    pub(crate) journal: Option<Box<Journal>>,
+    /// the store can take nothing new for now
+    pub(crate) stalled: bool,
+    /// for each target of the message that is passing, its number in the store
+    pub(crate) seqs: Vec<u64>,
     /// milliseconds since the node started, as of this round
     pub(crate) now: u64,
     /// unix milliseconds, as of this round
@@ -129,6 +151,8 @@ pub struct Shard {
     pub(crate) encoded: Vec<u8>,
     /// another shard has more mail than it can work on: clients are read later
     congested: bool,
+    /// the store is so far behind that clients are read later
+    swamped: bool,
     /// bytes appended to outputs, and to mail, since they were last written
     pub(crate) pressure: usize,
     pub(crate) sys: crate::sys::Ticker,
@@ -142,7 +166,7 @@ pub(crate) enum Later {
     /// publish a message of the broker's own making or a will
     Publish(Arc<Message>),
     /// find another member for a group's message
-    Assign(Arc<Group>, Arc<Message>),
+    Assign(Arc<Group>, Arc<Message>, u64),
 }
 
 impl Shard {
@@ -163,10 +187,14 @@ impl Shard {
             outgoing: node.mailboxes.iter().map(|_| Vec::new()).collect(),
             effects: Vec::new(),
             later: VecDeque::new(),
+            journal: crate::durable::journal::journal_of(&node),
+            stalled: false,
+            seqs: Vec::new(),
             now,
             unix: unix_millis(),
             encoded: Vec::new(),
             congested: false,
+            swamped: false,
             pressure: 0,
             sys: crate::sys::Ticker::new(now),
             incoming: VecDeque::new(),
@@ -201,7 +229,8 @@ impl Shard {
     pub fn begin_round_at(&mut self, now: u64) {
         self.now = now;
         self.unix = unix_millis();
-        self.congested = self.node.mailboxes.iter().any(Mailbox::is_full);
+        self.swamped = self.look_at_store();
+        self.congested = self.swamped || self.node.mailboxes.iter().any(Mailbox::is_full);
     }
 
     /// A connection whose transport is ready. `id` must be free.
@@ -426,7 +455,7 @@ impl Shard {
     pub fn flushed(&mut self) {
         self.pressure = 0;
         self.post();
-        self.congested = self.node.mailboxes.iter().any(Mailbox::is_full);
+        self.congested = self.swamped || self.node.mailboxes.iter().any(Mailbox::is_full);
     }
 
     /// Whether the socket took less than there was at the last write.
@@ -474,8 +503,10 @@ impl Shard {
         &mut self.conns[id as usize].out
     }
 
-    /// Connections with output, or to be closed, since the last call.
+    /// Connections with output, or to be closed, since the last call. What this round has for the store is
+    /// handed over first.
     pub fn take_dirty(&mut self, into: &mut Vec<ConnId>) {
+        self.commit();
         into.clear();
         std::mem::swap(&mut self.dirty, into);
         for id in into.iter() {
@@ -507,6 +538,8 @@ impl Shard {
 
     /// Hands the mail of this round to the other shards.
     pub fn post(&mut self) {
+        // The owners of what is posted write about it in batches that must come after this one.
+        self.commit();
         for (shard, batch) in self.outgoing.iter_mut().enumerate() {
             if !batch.is_empty() {
                 self.node.mailboxes[shard].post(batch);
@@ -528,13 +561,16 @@ impl Shard {
                 Mail::Publish {
                     message,
                     targets,
+                    seqs,
                     from,
-                } => self.deliver_here(&message, &targets, from),
+                } => self.deliver_here(&message, &targets, &seqs, from),
                 Mail::Assigned {
                     message,
+                    seq,
                     group,
                     owner,
-                } => self.assigned(message, &group, owner),
+                } => self.assigned(message, seq, &group, owner),
+                Mail::Read(read) => self.read(read),
                 Mail::Call(call) => call(self),
             }
             self.settle();
@@ -549,7 +585,7 @@ impl Shard {
         while let Some(later) = self.later.pop_front() {
             match later {
                 Later::Publish(message) => self.publish_message(message, crate::target::NOBODY),
-                Later::Assign(group, message) => self.assign(&group, &message),
+                Later::Assign(group, message, seq) => self.assign(&group, &message, seq),
             }
         }
     }
@@ -650,9 +686,10 @@ impl Shard {
 
     pub(crate) fn sink<'a>(&'a mut self, slot: u32) -> (&'a mut SessionSlot, ConnSink<'a>) {
         let entry = &mut self.sessions[slot as usize];
-        let conn = match entry.conn {
+        let id = entry.conn;
+        let conn = match id {
             NONE => None,
-            id => {
+            _ => {
                 let conn = &mut self.conns[id as usize];
                 if !conn.dirty {
                     conn.dirty = true;
@@ -663,6 +700,10 @@ impl Shard {
         };
         let sink = ConnSink {
             conn,
+            id,
+            number: entry.owing.as_ref().map_or(0, |owing| owing.number),
+            journal: self.journal.as_deref_mut(),
+            groups: &self.node.groups,
             counters: &self.counters,
             hooks: &self.node.hooks,
             effects: &mut self.effects,

@@ -1,9 +1,10 @@
 //! SUBSCRIBE and UNSUBSCRIBE, from clients and from management, and the retained messages that follow.
 
 use crate::conn::{ConnId, NONE};
+use crate::group::Group;
 use crate::hooks::{HookPoint, TopicEntry};
 use crate::metrics::Metric;
-use crate::shard::Shard;
+use crate::shard::{Later, Shard};
 use crate::target::{Options, group_target};
 use emqttd_mqtt::topic::SubscriptionFilter;
 use emqttd_mqtt::{
@@ -11,7 +12,7 @@ use emqttd_mqtt::{
     Version,
 };
 use emqttd_router::Target;
-use emqttd_session::{Delivery, Subscription};
+use emqttd_session::{Delivery, Message, Subscription};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ impl Shard {
         packet: &Subscribe<'_>,
     ) -> Result<(), DecodeError> {
         self.counters.add(Metric::Subscribe, 1);
+        let written = self.written();
         let v5 = self.version_of(id) == Version::V5;
         let mut wanted = Vec::new();
         for (filter, options) in packet.filters() {
@@ -92,9 +94,12 @@ impl Shard {
         let version = self.version_of(id);
         let packet_id = packet.packet_id;
         self.counters.add(Metric::Suback, 1);
+        let position = self.conns[id as usize].out.end();
         self.reply(id, |out| {
             emqttd_mqtt::encode_suback(out, version, packet_id, &codes, None)
         });
+        // Acknowledged subscriptions are not forgotten.
+        self.gate_if_written(id, position, written);
         if self.closing(id) {
             // SUBACK was larger than the client takes.
             return Ok(());
@@ -102,6 +107,7 @@ impl Shard {
         for key in replays {
             self.begin_replay(id, &key);
         }
+        self.mark_replays(id);
         let slot = self.conns[id as usize].session;
         self.offer_groups(slot);
         Ok(())
@@ -257,15 +263,32 @@ impl Shard {
 
     /// Subscribes a session under `key`; `true` when it had no such subscription.
     pub(crate) fn subscribe(&mut self, slot: u32, key: &str, subscription: Subscription) -> bool {
+        self.drop_same(slot, key, &parts_of(key));
+        let (new, group) = self.route(slot, key, subscription);
+        if let Some(group) = group {
+            self.write_group(slot, &group);
+        }
+        self.write_subscription(slot, key, &subscription, false);
+        new
+    }
+
+    /// As [`Shard::subscribe`], without writing anything; also gives the group that the session has joined.
+    pub(crate) fn route(
+        &mut self,
+        slot: u32,
+        key: &str,
+        subscription: Subscription,
+    ) -> (bool, Option<Arc<Group>>) {
         let owner = self.owner_of(slot);
         let parts = parts_of(key);
-        self.drop_same(slot, key, &parts);
+        let mut joined = None;
         let entry = &mut self.sessions[slot as usize];
         let options = Options {
             qos: subscription.qos,
             no_local: subscription.no_local,
             keep_retain: subscription.retain_as_published,
             local: parts.local,
+            lasting: entry.owing.as_ref().is_some_and(|owing| owing.lasting),
         };
         let target = Target {
             owner,
@@ -282,9 +305,10 @@ impl Shard {
                 self.node
                     .change_routes(|router| router.subscribe(parts.filter, target));
                 if !entry.groups.iter().any(|known| Arc::ptr_eq(known, &group)) {
-                    entry.groups.push(group);
+                    entry.groups.push(Arc::clone(&group));
                 }
                 entry.refused_group = true;
+                joined = Some(group);
             }
             None => {
                 self.node
@@ -303,7 +327,7 @@ impl Shard {
         if new {
             self.node.gauges.subscriptions.up();
         }
-        new
+        (new, joined)
     }
 
     /// A 3.x session holds one subscription for each stripped filter, whatever stood before it (sheet
@@ -348,6 +372,7 @@ impl Shard {
         {
             return false;
         }
+        self.forget_subscription(slot, key);
         self.unroute(slot, owner, key);
         self.node.gauges.subscriptions.down();
         true
@@ -372,7 +397,8 @@ impl Shard {
             self.node.change_routes(|router| {
                 router.unsubscribe(parts.filter, group_target(group.id).owner)
             });
-            while let Some(message) = group.take() {
+            self.forget_group(&group);
+            while let Some((message, _)) = group.take() {
                 self.counters.add(Metric::DroppedGroupFull, 1);
                 self.node.hooks.each(HookPoint::MessageDropped, |h| {
                     h.message_dropped(&message, "group_gone")
@@ -380,15 +406,15 @@ impl Shard {
             }
         } else {
             // Another member may have room for what this one was about to take.
-            while let Some(message) = group.take() {
+            while let Some((message, seq)) = group.take() {
                 self.later
-                    .push_back(crate::shard::Later::Assign(Arc::clone(&group), message));
+                    .push_back(Later::Assign(Arc::clone(&group), message, seq));
             }
         }
     }
 
-    /// Takes all routes of a session that ends away, at once.
-    pub(crate) fn unroute_all(&mut self, slot: u32, owner: u64) {
+    /// Takes all routes of a session that ends away, at once; gives the names of its subscriptions.
+    pub(crate) fn unroute_all(&mut self, slot: u32, owner: u64) -> Vec<String> {
         let subscriptions = std::mem::take(&mut self.sessions[slot as usize].session.subscriptions);
         let mut shared = Vec::new();
         if !subscriptions.is_empty() {
@@ -408,6 +434,12 @@ impl Shard {
         }
         let n = subscriptions.len();
         self.node.gauges.subscriptions.down_by(n);
+        let names = subscriptions.iter().map(|(key, _)| key.to_string());
+        if self.is_lasting(slot) {
+            names.collect()
+        } else {
+            Vec::new()
+        }
     }
 
     /// UNSUBSCRIBE from a client.
@@ -417,6 +449,7 @@ impl Shard {
         packet: &Unsubscribe<'_>,
     ) -> Result<(), DecodeError> {
         self.counters.add(Metric::Unsubscribe, 1);
+        let written = self.written();
         let version = self.version_of(id);
         let v5 = version == Version::V5;
         let mut entries = Vec::new();
@@ -449,9 +482,11 @@ impl Shard {
         self.counters.add(Metric::Unsuback, 1);
         let packet_id = packet.packet_id;
         // [MQTT-3.10.4-4]: answered whether anything was taken away or not.
+        let position = self.conns[id as usize].out.end();
         self.reply(id, |out| {
             emqttd_mqtt::encode_unsuback(out, version, packet_id, &codes, None)
         });
+        self.gate_if_written(id, position, written);
         Ok(())
     }
 
@@ -535,8 +570,11 @@ impl Shard {
             let Some(rare) = conn.detail.as_ref().and_then(|detail| detail.rare.as_ref()) else {
                 return;
             };
-            if rare.replay.is_empty() || slot == NONE {
+            if slot == NONE {
                 return;
+            }
+            if rare.replay.is_empty() {
+                return self.unmark_replays(id);
             }
             if rare.replay.messages.is_empty() {
                 self.next_replay(id, slot);
@@ -556,6 +594,46 @@ impl Shard {
                 return;
             }
             self.replay_one(id, slot, qos, subscription.id);
+        }
+    }
+
+    /// Has the store know of the subscriptions whose retained messages are still on their way: after a crash
+    /// they begin anew.
+    fn mark_replays(&mut self, id: ConnId) {
+        let conn = &self.conns[id as usize];
+        let slot = conn.session;
+        if !conn.peek().replaying() || slot == NONE || !self.is_lasting(slot) {
+            return;
+        }
+        let replay = &mut self.conns[id as usize].detail().rare().replay;
+        replay.marked = replay.subscriptions.iter().cloned().collect();
+        if !replay.messages.is_empty() {
+            replay.marked.push(replay.key.clone());
+        }
+        self.write_marks(id, true);
+    }
+
+    fn unmark_replays(&mut self, id: ConnId) {
+        let replay = &self.conns[id as usize].detail().rare().replay;
+        if !replay.marked.is_empty() {
+            self.write_marks(id, false);
+            self.conns[id as usize].detail().rare().replay.marked = Vec::new();
+        }
+    }
+
+    fn write_marks(&mut self, id: ConnId, replaying: bool) {
+        let slot = self.conns[id as usize].session;
+        let marked = self.conns[id as usize]
+            .detail()
+            .rare()
+            .replay
+            .marked
+            .clone();
+        for key in &marked {
+            let subscriptions = &self.sessions[slot as usize].session.subscriptions;
+            if let Some(subscription) = subscriptions.get(key).copied() {
+                self.write_subscription(slot, key, &subscription, replaying);
+            }
         }
     }
 
@@ -637,19 +715,32 @@ impl Shard {
         }
     }
 
+    /// Whether one of its filters matches.
+    pub(crate) fn is_subscribed(&self, slot: u32, topic: &str) -> bool {
+        let subscriptions = &self.sessions[slot as usize].session.subscriptions;
+        subscriptions
+            .iter()
+            .any(|(key, _)| emqttd_mqtt::topic::matches(parts_of(key).filter, topic))
+    }
+
     /// Drops what waits for a session, or was not acknowledged, and matches none of its subscriptions.
     fn forget_unsubscribed(&mut self, slot: u32) {
-        let session = &mut self.sessions[slot as usize].session;
-        let filters: Vec<String> = session
+        let filters: Vec<String> = self.sessions[slot as usize]
+            .session
             .subscriptions
             .iter()
             .map(|(key, _)| parts_of(key).filter.to_string())
             .collect();
-        let gone = session.revoke(|message| {
+        let matches = |message: &Message| {
             filters
                 .iter()
                 .any(|filter| emqttd_mqtt::topic::matches(filter, message.topic()))
-        });
+        };
+        let (entry, mut sink) = self.sink(slot);
+        let gone = entry.session.revoke(matches, &mut sink);
+        if !self.effects.is_empty() {
+            self.handle_effects(slot);
+        }
         for message in gone {
             self.counters.add(Metric::AclDenied, 1);
             self.node.hooks.each(HookPoint::MessageDropped, |h| {

@@ -85,7 +85,7 @@ impl Shard {
     }
 
     fn sys_report(&mut self, prefix: &str) {
-        self.node.retained.sweep(self.now);
+        self.sweep_retained();
         for (name, value) in stats(&self.node) {
             self.publish_own(
                 &format!("{prefix}stats/{name}"),
@@ -104,6 +104,14 @@ impl Shard {
         self.publish_own("$SYS/brokers", node.as_bytes(), true);
         self.publish_own(&format!("{prefix}version"), VERSION.as_bytes(), true);
         self.publish_own(&format!("{prefix}sysdescr"), SYSDESCR.as_bytes(), true);
+    }
+
+    fn sweep_retained(&mut self) {
+        let node = Arc::clone(&self.node);
+        let mut gone = Vec::new();
+        node.retained
+            .sweep(self.now, |topic| gone.push(topic.to_string()));
+        self.forget_retained(&gone);
     }
 
     pub(crate) fn own_message(&self, topic: &str, payload: &[u8], retain: bool) -> Arc<Message> {

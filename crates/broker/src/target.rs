@@ -68,6 +68,8 @@ pub(crate) struct Options {
     /// also set for every subscription of a bridge client
     pub keep_retain: bool,
     pub local: bool,
+    /// the session outlives its connection, and what it is owed is stored
+    pub lasting: bool,
 }
 
 impl Options {
@@ -76,6 +78,7 @@ impl Options {
             | u32::from(self.no_local) << 2
             | u32::from(self.keep_retain) << 3
             | u32::from(self.local) << 4
+            | u32::from(self.lasting) << 5
     }
 
     #[inline]
@@ -89,6 +92,7 @@ impl Options {
             no_local: bits & 4 != 0,
             keep_retain: bits & 8 != 0,
             local: bits & 16 != 0,
+            lasting: bits & 32 != 0,
         }
     }
 }

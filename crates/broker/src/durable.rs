@@ -1,0 +1,211 @@
+//! What survives the process: which sessions, subscriptions, messages, wills and retained messages are
+//! written to the store, and when.
+//!
+//! A session whose client wants it kept is *durable* and has a number in the store, and so has a shared group
+//! with such a member ([`Owing`]). The shard on which a message is published writes it once, with the list of
+//! those who are owed it, before it acknowledges; each session writes for itself what becomes of it then
+//! (`ConnSink::record`). All of that goes into the shard's [`Journal`].
+
+pub(crate) mod journal;
+pub(crate) mod load;
+pub(crate) mod record;
+mod restore;
+mod write;
+
+pub(crate) use restore::restore;
+
+use crate::node::Node;
+use emqttd_config::{Persistence, PersistenceSync};
+use emqttd_store::{Disk, Health, OpenError, Options, OwnerId, Recovered, Store, Sync, Table};
+use parking_lot::{RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Sessions by their number.
+pub(crate) const SESSIONS: Table = 1;
+/// Subscriptions by the number of the session and the name it keeps them under.
+pub(crate) const SUBSCRIPTIONS: Table = 2;
+/// Retained messages by topic.
+pub(crate) const RETAINED: Table = 3;
+/// QoS 2 messages that wait for their PUBREL, by number of the session and packet identifier.
+pub(crate) const INBOUND: Table = 4;
+/// Shared groups by their number.
+pub(crate) const GROUPS: Table = 5;
+
+/// Bytes handed to the store and not yet durable above which nothing at all is read from clients.
+const MOST_UNSYNCED: u64 = 64 << 20;
+
+/// Somebody who is owed messages as the store knows it.
+#[derive(Debug)]
+pub(crate) struct Owing {
+    /// number in the store
+    pub number: OwnerId,
+    /// `seq` of the next message it will be owed
+    next: AtomicU64,
+    /// several filters that match make one delivery (MQTT 5)
+    merges: AtomicBool,
+    /// `next` when the broker started: all below was left by an earlier run
+    pub restored_next: u64,
+    /// it outlives its connection; one that does not has a number only for what its groups gave it
+    pub lasting: bool,
+}
+
+impl Owing {
+    pub fn new(number: OwnerId, next: u64, lasting: bool) -> Arc<Owing> {
+        Arc::new(Owing {
+            number,
+            next: AtomicU64::new(next.max(1)),
+            merges: AtomicBool::new(false),
+            restored_next: next.max(1),
+            lasting,
+        })
+    }
+
+    /// Takes the number for one more message.
+    pub fn next(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn set_merges(&self, merges: bool) {
+        self.merges.store(merges, Ordering::Relaxed);
+    }
+
+    pub fn merges(&self) -> bool {
+        self.merges.load(Ordering::Relaxed)
+    }
+}
+
+type Slots = Vec<Option<(u32, Arc<Owing>)>>;
+
+/// The durable sessions of one shard by slot, for the other shards to look at.
+#[derive(Debug, Default)]
+pub(crate) struct Directory(RwLock<Slots>);
+
+impl Directory {
+    pub fn set(&self, slot: u32, epoch: u32, owing: Option<&Arc<Owing>>) {
+        let mut slots = self.0.write();
+        let at = slot as usize;
+        if at >= slots.len() {
+            if owing.is_none() {
+                return;
+            }
+            slots.resize(at + 1, None);
+        }
+        slots[at] = owing.map(|owing| (epoch, Arc::clone(owing)));
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, Slots> {
+        self.0.read()
+    }
+}
+
+/// The store of the node and what belongs to all shards of it.
+pub(crate) struct NodeStore {
+    pub store: Store,
+    /// number of the next owner
+    next_owner: AtomicU64,
+    /// by shard
+    pub directories: Vec<Directory>,
+    /// by shard: position for which its outputs wait; `u64::MAX` = for none
+    pub awaited: Vec<AtomicU64>,
+    /// health as the shards were last told
+    pub stalled: AtomicBool,
+}
+
+impl NodeStore {
+    pub fn new(store: Store, next_owner: OwnerId, shards: usize) -> NodeStore {
+        NodeStore {
+            store,
+            next_owner: AtomicU64::new(next_owner.max(1)),
+            directories: (0..shards).map(|_| Directory::default()).collect(),
+            awaited: (0..shards).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            stalled: AtomicBool::new(false),
+        }
+    }
+
+    pub fn next_owner(&self) -> OwnerId {
+        self.next_owner.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Nothing new should be stored for now.
+    pub fn is_stalled(&self) -> bool {
+        self.store.health() != Health::Good
+    }
+
+    /// So much is on its way to a disk that does not take it that nothing more should come.
+    pub fn is_swamped(&self) -> bool {
+        let store = &self.store;
+        store.position().saturating_sub(store.durable()) > MOST_UNSYNCED
+    }
+}
+
+/// What the store calls when more has become durable or its health has changed: it wakes the shards whom
+/// that concerns. The store is opened before the broker, which fills in the node.
+#[derive(Clone, Default)]
+pub struct StoreWake(Arc<OnceLock<Arc<Node>>>);
+
+impl StoreWake {
+    /// For [`Store::open`].
+    pub fn callback(&self) -> Arc<dyn Fn() + Send + std::marker::Sync> {
+        let node = Arc::clone(&self.0);
+        Arc::new(move || {
+            if let Some(node) = node.get() {
+                wake(node);
+            }
+        })
+    }
+
+    pub(crate) fn connect(&self, node: &Arc<Node>) {
+        // A store belongs to one broker.
+        let _ = self.0.set(Arc::clone(node));
+    }
+}
+
+fn wake(node: &Node) {
+    let Some(durable) = &node.durable else { return };
+    let stalled = durable.is_stalled();
+    if durable.stalled.swap(stalled, Ordering::AcqRel) != stalled {
+        // Shard 0 raises the alarm.
+        node.mailboxes[0].wake();
+    }
+    let reached = durable.store.durable();
+    for (awaited, mailbox) in durable.awaited.iter().zip(&node.mailboxes) {
+        if awaited.load(Ordering::Acquire) <= reached {
+            mailbox.wake();
+        }
+    }
+}
+
+/// An open store, for [`crate::Broker::open`].
+pub struct Storage {
+    pub(crate) store: Store,
+    /// what was found in it
+    pub recovered: Recovered,
+    pub(crate) wake: StoreWake,
+}
+
+impl Storage {
+    /// Opens the store as the settings say; `None` when they say that nothing is stored.
+    ///
+    /// # Errors
+    /// When the directory cannot be used.
+    pub fn open(disk: Arc<dyn Disk>, settings: &Persistence) -> Result<Option<Storage>, OpenError> {
+        let sync = match settings.sync {
+            PersistenceSync::Off => return Ok(None),
+            PersistenceSync::Always => Sync::Always,
+            PersistenceSync::Every(interval) => Sync::Every(interval),
+        };
+        let options = Options {
+            sync,
+            segment_bytes: settings.segment_bytes,
+            max_bytes: settings.max_bytes,
+        };
+        let wake = StoreWake::default();
+        let (store, recovered) = Store::open(disk, options, wake.callback())?;
+        Ok(Some(Storage {
+            store,
+            recovered,
+            wake,
+        }))
+    }
+}

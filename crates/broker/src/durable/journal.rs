@@ -1,0 +1,206 @@
+//! What a shard has to write in a round, and which outputs wait for it.
+
+use super::NodeStore;
+use crate::conn::{Conn, ConnId};
+use crate::node::Node;
+use crate::shard::Shard;
+use emqttd_store::{Batch, Position};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What a shard has to write in a round, and which outputs wait for it.
+///
+/// The records of a round are handed to the store before its outputs are written and its mail is posted, so
+/// that nobody hears of anything that is not on its way to the disk. Gates in the outputs hold back what must
+/// not be heard before it is there.
+pub(crate) struct Journal {
+    pub batch: Batch,
+    /// number of the round whose records `batch` holds
+    round: u64,
+    /// a gate was closed for this round
+    gates: bool,
+    /// rounds for which gates are closed, and the positions that open them; both ascend
+    pending: VecDeque<(u64, Position)>,
+    /// outputs with gates, by round
+    gated: VecDeque<(u64, ConnId)>,
+    /// grows with all that is written
+    handed: u64,
+}
+
+impl Journal {
+    pub fn new() -> Journal {
+        Journal {
+            batch: Batch::new(),
+            round: 1,
+            gates: false,
+            pending: VecDeque::new(),
+            gated: VecDeque::new(),
+            handed: 0,
+        }
+    }
+
+    /// A number that changes with everything that is written.
+    pub fn written(&self) -> u64 {
+        self.handed + self.batch.len() as u64
+    }
+
+    /// What stands in the output of `conn` from `position` on waits for all that was written so far.
+    pub fn gate(&mut self, conn: &mut Conn, id: ConnId, position: usize) {
+        self.gates = true;
+        if conn.out.close_gate(position, self.round) {
+            self.gated.push_back((self.round, id));
+        }
+    }
+}
+
+impl Shard {
+    pub(crate) fn store(&self) -> Option<&NodeStore> {
+        self.node.durable.as_ref()
+    }
+
+    /// [`Journal::written`]; 0 without a store.
+    #[inline]
+    pub(crate) fn written(&self) -> u64 {
+        self.journal.as_ref().map_or(0, |journal| journal.written())
+    }
+
+    /// Closes a gate before `position` of an output, if something was written since `before`.
+    pub(crate) fn gate_if_written(&mut self, id: ConnId, position: usize, before: u64) {
+        if self.written() != before {
+            self.gate(id, position);
+        }
+    }
+
+    /// Closes a gate before `position` of an output.
+    pub(crate) fn gate(&mut self, id: ConnId, position: usize) {
+        if let Some(journal) = &mut self.journal {
+            journal.gate(&mut self.conns[id as usize], id, position);
+        }
+    }
+
+    /// Hands what this round has written to the store.
+    pub(crate) fn commit(&mut self) {
+        let (Some(journal), Some(durable)) = (&mut self.journal, &self.node.durable) else {
+            return;
+        };
+        if journal.batch.is_empty() && !journal.gates {
+            return;
+        }
+        let position = if journal.batch.is_empty() {
+            // The gates wait for what was handed over earlier.
+            durable.store.position()
+        } else {
+            journal.handed += journal.batch.len() as u64;
+            durable.store.commit(&mut journal.batch)
+        };
+        if std::mem::take(&mut journal.gates) {
+            journal.pending.push_back((journal.round, position));
+            journal.round += 1;
+            self.await_durable();
+        }
+    }
+
+    /// Asks to be woken when the first pending round is durable.
+    fn await_durable(&mut self) {
+        let (Some(journal), Some(durable)) = (&self.journal, &self.node.durable) else {
+            return;
+        };
+        let first = journal
+            .pending
+            .front()
+            .map_or(u64::MAX, |pending| pending.1);
+        durable.awaited[self.index].store(first, Ordering::Release);
+        if durable.store.durable() >= first {
+            // It came to be before the store could see that somebody waits.
+            self.node.mailboxes[self.index].wake();
+        }
+    }
+
+    /// Opens the gates of what has become durable.
+    pub(crate) fn open_gates(&mut self) {
+        let (Some(journal), Some(durable)) = (&mut self.journal, &self.node.durable) else {
+            return;
+        };
+        if journal.pending.is_empty() {
+            return;
+        }
+        let reached = durable.store.durable();
+        let mut open = 0;
+        while let Some((round, _)) = journal.pending.front().filter(|(_, at)| *at <= reached) {
+            open = *round;
+            journal.pending.pop_front();
+        }
+        if open == 0 {
+            return;
+        }
+        while let Some((_, id)) = journal.gated.front().filter(|(round, _)| *round <= open) {
+            // The number may be another connection's by now, whose gates are no older.
+            let conn = &mut self.conns[*id as usize];
+            conn.out.open_gates(open);
+            if !conn.dirty {
+                conn.dirty = true;
+                self.dirty.push(*id);
+            }
+            journal.gated.pop_front();
+        }
+        self.await_durable();
+    }
+
+    /// Whether a client that wants something stored has to wait.
+    #[inline]
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    /// Looks at the store at the beginning of a round; `true` when nothing at all should be read.
+    pub(crate) fn look_at_store(&mut self) -> bool {
+        let Some(durable) = &self.node.durable else {
+            return false;
+        };
+        let stalled = durable.is_stalled();
+        let swamped = durable.is_swamped();
+        if self.stalled != stalled {
+            self.stalled = stalled;
+            if self.index == 0 {
+                self.store_alarm(stalled);
+            }
+        }
+        self.open_gates();
+        swamped
+    }
+
+    /// The alarm of the store; on shard 0.
+    fn store_alarm(&mut self, stalled: bool) {
+        let Some(durable) = &self.node.durable else {
+            return;
+        };
+        let status = durable.store.status();
+        let summary = match (status.health, status.error) {
+            (emqttd_store::Health::Failing, Some(error)) => {
+                format!("the store cannot write: {error}; publishers wait, and it is tried again")
+            }
+            (emqttd_store::Health::Full, _) => {
+                "persistence.max_bytes is reached; publishers wait until there is room".to_string()
+            }
+            _ => "the disk is slower than what is to be stored; publishers wait".to_string(),
+        };
+        let behind = status.health == emqttd_store::Health::Behind;
+        if behind {
+            // Back-pressure at work, and over within moments: nothing to raise an alarm for.
+            return;
+        }
+        let summary = stalled.then_some(summary.as_str());
+        self.set_alarm(
+            "store",
+            crate::alarm::Severity::Critical,
+            "Durable store",
+            summary,
+        );
+    }
+}
+
+/// The journal of each shard, if there is a store.
+pub(crate) fn journal_of(node: &Arc<Node>) -> Option<Box<Journal>> {
+    node.durable.as_ref().map(|_| Box::new(Journal::new()))
+}

@@ -1,0 +1,282 @@
+//! What is read back from the store while the broker runs: messages that wait for a session or a group.
+
+use super::record;
+use crate::group::{Group, Unread};
+use crate::metrics::Metric;
+use crate::node::Node;
+use crate::shard::{Later, Mail, Shard};
+use emqttd_mqtt::QoS;
+use emqttd_session::{Delivery, GroupRef, Message};
+use emqttd_store::{Load, Loaded, OwnerId, Page, Position};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// Bytes of messages read at a time.
+const PAGE_BYTES: usize = 4 << 20;
+/// Messages of a group read at a time.
+const GROUP_PAGE: usize = 256;
+
+/// An answer of the store.
+pub(crate) enum Read {
+    /// the next messages of a session
+    Page { owner: u64, page: Page },
+    /// those that a restored session had in flight
+    InFlight {
+        owner: u64,
+        found: Vec<(u16, Option<GroupRef>, Option<Loaded>)>,
+    },
+    /// messages of a group
+    Group {
+        group: Arc<Group>,
+        unread: Unread,
+        page: Page,
+    },
+    /// a message of a group that a member held who is gone
+    GivenUp { group: Arc<Group>, page: Page },
+}
+
+/// Leaves an answer for a shard.
+fn post(node: &Node, shard: usize, read: Read) {
+    node.mailboxes[shard].post(&mut vec![Mail::Read(read)]);
+}
+
+impl Shard {
+    /// Position behind everything that this shard, or mail that it has received, speaks of.
+    fn all_written(&mut self) -> Position {
+        self.commit();
+        self.store().map_or(0, |durable| durable.store.position())
+    }
+
+    fn load(&mut self, load: Load, answer: impl FnOnce(&Node, usize, Page) + Send + 'static) {
+        let (node, shard) = (Arc::clone(&self.node), self.index);
+        if let Some(durable) = self.store() {
+            let answer = Box::new(move |page| answer(&node, shard, page));
+            durable.store.load(load, answer);
+        }
+    }
+
+    /// Asks for the next messages that wait for a session.
+    pub(crate) fn want_page(&mut self, slot: u32, from: u64, to: u64, most: usize) {
+        let Some(number) = self.number(slot) else {
+            return;
+        };
+        let owner = self.owner_of(slot);
+        let load = Load {
+            owner: number,
+            from,
+            to,
+            most,
+            most_bytes: PAGE_BYTES,
+            after: self.all_written(),
+        };
+        self.load(load, move |node, shard, page| {
+            post(node, shard, Read::Page { owner, page })
+        });
+    }
+
+    fn number(&self, slot: u32) -> Option<OwnerId> {
+        let owing = self.sessions[slot as usize].owing.as_ref();
+        owing.map(|owing| owing.number)
+    }
+
+    /// Asks for what a restored session had in flight, one by one; the last answer brings them all.
+    pub(crate) fn want_in_flight(&mut self, slot: u32) {
+        let Some(number) = self.number(slot) else {
+            return;
+        };
+        let owner = self.owner_of(slot);
+        let missing: Vec<_> = self.sessions[slot as usize].session.missing().collect();
+        let after = self.all_written();
+        let found = Arc::new(Mutex::new(Vec::with_capacity(missing.len())));
+        let all = missing.len();
+        for (id, seq, group) in missing {
+            let of_group = group.and_then(|group| self.node.groups.get(group));
+            let owed_to = match group {
+                None => number,
+                Some(_) => of_group
+                    .as_ref()
+                    .and_then(|group| group.owing())
+                    .map_or(0, |owing| owing.number),
+            };
+            let load = Load {
+                owner: owed_to,
+                from: seq,
+                to: seq + 1,
+                most: 1,
+                most_bytes: PAGE_BYTES,
+                after,
+            };
+            let found = Arc::clone(&found);
+            self.load(load, move |node, shard, mut page| {
+                let mut list = found.lock();
+                list.push((id, group, page.messages.pop()));
+                if list.len() == all {
+                    let found = std::mem::take(&mut *list);
+                    post(node, shard, Read::InFlight { owner, found });
+                }
+            });
+        }
+    }
+
+    /// Asks for what an earlier run of the broker has left for a group, once.
+    pub(crate) fn read_group(&mut self, group: &Arc<Group>) {
+        if self.journal.is_some()
+            && let Some(unread) = group.take_unread()
+        {
+            self.want_group(group, unread, 1);
+        }
+    }
+
+    fn want_group(&mut self, group: &Arc<Group>, unread: Unread, from: u64) {
+        let Some(owing) = group.owing() else { return };
+        let load = Load {
+            owner: owing.number,
+            from,
+            // What comes from now on is in memory already.
+            to: owing.restored_next,
+            most: GROUP_PAGE,
+            most_bytes: PAGE_BYTES,
+            after: self.all_written(),
+        };
+        let group = Arc::clone(group);
+        self.load(load, move |node, shard, page| {
+            let read = Read::Group {
+                group,
+                unread,
+                page,
+            };
+            post(node, shard, read)
+        });
+    }
+
+    /// A message of a group that was in flight to a session that has ended before it was read back.
+    pub(crate) fn give_up_in_group(&mut self, group: &Arc<Group>, seq: u64) {
+        if group.give_up(seq) {
+            return;
+        }
+        let Some(owing) = group.owing() else { return };
+        let load = Load {
+            owner: owing.number,
+            from: seq,
+            to: seq + 1,
+            most: 1,
+            most_bytes: PAGE_BYTES,
+            after: self.all_written(),
+        };
+        let group = Arc::clone(group);
+        self.load(load, move |node, shard, page| {
+            post(node, shard, Read::GivenUp { group, page })
+        });
+    }
+
+    /// What the store has answered.
+    pub(crate) fn read(&mut self, read: Read) {
+        match read {
+            Read::Page { owner, page } => {
+                if let Some(slot) = self.living(owner) {
+                    self.take_page(slot, page);
+                }
+            }
+            Read::InFlight { owner, found } => {
+                if let Some(slot) = self.living(owner) {
+                    self.take_in_flight(slot, found);
+                }
+            }
+            Read::Group {
+                group,
+                unread,
+                page,
+            } => {
+                for loaded in page.messages {
+                    if !unread.held.contains(&loaded.seq) {
+                        let given_up = unread.given_up.contains(&loaded.seq);
+                        self.take_for_group(&group, &loaded, given_up);
+                    }
+                }
+                if let Some(from) = page.next {
+                    self.want_group(&group, unread, from);
+                }
+            }
+            Read::GivenUp { group, page } => {
+                for loaded in page.messages {
+                    self.take_for_group(&group, &loaded, true);
+                }
+            }
+        }
+    }
+
+    /// A message that was read for a group looks for a member. One that was `given_up` by a member may have
+    /// got there, so nobody else may have it at QoS 2 [MQTT-4.8.2-5].
+    fn take_for_group(&mut self, group: &Arc<Group>, loaded: &Loaded, given_up: bool) {
+        let Some((message, _)) = self.message_of(loaded) else {
+            return self.write_group_done(group, loaded.seq, loaded.body.len());
+        };
+        if given_up && message.qos == QoS::ExactlyOnce {
+            self.write_group_done(group, loaded.seq, message.size());
+        } else {
+            let assign = Later::Assign(Arc::clone(group), message, loaded.seq);
+            self.later.push_back(assign);
+        }
+    }
+
+    fn take_page(&mut self, slot: u32, page: Page) {
+        let filters = self.sessions[slot as usize].session.filters_backlog();
+        let mut deliveries = Vec::with_capacity(page.messages.len());
+        for loaded in page.messages {
+            let Some(delivery) = self.delivery_of(&loaded, None) else {
+                // Not readable as a message: reported, and not owed any more.
+                self.write_done(slot, loaded.seq, loaded.body.len());
+                continue;
+            };
+            if filters && !self.is_subscribed(slot, delivery.message.topic()) {
+                self.counters.add(Metric::AclDenied, 1);
+                self.write_done(slot, loaded.seq, delivery.message.size());
+                continue;
+            }
+            deliveries.push(delivery);
+        }
+        let now = self.now;
+        let (entry, mut sink) = self.sink(slot);
+        entry.session.page(deliveries, page.next, now, &mut sink);
+        self.handle_effects(slot);
+        self.arm_session(slot);
+    }
+
+    fn take_in_flight(&mut self, slot: u32, found: Vec<(u16, Option<GroupRef>, Option<Loaded>)>) {
+        let found = found
+            .into_iter()
+            .map(|(id, group, loaded)| {
+                let delivery = loaded.and_then(|loaded| self.delivery_of(&loaded, group));
+                (id, delivery)
+            })
+            .collect();
+        let now = self.now;
+        let (entry, mut sink) = self.sink(slot);
+        entry.session.loaded_in_flight(found, now, &mut sink);
+        self.handle_effects(slot);
+        self.arm_session(slot);
+        self.offer_groups(slot);
+    }
+
+    fn message_of(&self, loaded: &Loaded) -> Option<(Arc<Message>, (QoS, bool, Vec<u32>))> {
+        let message = record::message(&loaded.body, self.clock());
+        let options = record::options(&loaded.extra);
+        if message.is_none() || options.is_none() {
+            log::error!(
+                "the store: message {} cannot be read; it is skipped",
+                loaded.seq
+            );
+        }
+        Some((Arc::new(message?), options?))
+    }
+
+    fn delivery_of(&self, loaded: &Loaded, group: Option<GroupRef>) -> Option<Delivery> {
+        let (message, (qos, retain, ids)) = self.message_of(loaded)?;
+        let mut delivery = Delivery::new(message, qos);
+        delivery.retain = retain;
+        delivery.seq = loaded.seq;
+        delivery.group = group;
+        ids.into_iter().for_each(|id| delivery.add_id(id));
+        Some(delivery)
+    }
+}
