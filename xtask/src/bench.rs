@@ -103,9 +103,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     }
     let _ = std::fs::remove_dir_all(&bench.scratch);
     let parts = parts(&options, &runs, &before, &bench);
-    for (_, text) in &parts {
-        println!("{text}");
-    }
+    print!("{}", results::with("", &parts));
     if options.write {
         let path = root().join("bench/RESULTS.md");
         let old = std::fs::read_to_string(&path).unwrap_or_default();

@@ -9,8 +9,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes of the file. Appends begin again at its start when it is full.
+/// Bytes of the file: more than is written in a measurement, so that no block is written twice.
 const FILE: u64 = 1 << 30;
+/// Bytes of a file that is written beforehand, where it makes no difference that appends begin again at its start.
+const WRITTEN: u64 = 1 << 27;
 
 pub struct Log {
     file: File,
@@ -29,14 +31,15 @@ impl Log {
         let path = dir.join(format!("mqload-floor-{}", std::process::id()));
         let say = |e: std::io::Error| format!("{}: {e}", path.display());
         let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(say)?;
+        let len = if zeros { WRITTEN } else { FILE };
         // Owned from here on: it goes in any case.
-        let log = Log { file, path: path.clone(), at: 0, len: FILE, buf: vec![], hist: Hist::new() };
-        if unsafe { libc::fallocate(log.file.as_raw_fd(), 0, 0, FILE as i64) } != 0 {
+        let log = Log { file, path: path.clone(), at: 0, len, buf: vec![], hist: Hist::new() };
+        if unsafe { libc::fallocate(log.file.as_raw_fd(), 0, 0, len as i64) } != 0 {
             return Err(say(std::io::Error::last_os_error()));
         }
         if zeros {
             let block = vec![0u8; 1 << 20];
-            for at in (0..FILE).step_by(block.len()) {
+            for at in (0..len).step_by(block.len()) {
                 log.file.write_all_at(&block, at).map_err(say)?;
             }
         }

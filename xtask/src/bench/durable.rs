@@ -48,7 +48,10 @@ impl Bench<'_> {
 
     /// Runs the generator for the duration of a measurement.
     fn measure(&self, server: &mut Server, args: &str) -> Result<Figures, String> {
-        let args = format!("{args} --dur {} --warmup {}", self.duration, self.warmup);
+        let mut args = format!("{args} --dur {}", self.duration);
+        if !args.contains("--warmup") {
+            args += &format!(" --warmup {}", self.warmup);
+        }
         self.generate(server, &args)
     }
 

@@ -40,6 +40,12 @@ pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load: &str, bench: &Be
         }
     }
     failures(&mut notes, runs);
+    let silent = |row: &&Row| !values(runs, row.name, "emqttd", "store_silent").is_empty();
+    if rows.iter().any(silent) {
+        notes.push_str(
+            "- **`emqttd_ctl store` told of no syncs: nothing here is known to be on a disk, and the floor is not known.**\n",
+        );
+    }
     if notes.is_empty() {
         notes.push_str("Every message arrived once and in order.\n");
     }
