@@ -76,7 +76,7 @@ impl Bench<'_> {
     fn floor(&self, dir: &Path, bytes: f64, zeros: bool) -> Result<f64, String> {
         let mut command = Command::new(&self.programs.mqload);
         command.arg("floor").arg("--dir").arg(dir);
-        let dur = (self.duration / 2.0).clamp(0.2, 3.0);
+        let dur = self.duration.clamp(0.2, 3.0);
         command.args(["--bytes", &format!("{:.0}", bytes.max(1.0))]);
         command.args(["--dur", &dur.to_string()]);
         if zeros {
@@ -111,27 +111,15 @@ struct StoreCount {
 }
 
 impl StoreCount {
-    /// Lines of a name, a colon and a number; the words around them may change.
     fn parse(text: &str) -> Option<StoreCount> {
-        let mut found = (None, None);
-        for line in text.lines() {
-            let Some((name, value)) = line.split_once([':', '=']) else {
-                continue;
-            };
-            let name = name.trim().to_ascii_lowercase().replace(['_', '-'], " ");
-            let value = value.split_whitespace().next().unwrap_or_default();
-            let Ok(value) = value.replace([',', '_'], "").parse::<f64>() else {
-                continue;
-            };
-            if name == "syncs" || name.ends_with(" syncs") {
-                found.1 = found.1.or(Some(value));
-            } else if name.ends_with("position") {
-                found.0 = found.0.or(Some(value));
-            }
-        }
+        let of = |wanted: &str| {
+            let mut rows = text.lines().filter_map(|line| line.split_once(':'));
+            let (_, value) = rows.find(|(name, _)| name.trim() == wanted)?;
+            value.trim().parse().ok()
+        };
         Some(StoreCount {
-            position: found.0?,
-            syncs: found.1?,
+            position: of("position")?,
+            syncs: of("syncs")?,
         })
     }
 }
@@ -185,8 +173,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_store_is_read_whatever_its_words() {
-        let text = "health        : good\nlog position  : 1,234,567\ndurable position: 7\nsyncs : 89\nsync p50 : 1.2ms\n";
+    fn the_store_is_read_from_its_rows() {
+        let text = "directory     : data/store\nposition      : 1234567\ndurable       : 7\nsyncs         : 89\n\
+                    sync_p50_ms   : 1.500\n";
         let count = StoreCount::parse(text);
         assert_eq!(
             count,
@@ -195,7 +184,8 @@ mod tests {
                 syncs: 89.0
             })
         );
-        assert_eq!(StoreCount::parse("store is off\n"), None);
+        let off = "Nothing is stored: persistence.sync = off.\n";
+        assert_eq!(StoreCount::parse(off), None);
     }
 
     #[test]
