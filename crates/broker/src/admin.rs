@@ -80,8 +80,9 @@ impl Broker {
     }
 
     /// The store in which lasts what has to; `None` when `persistence.sync = off`.
-    pub fn store(&self) -> Option<&Store> {
-        self.node.durable.as_ref().map(|durable| &durable.store)
+    pub fn store(&self) -> Option<Store> {
+        let durable = self.node.durable.as_ref();
+        durable.map(|durable| durable.store.clone())
     }
 
     /// `node.name`.

@@ -18,7 +18,7 @@ use crate::node::Node;
 use emqttd_config::{Persistence, PersistenceSync};
 use emqttd_store::{Disk, Health, OpenError, Options, OwnerId, Recovered, Store, Sync, Table};
 use parking_lot::{RwLock, RwLockReadGuard};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Sessions by their number.
@@ -108,8 +108,8 @@ pub(crate) struct NodeStore {
     pub directories: Vec<Directory>,
     /// by shard: position for which its outputs wait; `u64::MAX` = for none
     pub awaited: Vec<AtomicU64>,
-    /// health as the shards were last told
-    pub stalled: AtomicBool,
+    /// health of which shard 0 was told last, as a number
+    told: AtomicU8,
 }
 
 impl NodeStore {
@@ -119,17 +119,12 @@ impl NodeStore {
             next_owner: AtomicU64::new(next_owner.max(1)),
             directories: (0..shards).map(|_| Directory::default()).collect(),
             awaited: (0..shards).map(|_| AtomicU64::new(u64::MAX)).collect(),
-            stalled: AtomicBool::new(false),
+            told: AtomicU8::new(Health::Good as u8),
         }
     }
 
     pub fn next_owner(&self) -> OwnerId {
         self.next_owner.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Nothing new should be stored for now.
-    pub fn is_stalled(&self) -> bool {
-        self.store.health() != Health::Good
     }
 
     /// So much is on its way to a disk that does not take it that nothing more should come.
@@ -163,8 +158,8 @@ impl StoreWake {
 
 fn wake(node: &Node) {
     let Some(durable) = &node.durable else { return };
-    let stalled = durable.is_stalled();
-    if durable.stalled.swap(stalled, Ordering::AcqRel) != stalled {
+    let health = durable.store.health() as u8;
+    if durable.told.swap(health, Ordering::AcqRel) != health {
         // Shard 0 raises the alarm.
         node.mailboxes[0].wake();
     }

@@ -18,6 +18,7 @@ use emqttd_config::Settings;
 use emqttd_mqtt::{DecodeError, ReasonCode, Version};
 use emqttd_router::Target;
 use emqttd_session::{Effect, Limits, Message, Publisher, Session};
+use emqttd_store::Health;
 use hashbrown::HashTable;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -140,8 +141,8 @@ pub struct Shard {
     pub(crate) later: VecDeque<Later>,
     /// what is to be stored of this round; `None` = nothing is stored
     pub(crate) journal: Option<Box<Journal>>,
-    /// the store can take nothing new for now
-    pub(crate) stalled: bool,
+    /// whether the store can take more, as of this round
+    pub(crate) health: Health,
     /// for each target of the message that is passing, its number in the store
     pub(crate) seqs: Vec<u64>,
     /// milliseconds since the node started, as of this round
@@ -188,7 +189,7 @@ impl Shard {
             effects: Vec::new(),
             later: VecDeque::new(),
             journal: crate::durable::journal::journal_of(&node),
-            stalled: false,
+            health: Health::Good,
             seqs: Vec::new(),
             now,
             unix: unix_millis(),

@@ -4,7 +4,7 @@ use super::NodeStore;
 use crate::conn::{Conn, ConnId};
 use crate::node::Node;
 use crate::shard::Shard;
-use emqttd_store::{Batch, Position};
+use emqttd_store::{Batch, Health, Position};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -150,7 +150,7 @@ impl Shard {
     /// Whether a client that wants something stored has to wait.
     #[inline]
     pub(crate) fn is_stalled(&self) -> bool {
-        self.stalled
+        self.health != Health::Good
     }
 
     /// Looks at the store at the beginning of a round; `true` when nothing at all should be read.
@@ -158,45 +158,38 @@ impl Shard {
         let Some(durable) = &self.node.durable else {
             return false;
         };
-        let stalled = durable.is_stalled();
+        let health = durable.store.health();
         let swamped = durable.is_swamped();
-        if self.stalled != stalled {
-            self.stalled = stalled;
+        if self.health != health {
+            self.health = health;
             if self.index == 0 {
-                self.store_alarm(stalled);
+                self.store_alarm();
             }
         }
         self.open_gates();
         swamped
     }
 
-    /// The alarm of the store; on shard 0.
-    fn store_alarm(&mut self, stalled: bool) {
+    /// Raises the alarm of the store, or clears it; on shard 0.
+    fn store_alarm(&mut self) {
         let Some(durable) = &self.node.durable else {
             return;
         };
-        let status = durable.store.status();
-        let summary = match (status.health, status.error) {
-            (emqttd_store::Health::Failing, Some(error)) => {
-                format!("the store cannot write: {error}; publishers wait, and it is tried again")
+        let summary = match self.health {
+            // Behind: back-pressure at work, and over within moments.
+            Health::Good | Health::Behind => None,
+            Health::Full => Some(
+                "persistence.max_bytes is reached: publishers wait until there is room".to_string(),
+            ),
+            Health::Failing => {
+                let error = durable.store.status().error.unwrap_or_default();
+                Some(format!(
+                    "the store cannot write ({error}): publishers wait, and it is tried again"
+                ))
             }
-            (emqttd_store::Health::Full, _) => {
-                "persistence.max_bytes is reached; publishers wait until there is room".to_string()
-            }
-            _ => "the disk is slower than what is to be stored; publishers wait".to_string(),
         };
-        let behind = status.health == emqttd_store::Health::Behind;
-        if behind {
-            // Back-pressure at work, and over within moments: nothing to raise an alarm for.
-            return;
-        }
-        let summary = stalled.then_some(summary.as_str());
-        self.set_alarm(
-            "store",
-            crate::alarm::Severity::Critical,
-            "Durable store",
-            summary,
-        );
+        let severity = crate::alarm::Severity::Critical;
+        self.set_alarm("store", severity, "Durable store", summary.as_deref());
     }
 }
 
