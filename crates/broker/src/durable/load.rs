@@ -208,7 +208,7 @@ impl Shard {
     /// A message that was read for a group looks for a member. One that was `given_up` by a member may have
     /// got there, so nobody else may have it at QoS 2 [MQTT-4.8.2-5].
     fn take_for_group(&mut self, group: &Arc<Group>, loaded: &Loaded, given_up: bool) {
-        let Some((message, _)) = self.message_of(loaded) else {
+        let Some(message) = self.message_of(loaded) else {
             return self.write_group_done(group, loaded.seq, loaded.body.len());
         };
         if given_up && message.qos == QoS::ExactlyOnce {
@@ -258,25 +258,19 @@ impl Shard {
         self.offer_groups(slot);
     }
 
-    fn message_of(&self, loaded: &Loaded) -> Option<(Arc<Message>, (QoS, bool, Vec<u32>))> {
+    fn message_of(&self, loaded: &Loaded) -> Option<Arc<Message>> {
         let message = record::message(&loaded.body, self.clock());
-        let options = record::options(&loaded.extra);
-        if message.is_none() || options.is_none() {
-            log::error!(
-                "the store: message {} cannot be read; it is skipped",
-                loaded.seq
-            );
+        if message.is_none() {
+            let seq = loaded.seq;
+            log::error!("the store: message {seq} of an owner cannot be read; it is left out");
         }
-        Some((Arc::new(message?), options?))
+        message.map(Arc::new)
     }
 
     fn delivery_of(&self, loaded: &Loaded, group: Option<GroupRef>) -> Option<Delivery> {
-        let (message, (qos, retain, ids)) = self.message_of(loaded)?;
-        let mut delivery = Delivery::new(message, qos);
-        delivery.retain = retain;
+        let mut delivery = record::delivery(&loaded.extra, self.message_of(loaded)?)?;
         delivery.seq = loaded.seq;
         delivery.group = group;
-        ids.into_iter().for_each(|id| delivery.add_id(id));
         Some(delivery)
     }
 }

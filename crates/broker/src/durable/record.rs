@@ -4,7 +4,7 @@
 //! length before them. Times are unix milliseconds: the broker's own clock begins anew with each start.
 
 use emqttd_mqtt::{QoS, Version};
-use emqttd_session::{Message, MessageParts, Publisher, Subscription};
+use emqttd_session::{Delivery, Message, MessageParts, Publisher, Subscription};
 use std::sync::Arc;
 
 /// Version of all forms in this file.
@@ -19,7 +19,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// From the node's clock to the calendar; `u64::MAX` is never.
-    pub fn to_unix(self, at: u64) -> u64 {
+    pub fn calendar(self, at: u64) -> u64 {
         match at {
             u64::MAX => u64::MAX,
             at if at >= self.now => self.unix.saturating_add(at - self.now),
@@ -28,7 +28,7 @@ impl Clock {
     }
 
     /// From the calendar to the node's clock. What was before the node started is 1: long over.
-    pub fn from_unix(self, at: u64) -> u64 {
+    pub fn node_time(self, at: u64) -> u64 {
         match at {
             u64::MAX => u64::MAX,
             at if at >= self.unix => self.now.saturating_add(at - self.unix),
@@ -129,7 +129,7 @@ pub(crate) fn put_message_head(
 /// A whole message, as it stands in tables.
 pub(crate) fn put_message(out: &mut Vec<u8>, message: &Message, clock: Clock) {
     let parts = message.parts();
-    let expires = clock.to_unix(message.expires_at);
+    let expires = clock.calendar(message.expires_at);
     put_message_head(
         out,
         &parts,
@@ -150,7 +150,7 @@ pub(crate) fn message(bytes: &[u8], clock: Clock) -> Option<Message> {
     let timestamp = reader.number()?;
     let expires = match flags & EXPIRES {
         0 => u64::MAX,
-        _ => clock.from_unix(reader.number()?),
+        _ => clock.node_time(reader.number()?),
     };
     let publisher = match flags & PUBLISHER {
         0 => None,
@@ -185,15 +185,16 @@ pub(crate) fn put_options(out: &mut Vec<u8>, qos: QoS, retain: bool, ids: &[u32]
     }
 }
 
-/// QoS, RETAIN flag and subscription identifiers.
-pub(crate) fn options(bytes: &[u8]) -> Option<(QoS, bool, Vec<u32>)> {
+/// A delivery of `message` as [`put_options`] has written it.
+pub(crate) fn delivery(bytes: &[u8], message: Arc<Message>) -> Option<Delivery> {
     let mut reader = Reader(bytes);
     let flags = reader.byte()?;
-    let mut ids = Vec::new();
+    let mut delivery = Delivery::new(message, qos_of(flags)?);
+    delivery.retain = flags & RETAIN != 0;
     while !reader.0.is_empty() {
-        ids.push(u32::try_from(reader.number()?).ok()?);
+        delivery.add_id(u32::try_from(reader.number()?).ok()?);
     }
-    Some((qos_of(flags)?, flags & RETAIN != 0, ids))
+    Some(delivery)
 }
 
 /// A subscription's options.
@@ -383,7 +384,9 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let _ = (message(&bytes, CLOCK), SessionRecord::read(&bytes), subscription(&bytes), options(&bytes), group(&bytes));
+            let body = MessageParts { topic: "t", properties: b"", payload: b"", qos: QoS::AtMostOnce, retain: false };
+            let _ = delivery(&bytes, Arc::new(Message::new(body, None, 0, u64::MAX)));
+            let _ = (message(&bytes, CLOCK), SessionRecord::read(&bytes), subscription(&bytes), group(&bytes));
         }
     }
 
@@ -394,10 +397,10 @@ mod tests {
             unix: CLOCK.unix + 60_000,
         };
         assert_eq!(
-            later.from_unix(CLOCK.to_unix(CLOCK.now + 90_000)),
+            later.node_time(CLOCK.calendar(CLOCK.now + 90_000)),
             10 + 30_000
         );
-        assert_eq!(later.from_unix(CLOCK.to_unix(CLOCK.now + 1_000)), 1);
-        assert_eq!(later.from_unix(CLOCK.to_unix(u64::MAX)), u64::MAX);
+        assert_eq!(later.node_time(CLOCK.calendar(CLOCK.now + 1_000)), 1);
+        assert_eq!(later.node_time(CLOCK.calendar(u64::MAX)), u64::MAX);
     }
 }

@@ -257,7 +257,7 @@ fn fill(entry: &mut SessionSlot, record: &SessionRecord, clock: Clock) {
     entry.expires_at = match record.expires_unix {
         0 if record.expiry == u32::MAX => u64::MAX,
         0 => clock.now + u64::from(record.expiry) * 1000,
-        at => clock.from_unix(at),
+        at => clock.node_time(at),
     };
     // Rights may have changed: they are looked at when the client returns.
     entry.acl_generation = u64::MAX;
@@ -270,7 +270,7 @@ fn fill(entry: &mut SessionSlot, record: &SessionRecord, clock: Clock) {
         let due = if was_connected {
             clock.now + wait
         } else {
-            clock.from_unix(will.due_unix)
+            clock.node_time(will.due_unix)
         };
         Some(Box::new((due, Arc::new(message))))
     });

@@ -130,7 +130,7 @@ impl Shard {
 
     fn write_debts(&mut self, debts: &Debts, passing: &Passing<'_>) {
         let mut head = Vec::with_capacity(64);
-        let expires = self.clock().to_unix(passing.expires_at);
+        let expires = self.clock().calendar(passing.expires_at);
         let publisher = passing.publisher.map(|publisher| &**publisher);
         put_message_head(&mut head, &passing.parts, publisher, passing.unix, expires);
         if let Some(batch) = self.batch() {
@@ -299,7 +299,7 @@ impl Shard {
             NONE => entry
                 .will
                 .as_ref()
-                .map(|will| (clock.to_unix(will.0), 0, &will.1)),
+                .map(|will| (clock.calendar(will.0), 0, &will.1)),
             conn => {
                 let will = self.conns[conn as usize].peek().will.as_ref();
                 will.map(|will| (0, will.delay, &will.message))
@@ -328,7 +328,7 @@ impl Shard {
             expiry: entry.expiry,
             expires_unix: match entry.expires_at {
                 0 => 0,
-                at => clock.to_unix(at),
+                at => clock.calendar(at),
             },
             created_at: entry.created_at,
             will,
