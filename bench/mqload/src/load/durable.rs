@@ -342,7 +342,7 @@ pub fn publish(a: &Args) -> Result<String, String> {
 /// Connects sessions again and takes what they are owed.
 pub fn resume(a: &Args) -> Result<String, String> {
     let (ns, each) = (a.num("subs", 1), a.num("expect", 0));
-    let patience = (a.float("patience", 10.0) * 1e9) as u64;
+    let mut patience = (a.float("patience", 10.0) * 1e9) as u64;
     let pids = a.pids();
     let mut e = Engine::new(a);
     e.clean = false;
@@ -355,6 +355,10 @@ pub fn resume(a: &Args) -> Result<String, String> {
     let b0 = sys::proc_snap(&pids);
     let start = sys::now_ns();
     e.connect_all(&names, 600, 64)?;
+    if e.present == 0 {
+        // The broker has forgotten all of them.
+        patience = patience.min(1_000_000_000);
+    }
     let mut last = sys::now_ns();
     let mut seen = 0;
     while e.delivered < want && e.closed == 0 {
