@@ -402,11 +402,12 @@ impl Shard {
 
     /// Retains the message if it asks for it and gives it to its receivers.
     fn pass_on(&mut self, passing: &mut Passing<'_>, targets: &[Target], from: u64) {
-        if passing.parts.retain {
-            self.retain(passing);
-        }
         if self.journal.is_some() {
             self.write_owed(passing, targets, from);
+        }
+        // After that, for it may hand the batch over, which must not part them.
+        if passing.parts.retain {
+            self.retain(passing);
         }
         if targets.is_empty() {
             if !passing.parts.topic.starts_with("$SYS/") {
