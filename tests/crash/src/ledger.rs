@@ -605,16 +605,17 @@ impl Ledger {
         Baseline(self.retained.iter().map(|(topic, r)| (*topic, r.base)).collect())
     }
 
-    /// A new subscriber has seen all that is retained: `seen` holds the last it got on each topic.
-    pub fn retained_seen(&mut self, baseline: &Baseline, seen: &HashMap<String, Option<Key>>) {
+    /// A new subscriber has seen all that is retained, `seen` being the last it got on each topic: what is
+    /// wrong with that.
+    pub fn retained_wrong(&self, baseline: &Baseline, seen: &HashMap<String, Option<Key>>) -> Vec<String> {
+        let mut all = Vec::new();
         for (topic, base) in &baseline.0 {
-            self.counts.retained += 1;
-            let name = self.topics[usize::from(*topic)].clone();
+            let name = &self.topics[usize::from(*topic)];
             let Some(retained) = self.retained.get(topic) else {
                 continue;
             };
             let deleted_since = retained.last_deletion.is_some_and(|n| base.is_none_or(|b| n >= b));
-            let wrong = match (seen.get(&name).copied().flatten(), base) {
+            let wrong = match (seen.get(name).copied().flatten(), base) {
                 (None, None) => None,
                 (None, Some(_)) if deleted_since => None,
                 (None, Some(base)) => Some(format!("nothing, where {base} was acknowledged")),
@@ -624,9 +625,17 @@ impl Ledger {
                 (Some(_), _) => None,
             };
             if let Some(wrong) = wrong {
-                self.findings
-                    .add(Kind::Retained, || format!("on {name} a new subscriber got {wrong}"));
+                all.push(format!("on {name} a new subscriber got {wrong}"));
             }
+        }
+        all
+    }
+
+    /// That is how it stays.
+    pub fn retained_seen(&mut self, baseline: &Baseline, wrong: Vec<String>) {
+        self.counts.retained += baseline.0.len() as u64;
+        for what in wrong {
+            self.findings.add(Kind::Retained, || what);
         }
     }
 
