@@ -10,7 +10,7 @@ pub(crate) mod journal;
 pub(crate) mod load;
 pub(crate) mod record;
 mod restore;
-mod write;
+pub(crate) mod write;
 
 pub(crate) use restore::restore;
 

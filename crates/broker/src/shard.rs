@@ -7,6 +7,7 @@ use crate::conn::{Conn, ConnId, ConnSink, Detail, NONE, Peer, Phase, Replay};
 use crate::durable::Owing;
 use crate::durable::journal::Journal;
 use crate::durable::load::Read;
+use crate::durable::write::Debts;
 use crate::group::Group;
 use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
@@ -145,6 +146,7 @@ pub struct Shard {
     pub(crate) health: Health,
     /// for each target of the message that is passing, its number in the store
     pub(crate) seqs: Vec<u64>,
+    pub(crate) debts: Debts,
     /// milliseconds since the node started, as of this round
     pub(crate) now: u64,
     /// unix milliseconds, as of this round
@@ -191,6 +193,7 @@ impl Shard {
             journal: crate::durable::journal::journal_of(&node),
             health: Health::Good,
             seqs: Vec::new(),
+            debts: Debts::default(),
             now,
             unix: unix_millis(),
             encoded: Vec::new(),

@@ -18,14 +18,21 @@ use emqttd_store::{Batch, Owed, OwnerId};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Who is owed the message that is passing: number, `seq`, and where the options stand in `options`.
+/// Who is owed the message that is passing. Kept from message to message, for the memory.
 #[derive(Default)]
-struct Debts {
+pub(crate) struct Debts {
+    /// number, `seq`, and where the options stand in `options`
     owed: Vec<(OwnerId, u64, Range<usize>)>,
     options: Vec<u8>,
+    head: Vec<u8>,
 }
 
 impl Debts {
+    fn clear(&mut self) {
+        self.owed.clear();
+        self.options.clear();
+    }
+
     fn add(&mut self, owing: &Owing, qos: QoS, retain: bool, ids: &[u32]) -> u64 {
         let seq = owing.next();
         let start = self.options.len();
@@ -36,25 +43,29 @@ impl Debts {
     }
 
     /// Appends the message with all who are owed it.
-    fn write(&self, batch: &mut Batch, head: &[u8], passing: &Passing<'_>) {
+    fn write(&mut self, batch: &mut Batch, passing: &Passing<'_>, clock: Clock) {
         let parts = &passing.parts;
-        let owed: Vec<Owed<'_>> = self
-            .owed
-            .iter()
-            .map(|(owner, seq, options)| Owed {
-                owner: *owner,
-                seq: *seq,
-                extra: &self.options[options.clone()],
-            })
-            .collect();
-        let body = [
-            head,
+        let publisher = passing.publisher.map(|publisher| &**publisher);
+        let expires = clock.calendar(passing.expires_at);
+        self.head.clear();
+        put_message_head(&mut self.head, parts, publisher, passing.unix, expires);
+        let body: [&[u8]; 4] = [
+            &self.head,
             parts.topic.as_bytes(),
             parts.properties,
             parts.payload,
         ];
-        let size = parts.topic.len() + parts.properties.len() + parts.payload.len();
-        batch.message(&body, size as u32, &owed);
+        let size = (parts.topic.len() + parts.properties.len() + parts.payload.len()) as u32;
+        let owed = |(owner, seq, options): &(OwnerId, u64, Range<usize>)| Owed {
+            owner: *owner,
+            seq: *seq,
+            extra: &self.options[options.clone()],
+        };
+        match &self.owed[..] {
+            // The common case, without an allocation.
+            [one] => batch.message(&body, size, &[owed(one)]),
+            many => batch.message(&body, size, &many.iter().map(owed).collect::<Vec<_>>()),
+        }
     }
 }
 
@@ -89,7 +100,8 @@ impl Shard {
         if passing.parts.qos == QoS::AtMostOnce && !self.settings.session.upgrade_qos {
             return;
         }
-        let mut debts = Debts::default();
+        let mut debts = std::mem::take(&mut self.debts);
+        debts.clear();
         let mut at = 0;
         while at < targets.len() {
             let owner = targets[at].owner;
@@ -122,20 +134,15 @@ impl Shard {
             at += same;
         }
         if debts.owed.is_empty() {
-            return self.seqs.clear();
+            self.seqs.clear();
+        } else {
+            self.seqs.resize(targets.len(), 0);
+            let clock = self.clock();
+            if let Some(batch) = self.batch() {
+                debts.write(batch, passing, clock);
+            }
         }
-        self.seqs.resize(targets.len(), 0);
-        self.write_debts(&debts, passing);
-    }
-
-    fn write_debts(&mut self, debts: &Debts, passing: &Passing<'_>) {
-        let mut head = Vec::with_capacity(64);
-        let expires = self.clock().calendar(passing.expires_at);
-        let publisher = passing.publisher.map(|publisher| &**publisher);
-        put_message_head(&mut head, &passing.parts, publisher, passing.unix, expires);
-        if let Some(batch) = self.batch() {
-            debts.write(batch, &head, passing);
-        }
+        self.debts = debts;
     }
 
     /// One session's part, as `deliver_to` will deliver it: a copy for each filter, or one for all.
@@ -206,8 +213,10 @@ impl Shard {
         let mut debts = Debts::default();
         delivery.seq =
             delivery.with_ids(|ids| debts.add(&owing, delivery.qos, delivery.retain, ids));
-        let message = Arc::clone(&delivery.message);
-        self.write_debts(&debts, &Passing::of(&message));
+        let clock = self.clock();
+        if let Some(batch) = self.batch() {
+            debts.write(batch, &Passing::of(&delivery.message), clock);
+        }
     }
 
     /// A delivery that was written for a session will not take place.
