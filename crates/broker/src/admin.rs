@@ -6,7 +6,7 @@
 
 use crate::access::{Access, AccessControl, AccessRequest};
 use crate::conn::NONE;
-use crate::durable::{NodeStore, Storage};
+use crate::durable::{DurableTable, NodeStore, Storage};
 use crate::info::*;
 use crate::listener::ListenerState;
 use crate::node::{ListenerControl, Node, session_limits};
@@ -128,6 +128,11 @@ impl Broker {
     /// The hook points, for plugins to use.
     pub fn hooks(&self) -> &crate::hooks::HookTable {
         &self.node.hooks
+    }
+
+    /// A table of that name, for whoever has something to keep: plugins, management.
+    pub fn table(&self, name: &str) -> DurableTable {
+        DurableTable::new(&self.node, name)
     }
 
     /// Runs `f` on a shard and waits for its answer; `None` when the shard has ended.

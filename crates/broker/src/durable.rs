@@ -10,16 +10,22 @@ pub(crate) mod journal;
 pub(crate) mod load;
 pub(crate) mod record;
 mod restore;
+mod table;
 pub(crate) mod write;
 
 pub(crate) use restore::restore;
+pub use table::DurableTable;
+pub(crate) use table::Volatile;
 
 use crate::node::Node;
 use emqttd_config::{Persistence, PersistenceSync};
-use emqttd_store::{Disk, Health, OpenError, Options, OwnerId, Recovered, Store, Sync, Table};
-use parking_lot::{RwLock, RwLockReadGuard};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use emqttd_store::{
+    Disk, Health, OpenError, Options, OwnerId, Position, Recovered, Store, Sync, Table,
+};
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Sessions by their number.
 pub(crate) const SESSIONS: Table = 1;
@@ -108,6 +114,9 @@ pub(crate) struct NodeStore {
     pub directories: Vec<Directory>,
     /// by shard: position for which its outputs wait; `u64::MAX` = for none
     pub awaited: Vec<AtomicU64>,
+    /// told of each advance of the store while somebody waits
+    advanced: (Mutex<()>, Condvar),
+    waiting: AtomicUsize,
     /// health of which shard 0 was told last, as a number
     told: AtomicU8,
 }
@@ -119,12 +128,30 @@ impl NodeStore {
             next_owner: AtomicU64::new(next_owner.max(1)),
             directories: (0..shards).map(|_| Directory::default()).collect(),
             awaited: (0..shards).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            advanced: Default::default(),
+            waiting: AtomicUsize::new(0),
             told: AtomicU8::new(Health::Good as u8),
         }
     }
 
     pub fn next_owner(&self) -> OwnerId {
         self.next_owner.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits until everything before `position` is durable; `false` when it takes longer than `most`. Not for
+    /// event loops.
+    fn wait(&self, position: Position, most: Duration) -> bool {
+        let end = Instant::now() + most;
+        let (lock, condition) = &self.advanced;
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut guard = lock.lock();
+        while self.store.durable() < position {
+            if condition.wait_until(&mut guard, end).timed_out() {
+                break;
+            }
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.store.durable() >= position
     }
 
     /// So much is on its way to a disk that does not take it that nothing more should come.
@@ -162,6 +189,11 @@ fn wake(node: &Node) {
     if durable.told.swap(health, Ordering::AcqRel) != health {
         // Shard 0 raises the alarm.
         node.mailboxes[0].wake();
+    }
+    if durable.waiting.load(Ordering::SeqCst) > 0 {
+        // With the lock, so that nobody is between looking and waiting.
+        drop(durable.advanced.0.lock());
+        durable.advanced.1.notify_all();
     }
     let reached = durable.store.durable();
     for (awaited, mailbox) in durable.awaited.iter().zip(&node.mailboxes) {

@@ -37,7 +37,7 @@ pub use access::{
 pub use admin::Broker;
 pub use alarm::{Alarm, Alarms, Severity};
 pub use conn::{ConnId, Peer};
-pub use durable::{Storage, StoreWake};
+pub use durable::{DurableTable, Storage, StoreWake};
 pub use hooks::{Flow, HookPoint, HookTable, Hooks, TopicEntry};
 pub use info::*;
 pub use listener::ListenerState;

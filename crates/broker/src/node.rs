@@ -2,7 +2,7 @@
 
 use crate::access::AccessControl;
 use crate::alarm::Alarms;
-use crate::durable::NodeStore;
+use crate::durable::{NodeStore, Volatile};
 use crate::group::Groups;
 use crate::hooks::HookTable;
 use crate::listener::ListenerState;
@@ -149,6 +149,8 @@ pub(crate) struct Node {
     pub retained: Retained,
     /// where lasts what has to; `None` = nothing does
     pub durable: Option<NodeStore>,
+    /// tables of plugins when there is no store
+    pub volatile: Volatile,
     pub access: AccessControl,
     pub hooks: HookTable,
     pub counters: Vec<Arc<Counters>>,
@@ -180,6 +182,7 @@ impl Node {
             groups: Groups::default(),
             retained: Retained::default(),
             durable,
+            volatile: Volatile::default(),
             access,
             hooks: HookTable::default(),
             counters: (0..shards).map(|_| Arc::default()).collect(),
