@@ -173,6 +173,11 @@ impl Session {
             .map_or(0, |flows| flows.queue.len() + flows.beside().0)
     }
 
+    /// Messages waiting in memory.
+    pub fn queue_len_in_memory(&self) -> usize {
+        self.flows.as_ref().map_or(0, |flows| flows.queue.len())
+    }
+
     /// Bytes waiting, in memory and on disk.
     pub fn queue_bytes(&self) -> usize {
         self.flows

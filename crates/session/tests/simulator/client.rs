@@ -79,6 +79,8 @@ pub struct Client {
     last_seq: u64,
     pub seen: BTreeMap<u32, Seen>,
     last_first_seen: HashMap<(u8, QoS), u32>,
+    /// the broker may have forgotten that it sent something at QoS 1
+    forgetful: bool,
     /// messages whose flow the client has seen to its end
     pub completed: Vec<(u64, QoS)>,
     // of one connection
@@ -104,6 +106,7 @@ impl Client {
             last_seq: 0,
             seen: BTreeMap::new(),
             last_first_seen: HashMap::new(),
+            forgetful: false,
             completed: Vec::new(),
             version: Version::V311,
             receive_maximum: u16::MAX,
@@ -126,6 +129,14 @@ impl Client {
         self.unacknowledged.clear();
         self.sent.clear();
         self.unsent = self.outgoing.iter().map(|out| out.id).collect();
+    }
+
+    /// The broker may have forgotten what it sent at QoS 1, and what it did with older messages before. At
+    /// QoS 2 nothing leaves it that it can forget.
+    pub fn broker_crashed(&mut self) {
+        self.forgetful = true;
+        self.last_first_seen
+            .retain(|(_, qos), _| *qos == QoS::ExactlyOnce);
     }
 
     /// Begins to publish a message; `None` when all identifiers are in use.
@@ -273,7 +284,7 @@ impl Client {
         let seen = self.seen.entry(num).or_default();
         seen.packets += 1;
         assert!(
-            dup || seen.packets == 1,
+            dup || seen.packets == 1 || (self.forgetful && qos == QoS::AtLeastOnce),
             "delivery {num} came again without DUP [MQTT-3.3.1-1]"
         );
         if seen.packets == 1 {

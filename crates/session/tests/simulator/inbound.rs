@@ -1,6 +1,7 @@
 //! The broker's side of what the client publishes, and what it must have handed out in the end.
 
 use crate::client::ToClient;
+use crate::store::{Record, State};
 use emqttd_mqtt::{QoS, Version};
 use emqttd_session::{Inbound, Limits, Message, MessageParts, Session};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -58,6 +59,14 @@ impl Inflow {
         }
     }
 
+    /// After a crash: what the store remembers; returns what waits for its PUBREL.
+    pub fn restore(&mut self, state: &State) -> Vec<(u16, Arc<Message>)> {
+        let awaiting = state.awaiting.iter();
+        self.awaiting = awaiting.clone().map(|(id, seq)| (*id, (*seq, 0))).collect();
+        self.handed = state.routed.clone();
+        awaiting.map(|(id, seq)| (*id, message(*seq))).collect()
+    }
+
     pub fn awaiting_len(&self) -> usize {
         self.awaiting.len()
     }
@@ -82,9 +91,11 @@ impl Inflow {
         qos: QoS,
         id: u16,
         now: u64,
+        records: &mut Vec<Record>,
     ) -> Option<ToClient> {
         if qos == QoS::AtLeastOnce {
             *self.handed.entry(seq).or_default() += 1;
+            records.push(Record::Routed { seq });
             return Some(ToClient::PubAck { id });
         }
         let wanted = match self.awaiting.get(&id) {
@@ -108,6 +119,7 @@ impl Inflow {
         match got {
             Inbound::New => {
                 self.awaiting.insert(id, (seq, now));
+                records.push(Record::Await { id, seq });
             }
             Inbound::Duplicate => {}
             Inbound::Replaced(_) => panic!("a client of the standard leaves nothing behind"),
@@ -126,7 +138,12 @@ impl Inflow {
     }
 
     /// PUBREL: the message goes out, once [MQTT-4.3.3-12].
-    pub fn release(&mut self, session: &mut Session, id: u16) -> ToClient {
+    pub fn release(
+        &mut self,
+        session: &mut Session,
+        id: u16,
+        records: &mut Vec<Record>,
+    ) -> ToClient {
         let got = session.release(id).map(|message| seq(&message));
         assert_eq!(
             got,
@@ -135,14 +152,15 @@ impl Inflow {
         );
         assert!(!session.awaits(id));
         if let Some(seq) = got {
+            records.extend([Record::Unawait { id }, Record::Routed { seq }]);
             *self.handed.entry(seq).or_default() += 1;
         }
         ToClient::PubComp { id }
     }
 
     /// The timer ran and gave up these.
-    pub fn timer(&mut self, given_up: &[Arc<Message>], now: u64) {
-        for message in given_up {
+    pub fn timer(&mut self, given_up: &[(u16, Arc<Message>)], now: u64, records: &mut Vec<Record>) {
+        for (told, message) in given_up {
             let seq = seq(message);
             assert!(
                 self.timeout > 0 && self.version != Version::V5,
@@ -153,6 +171,8 @@ impl Inflow {
                 .iter()
                 .find(|(_, kept)| kept.0 == seq)
                 .map(|(id, _)| *id);
+            assert_eq!(id, Some(*told), "identifier of a message given up");
+            records.push(Record::Unawait { id: *told });
             let (_, since) = self
                 .awaiting
                 .remove(&id.expect("it was kept"))

@@ -1,8 +1,9 @@
 //! What the session owes and has written, kept beside it and checked at every packet and effect.
 
 use crate::client::ToClient;
+use crate::store::{GROUP, Record, SELF};
 use emqttd_mqtt::{QoS, ReasonCode, Version};
-use emqttd_session::{Delivery, Dropped, Effect, Limits, Message, Sink};
+use emqttd_session::{Change, Delivery, Dropped, Effect, Limits, Message, Sink};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -21,6 +22,10 @@ pub enum State {
     Dropped,
     Expired,
     TooLarge,
+    /// the broker crashed before it was on disk: its publisher got no acknowledgement
+    Lost,
+    /// it was on disk and cannot be read any more
+    Unreadable,
 }
 
 #[derive(Debug)]
@@ -29,7 +34,27 @@ pub struct Entry {
     pub qos: QoS,
     pub group: bool,
     pub level: u8,
+    /// those of one class and QoS are delivered in order
+    pub class: u8,
+    /// number in the store; 0 = it is not stored
+    pub seq: u64,
+    /// the disk has lost its body
+    pub unreadable: bool,
+    /// the broker crashed while it was owed
+    pub crashed: bool,
     pub state: State,
+}
+
+impl Entry {
+    /// Owner and number in the store.
+    pub fn key(&self) -> (u64, u64) {
+        (if self.group { GROUP } else { SELF }, self.seq)
+    }
+
+    /// Of the kind that may lie on disk while it waits.
+    fn kind(&self) -> (bool, bool) {
+        (self.qos == QoS::AtMostOnce, self.group)
+    }
 }
 
 /// An outbound QoS 1 or 2 message under its identifier.
@@ -41,6 +66,10 @@ pub struct Flight {
     /// its PUBLISH was written to this connection
     pub here: bool,
     pub sent_at: u64,
+    /// its body is there
+    pub loaded: bool,
+    /// the store was told that it was sent
+    pub recorded: bool,
 }
 
 /// What the session is being asked.
@@ -50,6 +79,8 @@ pub enum Call {
     Resume,
     Timer,
     Ack,
+    /// something was read from the disk
+    Page,
 }
 
 /// A connection as the broker knows it.
@@ -78,7 +109,18 @@ pub struct Ledger {
     pub written: u64,
     pub enqueued: u64,
     pub dropped: u64,
-    last_first: HashMap<(u8, QoS), u32>,
+    pub last_first: HashMap<(u8, QoS), u32>,
+    pub durable: bool,
+    /// after a crash, until all that waited then is gone: bounds are not known exactly
+    pub loose: bool,
+    /// for the store
+    pub records: Vec<Record>,
+    /// a page that was asked for
+    pub wanted: Option<(u64, u64, usize)>,
+    /// identifiers of those in flight whose bodies cannot be read
+    pub unread: Vec<u16>,
+    /// the delivery that is given to the session
+    pub incoming: Option<u32>,
     // of one call
     pub call: Call,
     pub now: u64,
@@ -88,7 +130,7 @@ pub struct Ledger {
     pub rels: Vec<(u16, ReasonCode)>,
     /// PUBRELs owed for QoS 2 messages that became too large to be sent again
     pub rels_owed: Vec<u16>,
-    pub given_up: Vec<Arc<Message>>,
+    pub given_up: Vec<(u16, Arc<Message>)>,
 }
 
 impl Ledger {
@@ -108,6 +150,12 @@ impl Ledger {
             enqueued: 0,
             dropped: 0,
             last_first: HashMap::new(),
+            durable: false,
+            loose: false,
+            records: Vec::new(),
+            wanted: None,
+            unread: Vec::new(),
+            incoming: None,
             call: Call::Send,
             now: 0,
             out: Vec::new(),
@@ -135,6 +183,10 @@ impl Ledger {
             "too large and not told: {:?}",
             self.refused
         );
+        for flight in &self.flights {
+            let stored = self.entries[flight.num as usize - 1].seq != 0;
+            assert_eq!(flight.recorded, stored, "{} is told to be sent", flight.id);
+        }
     }
 
     pub fn entry(&mut self, num: u32) -> &mut Entry {
@@ -177,8 +229,8 @@ impl Ledger {
         self.bytes += size;
     }
 
-    /// Takes a delivery out of the queue if it is there; returns how many of its lane were before it.
-    fn leave_queue(&mut self, num: u32) -> usize {
+    /// Takes a delivery out of the queue if it is there; returns how many of its lane and kind were before it.
+    pub fn leave_queue(&mut self, num: u32) -> usize {
         let entry = self.entry(num);
         if entry.state == State::New {
             return 0;
@@ -198,10 +250,19 @@ impl Ledger {
             .position(|other| *other == num)
             .expect("it stands in its lane");
         lane.remove(at);
+        let before: Vec<u32> = lane.iter().take(at).copied().collect();
         self.queued -= 1;
         self.queued_qos0 -= usize::from(qos == QoS::AtMostOnce);
         self.bytes -= size;
-        at
+        if !self.durable {
+            return at;
+        }
+        // Those on disk are not dropped before what is in memory.
+        let kind = self.entry(num).kind();
+        before
+            .into_iter()
+            .filter(|other| self.entry(*other).kind() == kind)
+            .count()
     }
 
     /// A delivery is written for the first time.
@@ -213,13 +274,14 @@ impl Ledger {
             "delivery {num} had expired [MQTT-3.3.2-5]"
         );
         let (qos, level, state) = (entry.qos, entry.level, entry.state);
-        let last = self.last_first.entry((level, qos)).or_default();
+        let class = entry.class;
+        let last = self.last_first.entry((class, qos)).or_default();
         assert!(
             *last < num,
             "delivery {num} of {qos:?} written after {last} [MQTT-4.6.0-6]"
         );
         *last = num;
-        if state == State::Queued && qos != QoS::AtMostOnce {
+        if state == State::Queued && qos != QoS::AtMostOnce && !self.loose {
             let higher = self
                 .lanes
                 .range(level + 1..)
@@ -251,7 +313,7 @@ impl Ledger {
         );
         let version = self.connection.expect("written to a connection").version;
         match self.call {
-            Call::Resume | Call::Ack => {
+            Call::Resume | Call::Ack | Call::Page => {
                 assert!(
                     !flight.here,
                     "{id} sent again on the same connection [MQTT-4.4.0-1]"
@@ -296,7 +358,9 @@ impl Sink for Ledger {
             Arc::ptr_eq(&entry.message, &delivery.message) && entry.qos == delivery.qos,
             "delivery {num} changed"
         );
-        let (qos, level) = (entry.qos, entry.level);
+        let (qos, level) = (entry.qos, entry.class);
+        assert_eq!(entry.seq, delivery.seq, "number of delivery {num}");
+        assert_eq!(entry.group, delivery.group.is_some());
         assert_eq!(
             qos == QoS::AtMostOnce,
             id == 0,
@@ -332,6 +396,8 @@ impl Sink for Ledger {
                     released: false,
                     here: true,
                     sent_at: self.now,
+                    loaded: true,
+                    recorded: false,
                 });
                 self.used += 1;
                 assert!(
@@ -363,6 +429,36 @@ impl Sink for Ledger {
         self.out.push(ToClient::PubRel { id, reason });
     }
 
+    fn record(&mut self, change: Change<'_>) {
+        assert!(self.durable, "{change:?} of a session without a store");
+        let record = match change {
+            Change::Sent { id, delivery } => {
+                let key = self.entry(delivery.sub_id).key();
+                assert_eq!(key.1, delivery.seq);
+                let at = self.flight(id).expect("it was written before");
+                let flight = &mut self.flights[at];
+                assert!(!flight.recorded && flight.num == delivery.sub_id);
+                flight.recorded = true;
+                Record::Sent {
+                    id,
+                    owner: key.0,
+                    seq: key.1,
+                }
+            }
+            Change::Released { id, delivery } => {
+                assert_eq!(delivery.is_none(), self.unread.contains(&id), "{change:?}");
+                Record::Released { id }
+            }
+            Change::Completed { id, .. } => Record::Completed { id },
+            Change::Done { delivery } => {
+                let (owner, seq) = self.entry(delivery.sub_id).key();
+                assert_eq!(seq, delivery.seq);
+                Record::Done { owner, seq }
+            }
+        };
+        self.records.push(record);
+    }
+
     fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Acked(message) => self.acked.push(message),
@@ -390,8 +486,12 @@ impl Sink for Ledger {
                 assert!(self.alarm, "an alarm is cleared that was not set");
                 self.alarm = false;
             }
-            Effect::AwaitRelTimeout(_, message) => self.given_up.push(message),
-            Effect::WantPage { .. } => panic!("a session without a store wants a page"),
+            Effect::AwaitRelTimeout(id, message) => self.given_up.push((id, message)),
+            Effect::WantPage { from, to, most } => {
+                assert!(self.durable && from < to && most > 0);
+                assert_eq!(self.wanted, None, "a page is asked for twice");
+                self.wanted = Some((from, to, most));
+            }
         }
     }
 }
@@ -399,10 +499,19 @@ impl Sink for Ledger {
 impl Ledger {
     fn on_dropped(&mut self, delivery: &Delivery, why: Dropped) {
         let num = delivery.sub_id;
-        assert_eq!(self.call, Call::Send, "{num} dropped although nothing came");
-        // The delivery just given to the session is the last one.
-        let incoming = self.entries.last().expect("something was sent");
-        let (level, size, qos) = (incoming.level, incoming.message.size(), incoming.qos);
+        let incoming = match self.call {
+            Call::Page => None,
+            call => {
+                assert_eq!(call, Call::Send, "{num} dropped although nothing came");
+                self.incoming
+            }
+        };
+        let sized = self.entry(incoming.unwrap_or(num));
+        let (level, qos) = (sized.level, sized.qos);
+        let (one, size) = match incoming {
+            Some(_) => (1, sized.message.size()),
+            None => (0, 0),
+        };
         let limits = &self.limits.queue;
         match why {
             Dropped::QoS0 => assert!(
@@ -411,20 +520,24 @@ impl Ledger {
             ),
             Dropped::Full => {
                 let lane = self.lanes.get(&level).map_or(0, VecDeque::len);
-                let long = limits.max_length > 0 && lane >= limits.max_length;
+                let long = limits.max_length > 0 && lane + one > limits.max_length;
                 let big = limits.max_bytes > 0 && self.bytes + size > limits.max_bytes;
-                assert!(long || big, "{num} dropped from a queue that is not full");
+                assert!(
+                    long || big || self.loose,
+                    "{num} dropped from a queue that is not full"
+                );
+                let loose = self.loose;
                 let dropped = self.entry(num);
                 assert!(
-                    dropped.level <= level || long,
+                    dropped.level <= level || long || loose,
                     "{num} pays for one of a lower level"
                 );
                 self.dropped += 1;
             }
         }
-        assert_eq!(
-            self.leave_queue(num),
-            0,
+        let before = self.leave_queue(num);
+        assert!(
+            before == 0 || self.loose,
             "{num} was not the oldest of its lane"
         );
         self.entry(num).state = State::Dropped;

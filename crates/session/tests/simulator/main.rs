@@ -1,5 +1,6 @@
 //! The session under a seeded simulator: clients that come and go, connections that break between any
 //! two packets, time that jumps. Every packet and effect is checked against a ledger of what is owed.
+//! Durable sessions have a store beside them, and the broker crashes and finds what the store had synced.
 //!
 //! A round is a function of its seed. A failure prints it; `SIM_SEED=n` plays that round again and shows
 //! each event, `SIM_SEED=n SIM_ROUNDS=m` plays `m` rounds from there on.
@@ -10,6 +11,7 @@ mod client;
 mod inbound;
 mod ledger;
 mod rng;
+mod store;
 mod world;
 
 use world::World;
@@ -50,6 +52,23 @@ fn rounds(first: u64, count: u64, play: impl Fn(World, u64)) {
 fn guarantees_hold() {
     rounds(1, 4000, |mut world, seed| {
         let steps = world.rng.pick(&[20, 100, 400]);
+        for _ in 0..steps {
+            world.step();
+        }
+        if seed % 4 == 0 {
+            world.end_session();
+        } else {
+            world.finish();
+        }
+    });
+}
+
+/// What a durable session is owed is stored, most of its queue is on disk only, and the broker crashes.
+#[test]
+fn guarantees_hold_over_crashes() {
+    rounds(1, 4000, |mut world, seed| {
+        world.make_durable();
+        let steps = world.rng.pick(&[50, 200, 600]);
         for _ in 0..steps {
             world.step();
         }

@@ -1,12 +1,15 @@
 //! One session, one client, and a network between them that loses what it carries.
 
 mod acks;
+mod crash;
 mod end;
 
 use crate::client::{Client, ToClient, ToServer};
 use crate::inbound::Inflow;
 use crate::ledger::{Call, Connection, Entry, Ledger, State};
 use crate::rng::Rng;
+use crate::store::{Record, Store};
+use crash::Asked;
 use emqttd_mqtt::{QoS, ReasonCode, Version};
 use emqttd_session::{
     Ack, Delivery, GroupRef, Limits, Message, MessageParts, QueueLimits, Sent, Session,
@@ -25,8 +28,17 @@ pub struct World {
     pub ledger: Ledger,
     pub client: Client,
     pub inflow: Inflow,
-    /// packets under way; emptied when the connection breaks
-    down: VecDeque<ToClient>,
+    /// beside a durable session
+    store: Option<Store>,
+    /// stored, and not yet given to the session
+    mail: VecDeque<u32>,
+    /// for the store, of what the client publishes
+    inbound: Vec<Record>,
+    /// what is being read for the session
+    asked: Asked,
+    /// packets under way; emptied when the connection breaks. The broker holds each back until the store has
+    /// synced up to its place
+    down: VecDeque<(u64, ToClient)>,
     up: VecDeque<ToServer>,
     /// the network carries packets; the broker may not have noticed that it does not
     alive: bool,
@@ -69,6 +81,10 @@ impl World {
             ledger: Ledger::new(Arc::clone(&limits)),
             client,
             inflow: Inflow::new(&limits),
+            store: None,
+            mail: VecDeque::new(),
+            inbound: Vec::new(),
+            asked: Asked::default(),
             down: VecDeque::new(),
             up: VecDeque::new(),
             alive: false,
@@ -88,6 +104,9 @@ impl World {
 
     /// One random event.
     pub fn step(&mut self) {
+        if self.store.is_some() && self.rng.percent(30) {
+            return self.store_step();
+        }
         match self.rng.below(100) {
             0..24 => self.deliver(),
             24..45 => {
@@ -144,10 +163,20 @@ impl World {
                 Arc::new(Message::new(parts, None, self.now, expires_at))
             }
         };
-        self.deliver_message(message, qos, group);
+        let num = self.publish(message, qos, group);
+        if self.store.is_some() && (!self.mail.is_empty() || self.rng.percent(40)) {
+            return self.mail.push_back(num);
+        }
+        self.hand(num);
     }
 
     pub fn deliver_message(&mut self, message: Arc<Message>, qos: QoS, group: bool) -> Sent {
+        let num = self.publish(message, qos, group);
+        self.hand(num)
+    }
+
+    /// A message that the session is owed; it is stored first.
+    fn publish(&mut self, message: Arc<Message>, qos: QoS, group: bool) -> u32 {
         let priorities = self.limits().queue.priorities.clone();
         let listed = priorities.iter().flat_map(|list| list.iter());
         let level = listed
@@ -156,9 +185,6 @@ impl World {
             .next()
             .unwrap_or(0);
         let num = self.ledger.entries.len() as u32 + 1;
-        let mut delivery = Delivery::new(Arc::clone(&message), qos);
-        delivery.sub_id = num;
-        delivery.group = group.then_some(GroupRef(7));
         self.log(|| {
             format!(
                 "deliver {num} {qos:?} {} size {} group {group}",
@@ -171,8 +197,32 @@ impl World {
             qos,
             group,
             level,
+            class: level,
+            seq: 0,
+            unreadable: false,
+            crashed: false,
             state: State::New,
         });
+        self.store_message(num);
+        num
+    }
+
+    /// The delivery as it is given to the session.
+    fn delivery(&self, num: u32) -> Delivery {
+        let entry = &self.ledger.entries[num as usize - 1];
+        let mut delivery = Delivery::new(Arc::clone(&entry.message), entry.qos);
+        delivery.sub_id = num;
+        delivery.group = entry.group.then_some(GroupRef(7));
+        delivery.seq = entry.seq;
+        delivery
+    }
+
+    /// Gives a delivery to the session.
+    fn hand(&mut self, num: u32) -> Sent {
+        self.log(|| format!("hand over {num}"));
+        let delivery = self.delivery(num);
+        let qos = delivery.qos;
+        self.ledger.incoming = Some(num);
         let room = self.session.has_room();
         self.ledger.begin(Call::Send, self.now);
         let sent = self.session.send(delivery, self.now, &mut self.ledger);
@@ -198,8 +248,16 @@ impl World {
         let (session, ledger) = (&self.session, &self.ledger);
         ledger.end();
         assert_eq!(session.inflight_len(), ledger.flights.len(), "in flight");
-        assert_eq!(session.queue_len(), ledger.queued, "queued");
-        assert_eq!(session.queue_bytes(), ledger.bytes, "bytes queued");
+        let ghosts = session.queue_len().checked_sub(ledger.queued);
+        assert!(
+            ghosts.is_some_and(|ghosts| ghosts <= self.asked.ghosts),
+            "{} queued, not {}",
+            session.queue_len(),
+            ledger.queued
+        );
+        if !ledger.loose {
+            assert_eq!(session.queue_bytes(), ledger.bytes, "bytes queued");
+        }
         assert_eq!(
             session.awaiting_rel_len(),
             self.inflow.awaiting_len(),
@@ -209,7 +267,9 @@ impl World {
         assert_eq!(session.enqueued, ledger.enqueued, "queued messages counted");
         assert_eq!(session.dropped, ledger.dropped, "dropped messages counted");
         let limits = &ledger.limits.queue;
-        if limits.max_length > 0 {
+        // What is on disk has to be read before it can be dropped.
+        let excess = ledger.wanted.is_some() || self.asked.page.is_some() || ledger.loose;
+        if limits.max_length > 0 && !excess {
             assert!(
                 ledger
                     .lanes
@@ -219,11 +279,13 @@ impl World {
             );
         }
         assert!(
-            limits.max_bytes == 0 || ledger.bytes <= limits.max_bytes,
+            limits.max_bytes == 0 || ledger.bytes <= limits.max_bytes || excess,
             "bytes above their limit"
         );
+        self.store_call();
         self.check_alarm();
         self.check_stall();
+        let place = self.store.as_ref().map_or(0, Store::position);
         for packet in self.ledger.out.drain(..) {
             if self.trace {
                 eprintln!(
@@ -233,7 +295,9 @@ impl World {
                 );
             }
             if self.alive {
-                self.down.push_back(packet);
+                let waits =
+                    !matches!(packet, ToClient::Publish { qos, .. } if qos != QoS::ExactlyOnce);
+                self.down.push_back((if waits { place } else { 0 }, packet));
             }
         }
     }
@@ -244,6 +308,9 @@ impl World {
             limits.max_length > 0 && limits.high_watermark > 0 && limits.priorities.is_none();
         if !watched {
             return assert!(!ledger.alarm);
+        }
+        if ledger.loose {
+            return;
         }
         let of = |percent: u8| limits.max_length * usize::from(percent);
         if ledger.queued * 100 > of(limits.high_watermark) {
@@ -261,6 +328,14 @@ impl World {
         let Some(connection) = ledger.connection else {
             return assert!(!self.session.has_room());
         };
+        assert_eq!(
+            ledger.queued_qos0, 0,
+            "QoS 0 waits while there is a connection"
+        );
+        if self.session.needs_loading() {
+            return assert!(!self.session.has_room());
+        }
+        let reads = self.asked.page.is_some();
         let open = ledger.used < connection.window;
         let room = open && ledger.flights.len() < ledger.own_window();
         assert!(
@@ -268,16 +343,12 @@ impl World {
             "there is room and an older message waits"
         );
         assert!(
-            !(room && ledger.queued > 0 && !ledger.holds()),
+            !(room && ledger.queued > 0 && !ledger.holds()) || reads,
             "there is room and a message waits"
         );
         assert_eq!(
-            ledger.queued_qos0, 0,
-            "QoS 0 waits while there is a connection"
-        );
-        assert_eq!(
             self.session.has_room(),
-            room && ledger.queued == 0 && !ledger.holds(),
+            room && ledger.queued == 0 && !ledger.holds() && !reads,
             "has_room"
         );
     }
@@ -286,7 +357,8 @@ impl World {
 
     /// A packet arrives at the client.
     pub fn carry_down(&mut self) -> bool {
-        let Some(packet) = self.down.pop_front() else {
+        let synced = self.store.as_ref().map_or(0, Store::durable_to);
+        let Some((_, packet)) = self.down.pop_front_if(|(place, _)| *place <= synced) else {
             return false;
         };
         self.log(|| format!("client gets {packet:?}"));
@@ -306,15 +378,22 @@ impl World {
             ToServer::PubRec { id, refused } => self.pubrec(id, refused),
             ToServer::PubComp { id } => self.pubcomp(id),
             ToServer::Publish { seq, qos, id } => {
-                let answer = self
-                    .inflow
-                    .publish(&mut self.session, seq, qos, id, self.now);
+                let answer = self.inflow.publish(
+                    &mut self.session,
+                    seq,
+                    qos,
+                    id,
+                    self.now,
+                    &mut self.inbound,
+                );
                 self.ledger.begin(Call::Ack, self.now);
                 self.ledger.out.extend(answer);
                 self.after_call();
             }
             ToServer::PubRel { id } => {
-                let answer = self.inflow.release(&mut self.session, id);
+                let answer = self
+                    .inflow
+                    .release(&mut self.session, id, &mut self.inbound);
                 self.ledger.begin(Call::Ack, self.now);
                 self.ledger.out.push(answer);
                 self.after_call();
@@ -397,15 +476,28 @@ impl World {
         self.session.attach(version, receive_maximum, self.now);
         assert_eq!(self.session.version(), version);
         let send_quota = self.inflow.attach(version, self.now);
-        let due: Vec<u16> = self
-            .ledger
-            .flights
-            .iter()
-            .filter(|f| f.released)
-            .map(|f| f.id)
-            .collect();
+        let due = self.released();
         self.ledger.begin(Call::Resume, self.now);
         self.session.resume(self.now, &mut self.ledger);
+        if self.session.needs_loading() {
+            assert!(self.ledger.rels.is_empty());
+            self.asked.bodies = true;
+            self.after_call();
+        } else {
+            self.after_resume(&due);
+        }
+        self.check_deadline(false);
+        self.client.connected(version, receive_maximum, send_quota);
+        self.client.pump(&mut self.up);
+    }
+
+    fn released(&self) -> Vec<u16> {
+        let released = self.ledger.flights.iter().filter(|f| f.released);
+        released.map(|f| f.id).collect()
+    }
+
+    /// What was left unfinished was sent again; `due` are the identifiers that had been released.
+    fn after_resume(&mut self, due: &[u16]) {
         assert!(self.ledger.acked.is_empty());
         // [MQTT-4.4.0-1]; what is too large now was sent before and is ended by PUBREL too.
         let sent: Vec<u16> = self.ledger.rels.iter().map(|(id, _)| *id).collect();
@@ -431,9 +523,6 @@ impl World {
                 .all(|(_, reason)| *reason == ReasonCode::SUCCESS)
         );
         self.after_call();
-        self.check_deadline(false);
-        self.client.connected(version, receive_maximum, send_quota);
-        self.client.pump(&mut self.up);
     }
 
     // Time.
@@ -455,8 +544,10 @@ impl World {
     pub fn timer(&mut self) {
         self.log(|| "timer".into());
         let interval = self.limits().retry_interval;
-        let resends =
-            interval > 0 && self.session.online() && self.session.version() != Version::V5;
+        let resends = interval > 0
+            && self.session.online()
+            && self.session.version() != Version::V5
+            && !self.session.needs_loading();
         let fired = self.session.deadline().is_some_and(|at| at <= self.now);
         let due = |flight: &&crate::ledger::Flight| {
             resends && (flight.here || flight.released) && flight.sent_at + interval <= self.now
@@ -479,7 +570,8 @@ impl World {
             let at = self.ledger.flight(id).expect("it was there");
             self.ledger.flights[at].sent_at = self.now;
         }
-        self.inflow.timer(&self.ledger.given_up, self.now);
+        self.inflow
+            .timer(&self.ledger.given_up, self.now, &mut self.inbound);
         assert!(self.ledger.acked.is_empty());
         self.after_call();
         self.check_deadline(fired);
@@ -498,7 +590,8 @@ impl World {
             .ledger
             .flights
             .iter()
-            .filter(|f| old && interval > 0 && (f.here || f.released));
+            .filter(|f| old && interval > 0 && (f.here || f.released))
+            .filter(|_| !self.session.needs_loading());
         let retry = flights.map(|flight| flight.sent_at + interval).min();
         let wanted = retry
             .into_iter()

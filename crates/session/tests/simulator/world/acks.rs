@@ -6,7 +6,9 @@ impl World {
     pub(super) fn puback(&mut self, id: u16) {
         let at = self.ledger.flight(id).filter(|at| {
             let flight = &self.ledger.flights[*at];
-            !flight.released && self.ledger.entries[flight.num as usize - 1].qos == QoS::AtLeastOnce
+            !flight.released
+                && flight.loaded
+                && self.ledger.entries[flight.num as usize - 1].qos == QoS::AtLeastOnce
         });
         let acked = at.map(|at| {
             let num = self.ledger.land(at).num;
@@ -21,7 +23,9 @@ impl World {
     pub(super) fn pubrec(&mut self, id: u16, refused: bool) {
         let at = self.ledger.flight(id).filter(|at| {
             let flight = &self.ledger.flights[*at];
-            self.ledger.entries[flight.num as usize - 1].qos == QoS::ExactlyOnce
+            flight.released
+                || (flight.loaded
+                    && self.ledger.entries[flight.num as usize - 1].qos == QoS::ExactlyOnce)
         });
         let version = self.session.version();
         let other_qos = at.is_none() && self.ledger.flight(id).is_some();

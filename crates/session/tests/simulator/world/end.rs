@@ -7,7 +7,7 @@ impl World {
     fn settle(&mut self) {
         self.client.pump(&mut self.up);
         loop {
-            let mut moved = self.carry_down() | self.carry_up();
+            let mut moved = self.read_and_sync() | self.carry_down() | self.carry_up();
             if self.client.pending_len() > 0 {
                 self.client.acknowledge(&mut self.rng, &mut self.up);
                 moved = true;
@@ -47,6 +47,7 @@ impl World {
         );
         self.inflow.check(&self.client.completed);
         self.check_deliveries();
+        self.check_nothing_leaks();
         self.check_window();
         self.disconnect();
         assert_eq!(self.session.deadline(), None);
@@ -61,7 +62,12 @@ impl World {
                 (State::Acked, QoS::AtLeastOnce) => seen.handed >= 1,
                 (State::Acked, QoS::ExactlyOnce) => seen.handed == 1,
                 (State::Refused, QoS::ExactlyOnce) => seen.handed == 0,
+                (State::Dropped | State::Expired, QoS::AtLeastOnce) if entry.crashed => true,
                 (State::Dropped | State::Expired, _) => seen.packets == 0,
+                // It leaves at QoS 2 only when the store knows of it.
+                (State::Lost, QoS::ExactlyOnce) => seen.packets == 0,
+                (State::Lost, _) => true,
+                (State::Unreadable, qos) => qos == QoS::AtLeastOnce || seen.handed <= 1,
                 // It may have arrived on an earlier connection that took larger packets.
                 (State::TooLarge, QoS::AtMostOnce) => seen.packets == 0,
                 (State::TooLarge, QoS::AtLeastOnce) => true,
@@ -113,21 +119,32 @@ impl World {
         let flying = ledger
             .flights
             .iter()
-            .filter(|flight| !flight.released)
-            .map(|flight| flight.num);
-        let flying = flying.filter(|num| entry(*num).qos == QoS::AtLeastOnce);
+            .filter(|flight| !flight.released && entry(flight.num).group)
+            .map(|flight| (flight.num, flight.loaded));
+        let sent = |loaded, qos| {
+            flying
+                .clone()
+                .filter(move |(num, there)| *there == loaded && (!loaded || entry(*num).qos == qos))
+                .map(|(num, _)| num)
+        };
+        let lost: Vec<u32> = sent(true, QoS::ExactlyOnce)
+            .filter(|num| entry(*num).seq != 0)
+            .collect();
+        let unloaded: Vec<u64> = sent(false, QoS::AtLeastOnce)
+            .map(|num| entry(num).seq)
+            .collect();
+        let flying = sent(true, QoS::AtLeastOnce);
         let queued = ledger.lanes.values().rev().flatten().copied();
         let wanted: Vec<u32> = flying
             .chain(queued)
             .filter(|num| entry(*num).group)
             .collect();
-        let owed: Vec<u32> = session
-            .into_owed()
-            .pass_on
-            .iter()
-            .map(|delivery| delivery.sub_id)
-            .collect();
-        assert_eq!(owed, wanted, "owed to the group");
+        let owed = session.into_owed();
+        let nums = |list: &[Delivery]| list.iter().map(|d| d.sub_id).collect::<Vec<_>>();
+        assert_eq!(nums(&owed.pass_on), wanted, "owed to the group");
+        assert_eq!(nums(&owed.lost), lost, "not to be given to others");
+        let told: Vec<u64> = owed.unloaded.iter().map(|(_, seq)| *seq).collect();
+        assert_eq!(told, unloaded, "owed to the group and not read");
     }
 
     /// Uses up packet identifiers until they are about to begin anew, with one message kept in flight.
