@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must be green.
 
 use crate::shell::{build, cargo, option, run as sh, run_and_keep};
-use crate::{fuzz, instructions, oracle, tools};
+use crate::{crash, fuzz, instructions, oracle, tools};
 use std::time::Instant;
 
 #[derive(Default)]
@@ -110,6 +110,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
         Ok(count) => all.passed += count,
         Err(e) => all.complain("fuzzing", &e),
     }
+    all.step("crashes", crash::short);
     all.step("instruction counts", || instructions::run(false));
     finish(&all, started)
 }

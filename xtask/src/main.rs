@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod crash;
 mod dist;
 mod fuzz;
 mod instructions;
@@ -23,6 +24,10 @@ Usage: cargo xtask <command>
        [--profile NAME]    of cargo (release)
   oracle [ARGS]            replay recorded answers of EMQ 2.3.11; ARGS go to the runner
   fuzz [--seconds N] [T]   run the fuzz targets, or the one named T
+  crash-test [ARGS]        the broker killed again and again under traffic; ARGS go to the
+                           harness (docs/durability.md): --rounds N, --seed S, --shards N,
+                           --no-kill, ...; --faults [--rounds N]: disks that fail instead
+       [--profile NAME]    of cargo (dev; with --faults release)
   tools                    only install, or name, what the tests need
   bench [ARGS]             the speed table of bench/RESULTS.md
   instructions [--update]  compare instruction counts with those kept in the repository
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
             missing => Err(format!("missing:\n  {}", missing.join("\n  "))),
         },
         "bench" => bench::run(rest),
+        "crash-test" => crash::run(rest),
         "instructions" => instructions::run(rest.iter().any(|a| a == "--update")),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

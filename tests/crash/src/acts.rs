@@ -1,5 +1,6 @@
 //! What each client does of itself, and on what it hears.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use emqttd_tests::Will;
@@ -13,7 +14,7 @@ use crate::message::{Key, payload};
 use crate::run::{Phase, Run, Seen};
 
 /// Retained from the beginning, and asked for last.
-const SENTINEL: &str = "z/end";
+pub const SENTINEL: &str = "z/end";
 /// How often a new subscriber asks for them before what it got counts as wrong.
 const LOOKS: u32 = 5;
 /// With so many messages waiting for somebody, publishers pause and he comes back.
@@ -63,6 +64,26 @@ impl Ended {
             outlived: false,
         }
     }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} {} ms ago",
+            self.how,
+            self.after.elapsed().as_millis()
+        )?;
+        match (self.outlived, self.durable) {
+            (false, _) => write!(f, ", with the same broker"),
+            (true, true) => write!(f, ", which was synced"),
+            (true, false) => Ok(()),
+        }
+    }
+}
+
+fn told(ended: Option<Ended>) -> String {
+    ended.map_or("never connected".into(), |e| format!("connection: {e}"))
 }
 
 /// A will that was handed over with CONNECT.
@@ -160,11 +181,15 @@ impl Actor {
     /// In a few words, for a message that it did not get.
     pub fn story(&self) -> String {
         format!(
-            "{} is {}, came back {} times, ended last as {:?}, has {} QoS 2 messages not released",
+            "{} is {}, came back {} times, {}, has {} QoS 2 messages not released",
             self.client.name,
-            if self.client.up() { "connected" } else { "away" },
+            if self.client.up() {
+                "connected"
+            } else {
+                "away"
+            },
             self.resumes,
-            self.ended.map(|e| e.how),
+            told(self.ended),
             self.client.unreleased()
         )
     }
@@ -462,9 +487,7 @@ impl Run {
                 actor.generation += 1;
                 let (new, old) = (actor.generation, actor.generation - 1);
                 actor.client.unsubscribe(&[format!("proof/{at}/{old}")]);
-                actor
-                    .client
-                    .subscribe(&[(format!("proof/{at}/{new}"), 1)]);
+                actor.client.subscribe(&[(format!("proof/{at}/{new}"), 1)]);
                 return;
             }
             Role::Checker => {
@@ -517,7 +540,9 @@ impl Run {
             // The broker knows when the connection ended, or, after its own death, at the latest when it
             // started again.
             let begun = match ended.closed {
-                Some((at, _)) if ended.how == How::Disconnected && (ended.durable || !ended.outlived) => {
+                Some((at, _))
+                    if ended.how == How::Disconnected && (ended.durable || !ended.outlived) =>
+                {
                     Some(at)
                 }
                 _ if ended.outlived => Some(since.max(ended.after)),
@@ -532,7 +557,7 @@ impl Run {
             if must_be_over {
                 let how = actor.ended;
                 self.ledger.findings.add(Kind::ExpiredRevived, || {
-                    format!("{name} was told that its session is present; {how:?}")
+                    format!("{name} was told that its session is present; {}", told(how))
                 });
             }
             self.ledger.counts.resumed += u64::from(known);
@@ -549,7 +574,10 @@ impl Run {
         if lost {
             let how = actor.ended;
             self.ledger.findings.add(Kind::SessionLost, || {
-                format!("{name} was told that its session is not present; {how:?}")
+                format!(
+                    "{name} was told that its session is not present; {}",
+                    told(how)
+                )
             });
         }
         for key in self.actors[at].client.forget_session() {

@@ -400,7 +400,9 @@ impl Client {
                 let what = match parse(&payload) {
                     Ok(what) => what,
                     Err(e) => {
-                        events.push(Event::Violation(format!("a payload on {topic} is not what was sent: {e}")));
+                        events.push(Event::Violation(format!(
+                            "a payload on {topic} is not what was sent: {e}"
+                        )));
                         None
                     }
                 };
@@ -471,7 +473,9 @@ impl Client {
             return;
         }
         let Some(at) = self.outbound.iter().position(|o| o.publish.id == id) else {
-            return events.push(Event::Violation(format!("{kind:?} {id} for nothing in flight")));
+            return events.push(Event::Violation(format!(
+                "{kind:?} {id} for nothing in flight"
+            )));
         };
         let (key, qos, released) = {
             let one = &self.outbound[at];

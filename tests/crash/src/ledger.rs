@@ -242,7 +242,15 @@ impl Ledger {
     // Sending.
 
     /// The next message of `who` is about to be sent for the first time.
-    pub fn send(&mut self, who: Who, topic: &str, qos: u8, retain: bool, deletes: bool, purpose: Purpose) -> Key {
+    pub fn send(
+        &mut self,
+        who: Who,
+        topic: &str,
+        qos: u8,
+        retain: bool,
+        deletes: bool,
+        purpose: Purpose,
+    ) -> Key {
         let sent = self.tick();
         let number = self.topic(topic);
         let mut owed = 0;
@@ -432,7 +440,8 @@ impl Ledger {
             let why = || format!("{name} got {key}, which nobody sent");
             return self.findings.add(Kind::Protocol, why);
         };
-        let (qos, sent, topic, purpose) = (message.qos, message.sent, message.topic, message.purpose);
+        let (qos, sent, topic, purpose) =
+            (message.qos, message.sent, message.topic, message.purpose);
         let acked_at = message.acked_at;
         let forbidden = message.forbidden;
         let again = message.got & bit != 0;
@@ -468,8 +477,9 @@ impl Ledger {
             }
             None => {
                 let text = self.describe(key);
-                self.findings
-                    .add(Kind::Protocol, || format!("{name} got {text} without a subscription"));
+                self.findings.add(Kind::Protocol, || {
+                    format!("{name} got {text} without a subscription")
+                });
             }
             _ => {}
         }
@@ -588,8 +598,9 @@ impl Ledger {
         message.forbidden = true;
         if message.got != 0 {
             let text = self.describe(key);
-            self.findings
-                .add(Kind::WillWrong, || format!("{text} came, but was taken back"));
+            self.findings.add(Kind::WillWrong, || {
+                format!("{text} came, but was taken back")
+            });
         }
     }
 
@@ -602,19 +613,30 @@ impl Ledger {
 
     /// What must be retained at least, at this moment.
     pub fn baseline(&self) -> Baseline {
-        Baseline(self.retained.iter().map(|(topic, r)| (*topic, r.base)).collect())
+        Baseline(
+            self.retained
+                .iter()
+                .map(|(topic, r)| (*topic, r.base))
+                .collect(),
+        )
     }
 
     /// A new subscriber has seen all that is retained, `seen` being the last it got on each topic: what is
     /// wrong with that.
-    pub fn retained_wrong(&self, baseline: &Baseline, seen: &HashMap<String, Option<Key>>) -> Vec<String> {
+    pub fn retained_wrong(
+        &self,
+        baseline: &Baseline,
+        seen: &HashMap<String, Option<Key>>,
+    ) -> Vec<String> {
         let mut all = Vec::new();
         for (topic, base) in &baseline.0 {
             let name = &self.topics[usize::from(*topic)];
             let Some(retained) = self.retained.get(topic) else {
                 continue;
             };
-            let deleted_since = retained.last_deletion.is_some_and(|n| base.is_none_or(|b| n >= b));
+            let deleted_since = retained
+                .last_deletion
+                .is_some_and(|n| base.is_none_or(|b| n >= b));
             let wrong = match (seen.get(name).copied().flatten(), base) {
                 (None, None) => None,
                 (None, Some(_)) if deleted_since => None,
@@ -722,3 +744,6 @@ fn each(mut bits: u64, mut f: impl FnMut(usize)) {
         bits &= bits - 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 mod acts;
 mod cast;
 mod client;
+#[cfg(feature = "faults")]
+mod faults;
 mod findings;
 mod ledger;
 mod message;
@@ -31,11 +33,23 @@ Usage: emqttd-crash --broker PATH [options]
   --drain-every N    rounds after which all that was promised must come (25)
   --no-kill          clients leave, and the broker lives: shows that the harness is right
   --keep-going       goes on after something was found
+  --faults           no broker: the store alone, over disks that fail and lose power, at
+                     every instant of --rounds recorded runs
 ";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match plan(&args) {
+        #[cfg(feature = "faults")]
+        Ok(plan) if plan.faults => match faults::sweep(plan.rounds, plan.seed) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        },
+        #[cfg(not(feature = "faults"))]
+        Ok(plan) if plan.faults => {
+            eprintln!("emqttd-crash: built without the feature `faults`");
+            ExitCode::FAILURE
+        }
         Ok(plan) => match test(plan) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
@@ -66,6 +80,7 @@ fn plan(args: &[String]) -> Result<Plan, String> {
         drain_every: 25,
         no_kill: false,
         keep_going: false,
+        faults: false,
     };
     let mut words = args.iter();
     while let Some(word) = words.next() {
@@ -89,11 +104,12 @@ fn plan(args: &[String]) -> Result<Plan, String> {
                 plan.most = number(word, most)?;
             }
             "--no-kill" => plan.no_kill = true,
+            "--faults" => plan.faults = true,
             "--keep-going" => plan.keep_going = true,
             other => return Err(format!("no such option: {other}")),
         }
     }
-    if !plan.broker.is_file() {
+    if !plan.faults && !plan.broker.is_file() {
         return Err(format!("--broker {}: no such file", plan.broker.display()));
     }
     if plan.least > plan.most {
@@ -146,7 +162,10 @@ fn report(run: Run, begun: Instant) -> bool {
         ("killed while it started", u64::from(ends.kills_at_start)),
         ("asked to stop under traffic", u64::from(ends.stops)),
         ("connections dropped", u64::from(ends.drops)),
-        ("connections ended with DISCONNECT", u64::from(ends.disconnects)),
+        (
+            "connections ended with DISCONNECT",
+            u64::from(ends.disconnects),
+        ),
         ("drains", u64::from(ends.drains)),
         ("published", counts.published),
         ("acknowledged", counts.acknowledged),
@@ -182,6 +201,9 @@ fn report(run: Run, begun: Instant) -> bool {
         println!("  {kind}: {what}");
     }
     println!("  what it printed last:\n{}", node.tail(15));
-    println!("  data directory and logs are kept in {}", node.root.display());
+    println!(
+        "  data directory and logs are kept in {}",
+        node.root.display()
+    );
     false
 }

@@ -38,7 +38,11 @@ pub fn parse(payload: &[u8]) -> Result<Option<Key>, String> {
     }
     let wrong = || {
         let shown = &payload[..payload.len().min(40)];
-        format!("{} bytes, {}", payload.len(), String::from_utf8_lossy(shown))
+        format!(
+            "{} bytes, {}",
+            payload.len(),
+            String::from_utf8_lossy(shown)
+        )
     };
     let end = payload.iter().position(|b| *b == b'|').ok_or_else(wrong)?;
     let head = std::str::from_utf8(&payload[..end]).map_err(|_| wrong())?;
@@ -51,11 +55,7 @@ pub fn parse(payload: &[u8]) -> Result<Option<Key>, String> {
     let length: usize = word()?.parse().map_err(|_| wrong())?;
     let whole = payload.len() == length.max(end + 1)
         && (end + 1..payload.len()).all(|at| payload[at] == filler(key, at));
-    if whole {
-        Ok(Some(key))
-    } else {
-        Err(wrong())
-    }
+    if whole { Ok(Some(key)) } else { Err(wrong()) }
 }
 
 #[cfg(test)]

@@ -123,7 +123,8 @@ impl Node {
     pub fn start(&mut self) -> Result<(), String> {
         for _ in 0..3 {
             let begun = Instant::now();
-            self.spawn().map_err(|e| format!("starting the broker: {e}"))?;
+            self.spawn()
+                .map_err(|e| format!("starting the broker: {e}"))?;
             match self.wait_until_open(begun) {
                 Ok(()) => {
                     self.starts.push(begun.elapsed());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use crate::acts::{Actor, Ended, How};
+use crate::acts::{Actor, Ended, How, SENTINEL};
 use crate::cast::{DYNAMIC, Role, SHARED, STATIC, cast};
 use crate::client::Event;
 use crate::findings::Kind;
@@ -46,6 +46,8 @@ pub struct Plan {
     pub no_kill: bool,
     /// goes on after a drain that found something
     pub keep_going: bool,
+    /// not this, but the store alone over disks that fail
+    pub faults: bool,
 }
 
 /// What happens to the broker now.
@@ -337,13 +339,17 @@ impl Run {
         if self.ledger.round == self.plan.rounds {
             self.actors.iter_mut().for_each(|a| a.away_until = begun);
         }
-        if !self.wait(begun, "clients to come back and publishers to be through", |run| {
-            run.actors.iter().all(|a| match a.role {
-                Role::Mortal { .. } | Role::Checker => true,
-                Role::Fickle if !a.client.connected() && a.away_until > Instant::now() => true,
-                _ => a.client.up() && a.client.in_flight() == 0 && a.settled(),
-            })
-        }) {
+        if !self.wait(
+            begun,
+            "clients to come back and publishers to be through",
+            |run| {
+                run.actors.iter().all(|a| match a.role {
+                    Role::Mortal { .. } | Role::Checker => true,
+                    Role::Fickle if !a.client.connected() && a.away_until > Instant::now() => true,
+                    _ => a.client.up() && a.client.in_flight() == 0 && a.settled(),
+                })
+            },
+        ) {
             return false;
         }
         self.probe();
@@ -384,7 +390,8 @@ impl Run {
         let checked = self.check_retained(begun);
         let absent = self.absent();
         let actors = &self.actors;
-        self.ledger.settle(absent, |key, who| note(actors, key, who));
+        self.ledger
+            .settle(absent, |key, who| note(actors, key, who));
         self.end_drain();
         answered && checked && self.ledger.findings.none()
     }
@@ -451,9 +458,20 @@ impl Run {
         };
         let before = self.actors[at].checks_done;
         self.actors[at].check_wanted = true;
-        self.wait(begun, "a new subscriber to see what is retained", |run| {
-            run.actors[at].checks_done > before
-        })
+        self.last_packet = Instant::now();
+        while self.actors[at].checks_done == before {
+            if self.last_packet.elapsed() > QUIET {
+                let why = || format!("a new subscriber did not get {SENTINEL}, which is retained");
+                self.ledger.findings.add(Kind::Retained, why);
+                return false;
+            }
+            if begun.elapsed() > PATIENCE {
+                self.stuck("waited for a new subscriber to see what is retained");
+                return false;
+            }
+            self.step();
+        }
+        true
     }
 
     pub(crate) fn publishers(&self) -> usize {
