@@ -28,6 +28,7 @@ Usage: emqttd-crash --broker PATH [options]
   --rounds N         how many times it is killed (100)
   --seed S           of all that is chosen (from the clock)
   --shards N         event loops of the broker (2)
+  --sync MODE        its persistence.sync (always); with `off` it must find losses
   --millis A-B       traffic before the kill (5-150)
   --load N           messages of each publisher in a round, about (40)
   --drain-every N    rounds after which all that was promised must come (25)
@@ -74,6 +75,7 @@ fn plan(args: &[String]) -> Result<Plan, String> {
         rounds: 100,
         seed: clock % 1_000_000_007,
         shards: 2,
+        sync: "always".into(),
         least: 5,
         most: 150,
         load: 40,
@@ -95,6 +97,7 @@ fn plan(args: &[String]) -> Result<Plan, String> {
             "--rounds" => plan.rounds = number(word, value()?)?,
             "--seed" => plan.seed = number(word, value()?)?,
             "--shards" => plan.shards = number(word, value()?)?,
+            "--sync" => plan.sync = value()?.clone(),
             "--load" => plan.load = number(word, value()?)?,
             "--drain-every" => plan.drain_every = number::<u32>(word, value()?)?.max(1),
             "--millis" => {
@@ -123,10 +126,11 @@ fn test(plan: Plan) -> Result<bool, String> {
     let begun = Instant::now();
     let what = if plan.no_kill { "no kill" } else { "kill" };
     println!(
-        "crash test: {} rounds ({what}), seed {}, {} shards, {}",
+        "crash test: {} rounds ({what}), seed {}, {} shards, sync {}, {}",
         plan.rounds,
         plan.seed,
         plan.shards,
+        plan.sync,
         plan.broker.display()
     );
     let mut run = Run::new(plan).map_err(|e| e.to_string())?;

@@ -18,6 +18,7 @@ pub struct Node {
     /// where clients connect
     pub addr: SocketAddr,
     shards: usize,
+    sync: String,
     child: Option<Child>,
     /// how long the starts took
     pub starts: Vec<Duration>,
@@ -25,7 +26,7 @@ pub struct Node {
 
 impl Node {
     /// Makes the tree around the program `broker`; nothing runs yet.
-    pub fn new(broker: &Path, shards: usize) -> io::Result<Node> {
+    pub fn new(broker: &Path, shards: usize, sync: &str) -> io::Result<Node> {
         let root = std::env::temp_dir().join(format!("emqttd-crash-{}", std::process::id()));
         for dir in ["bin", "etc/plugins", "data", "log"] {
             fs::create_dir_all(root.join(dir))?;
@@ -48,6 +49,7 @@ impl Node {
             root,
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             shards,
+            sync: sync.into(),
             child: None,
             starts: Vec::new(),
         };
@@ -63,7 +65,12 @@ impl Node {
     /// Nothing may be dropped for want of room, or given up for want of time; files of the store are
     /// small, so that they fill and are cleaned while the run lasts.
     fn conf(&self) -> String {
-        let Node { addr, shards, .. } = self;
+        let Node {
+            addr,
+            shards,
+            sync,
+            ..
+        } = self;
         format!(
             "node.name = emq@127.0.0.1\n\
              node.shards = {shards}\n\
@@ -85,7 +92,7 @@ impl Node {
              mqtt.mqueue.store_qos0 = true\n\
              mqtt.plugins.etc_dir = etc/plugins/\n\
              mqtt.plugins.loaded_file = data/loaded_plugins\n\
-             persistence.sync = always\n\
+             persistence.sync = {sync}\n\
              persistence.segment_bytes = 1MB\n\
              listener.tcp.external = {addr}\n\
              listener.tcp.external.acceptors = 16\n\

@@ -34,6 +34,8 @@ pub struct Plan {
     pub seed: u64,
     /// event loops of the broker
     pub shards: usize,
+    /// its `persistence.sync`
+    pub sync: String,
     /// shortest traffic of a round, milliseconds
     pub least: u64,
     /// longest traffic of a round, milliseconds
@@ -105,7 +107,7 @@ impl Run {
     /// Prepares a run; the broker is not started yet.
     pub fn new(plan: Plan) -> io::Result<Run> {
         let mut rng = Rng::new(plan.seed);
-        let node = Node::new(&plan.broker, plan.shards)?;
+        let node = Node::new(&plan.broker, plan.shards, &plan.sync)?;
         let mut actors = Vec::new();
         let mut names = Vec::new();
         let mut subscriptions = Vec::new();
