@@ -5,12 +5,22 @@
 //! sent, and *promised* when its acknowledgement was seen. Where the order of two events is not known to
 //! the client (a SUBSCRIBE whose answer was lost, say), both outcomes are right.
 
+mod receive;
+mod retained;
+mod subscription;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
-use crate::client::Got;
 use crate::findings::{Findings, Kind};
 use crate::message::Key;
+
+pub use retained::Baseline;
+use retained::Retained;
+use subscription::matches;
+pub use subscription::{State, Subscription};
 
 /// Number of a client; at most [`MOST`] of them, for sets are bits.
 pub type Who = usize;
@@ -28,68 +38,6 @@ pub enum Purpose {
     Marker,
     /// a will; "acknowledged" says that it must come now
     Will,
-}
-
-/// A subscription as its client knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// never asked for, or its session ended
-    Never,
-    /// SUBSCRIBE or UNSUBSCRIBE sent, its answer not seen
-    Unknown,
-    /// SUBACK seen
-    Active,
-    /// UNSUBACK seen
-    Gone,
-}
-
-/// A filter that a client subscribes to, now and then or always.
-#[derive(Debug)]
-pub struct Subscription {
-    /// as in SUBSCRIBE
-    pub filter: String,
-    /// QoS asked for
-    pub qos: u8,
-    /// number of the shared group it belongs to
-    pub group: Option<u8>,
-    /// how it stands
-    pub state: State,
-    /// when it came to that, in the ledger's count of events
-    since: u64,
-}
-
-impl Subscription {
-    /// A subscription that was not asked for yet.
-    pub fn new(filter: &str, qos: u8, group: Option<u8>) -> Subscription {
-        Subscription {
-            filter: filter.into(),
-            qos,
-            group,
-            state: State::Never,
-            since: 0,
-        }
-    }
-
-    fn covers(&self, topic: &str) -> bool {
-        let bare = match self.filter.strip_prefix("$share/") {
-            Some(rest) => rest.split_once('/').map_or("", |(_, bare)| bare),
-            None => &self.filter,
-        };
-        matches(bare, topic)
-    }
-}
-
-fn matches(filter: &str, topic: &str) -> bool {
-    let mut topic = topic.split('/');
-    for level in filter.split('/') {
-        match (level, topic.next()) {
-            ("#", _) => return true,
-            ("+", Some(_)) => {}
-            (level, Some(word)) if level == word => {}
-            _ => return false,
-        }
-    }
-    topic.next().is_none()
 }
 
 #[derive(Debug)]
@@ -122,19 +70,6 @@ impl Message {
         self.owed & !self.got & !absent != 0 || self.groups_owed & !self.groups_got != 0
     }
 }
-
-/// A retained topic: one publisher, one after the other.
-#[derive(Debug, Default)]
-struct Retained {
-    /// the last one acknowledged
-    base: Option<u32>,
-    base_deletes: bool,
-    last_deletion: Option<u32>,
-}
-
-/// What a check of the retained messages began with.
-#[derive(Debug, Clone, Default)]
-pub struct Baseline(Vec<(u16, Option<u32>)>);
 
 /// What the run counted beside its findings.
 #[derive(Debug, Default, Clone)]
@@ -327,7 +262,6 @@ impl Ledger {
             && retained.base.is_none_or(|n| n < key.n)
         {
             retained.base = Some(key.n);
-            retained.base_deletes = retained.last_deletion == Some(key.n);
         }
     }
 
@@ -425,167 +359,6 @@ impl Ledger {
         }
     }
 
-    // Receiving.
-
-    /// The application of `who` got a message.
-    pub fn received(&mut self, who: Who, got: &Got) {
-        let Some(key) = got.what else { return };
-        if got.retain {
-            // What is retained is for those who look at it: see `retained_seen`.
-            return;
-        }
-        let name = self.names[who].clone();
-        let bit = 1u64 << who;
-        let Some(message) = self.message(key) else {
-            let why = || format!("{name} got {key}, which nobody sent");
-            return self.findings.add(Kind::Protocol, why);
-        };
-        let (qos, sent, topic, purpose) =
-            (message.qos, message.sent, message.topic, message.purpose);
-        let acked_at = message.acked_at;
-        let forbidden = message.forbidden;
-        let again = message.got & bit != 0;
-        let exact_before = message.exact;
-        message.got |= bit;
-        if got.qos == 2 {
-            message.exact |= bit;
-        }
-        let owed = message.owed & bit != 0;
-        let sub = self.subscriptions[who]
-            .iter()
-            .find(|s| s.covers(&got.topic))
-            .map(|s| (s.state, s.since, s.group));
-        if self.topics[usize::from(topic)] != got.topic || got.qos > qos {
-            let text = self.describe(key);
-            self.findings.add(Kind::Protocol, || {
-                format!("{name} got {text} on {} with QoS {}", got.topic, got.qos)
-            });
-            return;
-        }
-        match sub {
-            Some((State::Gone, since, _)) if sent > since => {
-                let text = self.describe(key);
-                self.findings.add(Kind::Revived, || {
-                    format!("{name} got {text}, sent after the UNSUBACK for it")
-                });
-            }
-            Some((State::Never, since, _)) if sent > since && since > 0 => {
-                let text = self.describe(key);
-                self.findings.add(Kind::Revived, || {
-                    format!("{name} got {text}, and did not subscribe since its session ended")
-                });
-            }
-            None => {
-                let text = self.describe(key);
-                self.findings.add(Kind::Protocol, || {
-                    format!("{name} got {text} without a subscription")
-                });
-            }
-            _ => {}
-        }
-        if forbidden {
-            let text = self.describe(key);
-            self.findings.add(Kind::WillWrong, || {
-                format!("{name} got {text}, which was taken back")
-            });
-        }
-        // What was not acknowledged by then may have been published after.
-        let grouped = sub.is_some_and(|(_, _, group)| group.is_some());
-        if acked_at > 0 && acked_at < self.reborn[who] && purpose == Purpose::Traffic && !grouped {
-            let text = self.describe(key);
-            self.findings.add(Kind::ExpiredRevived, || {
-                format!("{name} got {text}, from before its session ended")
-            });
-        }
-        if again {
-            return self.duplicate(who, key, got.qos, qos, exact_before & bit != 0);
-        }
-        self.counts.delivered += 1;
-        self.counts.delivered_exactly += u64::from(got.qos == 2);
-        match sub {
-            Some((_, _, Some(group))) => self.group_got(key, who, group, got.qos, exact_before),
-            _ => {
-                if owed {
-                    self.waiting[who] -= 1;
-                }
-                if purpose == Purpose::Will {
-                    self.counts.wills += 1;
-                } else {
-                    self.check_order(who, key, qos, got.qos);
-                }
-            }
-        }
-        if self.message(key).is_some_and(|m| !m.missing()) {
-            self.open.remove(&key);
-        }
-    }
-
-    fn duplicate(&mut self, who: Who, key: Key, with: u8, of: u8, exact_before: bool) {
-        let name = self.names[who].clone();
-        match (with, of) {
-            (2, _) if exact_before => {
-                let text = self.describe(key);
-                self.findings
-                    .add(Kind::Duplicate, || format!("{name} got {text} twice"));
-            }
-            (0, 0) => {
-                let text = self.describe(key);
-                self.findings
-                    .add(Kind::DuplicateQos0, || format!("{name} got {text} twice"));
-            }
-            // The publisher repeats what was not acknowledged; with QoS 0 nobody can know it again.
-            (0, _) => {}
-            _ => self.counts.duplicated_qos1 += 1,
-        }
-    }
-
-    fn group_got(&mut self, key: Key, who: Who, group: u8, with: u8, exact_before: u64) {
-        let others: u64 = self
-            .subscriptions
-            .iter()
-            .enumerate()
-            .filter(|(other, list)| *other != who && list.iter().any(|s| s.group == Some(group)))
-            .map(|(other, _)| 1u64 << other)
-            .sum();
-        let Some(message) = self.message(key) else {
-            return;
-        };
-        let second = message.groups_got & 1 << group != 0;
-        message.groups_got |= 1 << group;
-        if !second {
-            return;
-        }
-        if with == 2 && exact_before & others != 0 {
-            let text = self.describe(key);
-            let name = self.names[who].clone();
-            self.findings.add(Kind::Duplicate, || {
-                format!("{name} got {text}, which another member of its group had got")
-            });
-        } else {
-            self.counts.duplicated_qos1 += 1;
-        }
-    }
-
-    /// First receipts come in the order of sending, for each publisher, receiver and QoS [MQTT-4.6.0-5].
-    fn check_order(&mut self, who: Who, key: Key, qos: u8, with: u8) {
-        if self.unordered & 1 << key.who != 0 || (with == 0 && qos > 0) {
-            return;
-        }
-        let last = self
-            .last
-            .entry((who, usize::from(key.who), qos))
-            .or_default();
-        let before = *last;
-        *last = before.max(key.n);
-        if key.n < before {
-            let text = self.describe(key);
-            let name = self.names[who].clone();
-            self.findings.add(Kind::Order, || {
-                format!("{name} got {text} after message {}.{before}", key.who)
-            });
-        }
-    }
-
     // Wills.
 
     /// A will must not have come, and must not come any more.
@@ -607,58 +380,6 @@ impl Ledger {
     /// Whether a message has come to all that it was owed to.
     pub fn complete(&self, key: Key) -> bool {
         !self.messages[usize::from(key.who)][key.n as usize].missing()
-    }
-
-    // Retained messages.
-
-    /// What must be retained at least, at this moment.
-    pub fn baseline(&self) -> Baseline {
-        Baseline(
-            self.retained
-                .iter()
-                .map(|(topic, r)| (*topic, r.base))
-                .collect(),
-        )
-    }
-
-    /// A new subscriber has seen all that is retained, `seen` being the last it got on each topic: what is
-    /// wrong with that.
-    pub fn retained_wrong(
-        &self,
-        baseline: &Baseline,
-        seen: &HashMap<String, Option<Key>>,
-    ) -> Vec<String> {
-        let mut all = Vec::new();
-        for (topic, base) in &baseline.0 {
-            let name = &self.topics[usize::from(*topic)];
-            let Some(retained) = self.retained.get(topic) else {
-                continue;
-            };
-            let deleted_since = retained
-                .last_deletion
-                .is_some_and(|n| base.is_none_or(|b| n >= b));
-            let wrong = match (seen.get(name).copied().flatten(), base) {
-                (None, None) => None,
-                (None, Some(_)) if deleted_since => None,
-                (None, Some(base)) => Some(format!("nothing, where {base} was acknowledged")),
-                (Some(key), Some(base)) if key.n < *base => {
-                    Some(format!("{key}, where {base} was acknowledged"))
-                }
-                (Some(_), _) => None,
-            };
-            if let Some(wrong) = wrong {
-                all.push(format!("on {name} a new subscriber got {wrong}"));
-            }
-        }
-        all
-    }
-
-    /// That is how it stays.
-    pub fn retained_seen(&mut self, baseline: &Baseline, wrong: Vec<String>) {
-        self.counts.retained += baseline.0.len() as u64;
-        for what in wrong {
-            self.findings.add(Kind::Retained, || what);
-        }
     }
 
     // The end.
@@ -744,6 +465,3 @@ fn each(mut bits: u64, mut f: impl FnMut(usize)) {
         bits &= bits - 1;
     }
 }
-
-#[cfg(test)]
-mod tests;

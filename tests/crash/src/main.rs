@@ -2,9 +2,11 @@
 //! counts what it promised and did not keep. `cargo xtask crash-test` builds and runs it; see
 //! docs/durability.md.
 
+mod actor;
 mod acts;
 mod cast;
 mod client;
+mod events;
 #[cfg(feature = "faults")]
 mod faults;
 mod findings;

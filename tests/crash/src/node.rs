@@ -66,10 +66,7 @@ impl Node {
     /// small, so that they fill and are cleaned while the run lasts.
     fn conf(&self) -> String {
         let Node {
-            addr,
-            shards,
-            sync,
-            ..
+            addr, shards, sync, ..
         } = self;
         format!(
             "node.name = emq@127.0.0.1\n\

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use crate::acts::{Actor, Ended, How, SENTINEL};
+use crate::actor::{Actor, Ended, How, SENTINEL};
 use crate::cast::{DYNAMIC, Role, SHARED, STATIC, cast};
 use crate::client::Event;
 use crate::findings::Kind;
