@@ -554,7 +554,8 @@ impl Session {
         if let Some(delivery) = delivery {
             sink.effect(Effect::Acked(delivery.message));
         }
-        if !flows.queue.is_empty() || !flows.held.is_empty() || flows.backlog.is_some() {
+        // With nothing in memory more is on its way already, if there is more on disk.
+        if !flows.queue.is_empty() || !flows.held.is_empty() {
             self.drain(now, sink);
         }
     }

@@ -678,6 +678,18 @@ fn what_cannot_be_read_of_what_was_in_flight_is_let_go() {
 }
 
 #[test]
+fn what_was_in_flight_does_not_count_as_waiting() {
+    let mut session = Session::restored(
+        limits(3, few(QueueLimits::default())),
+        restored(vec![flight(5, 3)], 1, 5, 4),
+    );
+    assert_eq!(session.queue_len(), 3);
+    let mut wire = Wire::default();
+    session.loaded_in_flight(vec![(5, Some(stored(3, QoS::AtLeastOnce)))], 0, &mut wire);
+    assert_eq!((session.queue_len(), session.queue_bytes()), (3, 30));
+}
+
+#[test]
 fn a_connection_that_went_before_the_bodies_came_is_not_resumed() {
     let mut session = Session::restored(Arc::default(), restored(vec![flight(5, 3)], 3, 4, 1));
     let mut wire = Wire::default();
