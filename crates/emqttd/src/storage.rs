@@ -65,8 +65,7 @@ fn open_store(settings: &Persistence) -> Result<Option<Storage>, String> {
     let dir = &settings.dir;
     let disk = Directory::new(dir)
         .map_err(|e| format!("emqttd: persistence.dir {}: {e}", dir.display()))?;
-    Storage::open(Arc::new(disk), settings)
-        .map_err(|e| format!("emqttd: persistence.dir {}: {e}", dir.display()))
+    Storage::open(Arc::new(disk), settings).map_err(|e| format!("emqttd: {e}"))
 }
 
 /// What was not as it should be in the store: to be seen wherever somebody looks.
