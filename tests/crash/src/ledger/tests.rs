@@ -1,6 +1,7 @@
 //! A ledger that finds nothing must be one that can find something.
 
 use super::*;
+use crate::client::Got;
 
 const PUBLISHER: Who = 0;
 const ALICE: Who = 1;
