@@ -81,8 +81,8 @@ fn take_alone(to: &Path) -> Result<String, String> {
         segment_bytes: settings.persistence.segment_bytes,
         ..Options::default()
     };
-    let (store, found) =
-        Store::open(Arc::new(disk), options, Arc::new(|| {})).map_err(|e| failed(e.to_string()))?;
+    let (store, found) = Store::open(Arc::new(disk), options, Arc::new(|| {}))
+        .map_err(|e| format!("emqttd: {e}"))?;
     found.reports.iter().for_each(storage::report);
     let bar = RefCell::new(Bar::new("backup"));
     let told = |progress: Progress| bar.borrow_mut().show(progress);
