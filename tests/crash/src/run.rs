@@ -293,7 +293,8 @@ impl Run {
     /// Without a kill: every client leaves, half of them without a word.
     fn leave(&mut self) {
         for at in 0..self.actors.len() {
-            if self.actors[at].client.connected() {
+            // One that said DISCONNECT waits for the close.
+            if self.actors[at].client.connected() && self.actors[at].ending.is_none() {
                 if self.rng.percent(50) {
                     self.disconnect(at);
                 } else {
