@@ -46,14 +46,18 @@ impl Batch {
     /// Gives a key a value, in place of the one it had.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
         let out = &mut self.bytes;
-        let len = 1 + varint_len(key.len() as u64) + key.len() + value.len();
+        let len = 5 + varint_len(key.len() as u64) + key.len() + value.len();
         out.reserve(len + 11);
         out.push(record::PUT);
         put_varint(out, len as u64);
+        let at = out.len();
+        out.extend_from_slice(&[0; 4]);
         out.push(table);
         put_varint(out, key.len() as u64);
         out.extend_from_slice(key);
         out.extend_from_slice(value);
+        let crc = crc32fast::hash(&out[at + 4..]);
+        out[at..at + 4].copy_from_slice(&crc.to_le_bytes());
     }
 
     /// Takes a key away, if it is there.

@@ -9,14 +9,33 @@
 //! those who are owed it, each under a number of its own sequence (`seq`: 1, 2, 3, ... for each owner). What
 //! an owner is owed is read back page by page with [`Store::load`]; nothing of it is held in memory.
 
+pub mod backup;
 mod batch;
+mod cleaner;
+mod committer;
 mod disk;
+mod flights;
+mod frame;
+mod idx;
+mod index;
+mod keeper;
+mod keys;
+mod latency;
 mod options;
+mod owners;
 mod page;
+mod ranges;
+mod reader;
 mod record;
+mod recover;
 mod recovery;
+mod refs;
+mod segment;
+mod shared;
 mod status;
 mod store;
+#[cfg(any(test, feature = "sim"))]
+pub mod sweep;
 
 pub use batch::{Batch, Owed};
 pub use disk::{Directory, Disk, DiskFile, Entry};

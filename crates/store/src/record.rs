@@ -141,6 +141,10 @@ pub(crate) enum Record<'a> {
         table: Table,
         key: &'a [u8],
         value: &'a [u8],
+        /// CRC-32 of all of the payload behind it: values are also read singly
+        crc: u32,
+        /// what `crc` is of
+        covered: &'a [u8],
     },
     /// a key loses its value. `born` is the segment in which it first stood when it was moved, else 0: it has
     /// to be kept while an older segment exists, which might hold a value of the key
@@ -184,6 +188,9 @@ impl<'a> Record<'a> {
         let mut c = Cursor(payload);
         Some(match kind {
             PUT => {
+                let (crc, covered) = payload.split_first_chunk::<4>()?;
+                let crc = u32::from_le_bytes(*crc);
+                let mut c = Cursor(covered);
                 let table = c.byte()?;
                 let len = usize::try_from(c.varint()?).ok()?;
                 let key = c.bytes(len)?;
@@ -191,6 +198,8 @@ impl<'a> Record<'a> {
                     table,
                     key,
                     value: c.0,
+                    crc,
+                    covered,
                 }
             }
             DELETE => {
