@@ -343,7 +343,9 @@ impl Session {
         }
         self.delivered += 1;
         flows.used += 1;
-        let recorded = delivery.seq != 0;
+        // The client keeps an identifier used at QoS 2 over a restart of the broker, whether the message was
+        // stored or not: a forgotten one would be given to another message, which it would not take.
+        let recorded = delivery.seq != 0 || (self.durable && delivery.qos == QoS::ExactlyOnce);
         if recorded {
             let delivery = &delivery;
             sink.record(Change::Sent { id, delivery });

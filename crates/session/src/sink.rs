@@ -14,7 +14,8 @@ pub trait Sink {
     fn pubrel(&mut self, id: u16, reason: ReasonCode);
     /// Tells what happened besides.
     fn effect(&mut self, effect: Effect);
-    /// Tells what the store has to remember, of stored deliveries only ([`Delivery::seq`]). What is written
+    /// Tells what the store has to remember of stored deliveries ([`Delivery::seq`]), and of the packet
+    /// identifiers under which a durable session has sent others at QoS 2 (with a number of 0). What is written
     /// in the same call for QoS 2 (PUBLISH, PUBREL) may leave only when the record is on stable storage.
     fn record(&mut self, change: Change<'_>) {
         let _ = change;
@@ -50,7 +51,7 @@ pub enum Effect {
     },
 }
 
-/// What the store has to remember of a stored delivery. Each leaves the session by exactly one of
+/// What the store has to remember. Each stored delivery leaves the session by exactly one of
 /// `Released` (its `Completed` then only frees the packet identifier), `Completed` or `Done`.
 #[derive(Debug, Clone, Copy)]
 pub enum Change<'a> {

@@ -192,23 +192,48 @@ fn each_step_of_a_stored_flow_is_told_once() {
 }
 
 #[test]
-fn nothing_is_told_of_what_is_not_stored() {
+fn of_what_is_not_stored_only_identifiers_at_qos_2_are_told() {
     let queue = QueueLimits {
         max_length: 1,
         store_qos0: true,
         ..QueueLimits::default()
     };
-    let mut session = durable(1, queue);
+    let mut session = durable(1, queue.clone());
     let mut wire = Wire::default();
     connect(&mut session, &mut wire);
-    for qos in [QoS::ExactlyOnce, QoS::AtMostOnce, QoS::AtLeastOnce] {
+    for qos in [QoS::AtLeastOnce, QoS::AtMostOnce, QoS::ExactlyOnce] {
         session.send(stored(0, qos), 0, &mut wire);
         session.send(stored(0, qos), 0, &mut wire);
     }
+    session.puback(1, 0, &mut wire);
+    session.revoke(|_| true, &mut wire);
+    assert_eq!(wire.told, [Told::Sent(2, 0)]);
+    session.pubrec(2, false, 0, &mut wire);
+    session.pubcomp(2, 0, &mut wire);
+    assert_eq!(
+        wire.told[1..],
+        [Told::Released(2, Some(0)), Told::Completed(2, None)]
+    );
+
+    let mut session = Session::new(limits(1, queue));
+    let mut wire = Wire::default();
+    connect(&mut session, &mut wire);
+    session.send(stored(0, QoS::ExactlyOnce), 0, &mut wire);
     session.pubrec(1, false, 0, &mut wire);
     session.pubcomp(1, 0, &mut wire);
-    session.revoke(|_| false, &mut wire);
-    assert_eq!(wire.told, []);
+    assert_eq!(wire.told, [], "it is not durable");
+}
+
+/// Its message is lost, but the client may hold the identifier.
+#[test]
+fn an_identifier_of_a_message_that_was_not_stored_is_let_go_after_a_restart() {
+    let mut session = Session::restored(Arc::default(), restored(vec![flight(8, 0)], 1, 1, 0));
+    assert!(!session.needs_loading());
+    let mut wire = Wire::default();
+    connect(&mut session, &mut wire);
+    assert_eq!(wire.rels, [8]);
+    session.pubcomp(8, 0, &mut wire);
+    assert_eq!(wire.told, [Told::Completed(8, None)]);
 }
 
 #[test]

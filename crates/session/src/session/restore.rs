@@ -66,8 +66,10 @@ impl Session {
             if group.is_none() && seqs.remove(seq) && !flight.released {
                 waiting = waiting.saturating_sub(1);
             }
-            unloaded |= !flight.released;
-            let stage = if flight.released {
+            // What was not stored is lost; its identifier remains to be let go.
+            let released = flight.released || seq == 0;
+            unloaded |= !released;
+            let stage = if released {
                 Stage::Released
             } else {
                 Stage::Unloaded { seq, group }

@@ -52,8 +52,8 @@ impl Entry {
     }
 
     /// Of the kind that may lie on disk while it waits.
-    fn kind(&self) -> (bool, bool) {
-        (self.qos == QoS::AtMostOnce, self.group)
+    fn kind(&self) -> (bool, bool, bool) {
+        (self.qos == QoS::AtMostOnce, self.group, self.seq == 0)
     }
 }
 
@@ -184,8 +184,9 @@ impl Ledger {
             self.refused
         );
         for flight in &self.flights {
-            let stored = self.entries[flight.num as usize - 1].seq != 0;
-            assert_eq!(flight.recorded, stored, "{} is told to be sent", flight.id);
+            let entry = &self.entries[flight.num as usize - 1];
+            let told = entry.seq != 0 || (self.durable && entry.qos == QoS::ExactlyOnce);
+            assert_eq!(flight.recorded, told, "{} is told to be sent", flight.id);
         }
     }
 
@@ -443,6 +444,7 @@ impl Sink for Ledger {
                     id,
                     owner: key.0,
                     seq: key.1,
+                    num: delivery.sub_id,
                 }
             }
             Change::Released { id, delivery } => {

@@ -16,10 +16,12 @@ pub enum Record {
         seq: u64,
         num: u32,
     },
+    /// it left; with a `seq` of 0 it was never owed
     Sent {
         id: u16,
         owner: u64,
         seq: u64,
+        num: u32,
     },
     Released {
         id: u16,
@@ -53,6 +55,7 @@ pub struct Flown {
     pub released: bool,
     pub owner: u64,
     pub seq: u64,
+    pub num: u32,
 }
 
 /// What follows from the records.
@@ -82,16 +85,18 @@ impl State {
                 assert_eq!(self.owed.insert((owner, seq), num), None);
                 self.last_seq.insert(owner, seq);
             }
-            Record::Sent { id, owner, seq } => {
-                assert!(
-                    self.owed.contains_key(&(owner, seq)),
-                    "{seq} sent and not owed"
-                );
-                assert_eq!(
-                    self.flying(owner, seq),
-                    None,
-                    "{seq} is told to be sent twice"
-                );
+            Record::Sent {
+                id,
+                owner,
+                seq,
+                num,
+            } => {
+                if seq != 0 {
+                    let owed = self.owed.get(&(owner, seq));
+                    assert_eq!(owed, Some(&num), "{seq} sent and not owed");
+                    let flying = self.flying(owner, seq);
+                    assert_eq!(flying, None, "{seq} is told to be sent twice");
+                }
                 assert!(
                     self.flights.iter().all(|flown| flown.id != id),
                     "{id} in use"
@@ -101,6 +106,7 @@ impl State {
                     released: false,
                     owner,
                     seq,
+                    num,
                 });
                 self.last_id = id;
             }
@@ -110,14 +116,16 @@ impl State {
                 assert!(!flown.released, "{id} released twice");
                 flown.released = true;
                 let key = (flown.owner, flown.seq);
-                assert!(self.owed.remove(&key).is_some(), "{key:?} was not owed");
+                let owed = self.owed.remove(&key).is_some();
+                assert!(owed || key.1 == 0, "{key:?} was not owed");
             }
             Record::Completed { id } => {
                 let at = self.flights.iter().position(|flown| flown.id == id);
                 let at = at.unwrap_or_else(|| panic!("{id} completed and not sent"));
                 let flown = self.flights.remove(at);
                 let owed = self.owed.remove(&(flown.owner, flown.seq)).is_some();
-                assert_ne!(owed, flown.released, "{id} completed");
+                let stored = flown.seq != 0;
+                assert_eq!(owed, stored && !flown.released, "{id} completed");
             }
             Record::Done { owner, seq } => {
                 assert_eq!(self.flying(owner, seq), None, "{seq} done while in flight");

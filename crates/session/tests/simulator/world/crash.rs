@@ -4,10 +4,12 @@ use super::*;
 use crate::ledger::Flight;
 use crate::store::{GROUP, SELF};
 use emqttd_session::{Restored, RestoredFlight};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Added to the class of what came through the group: those go their own way through memory.
 const GROUP_CLASS: u8 = 100;
+/// And to that of what is not stored.
+const UNSTORED_CLASS: u8 = 50;
 
 /// What is being read for the session.
 #[derive(Debug, Default)]
@@ -40,7 +42,12 @@ impl World {
         let Some(store) = &mut self.store else { return };
         let entry = self.ledger.entry(num);
         entry.class += if entry.group { GROUP_CLASS } else { 0 };
+        // Some are not stored at all, like retained messages that a new subscription brings.
         if entry.qos == QoS::AtMostOnce {
+            return;
+        }
+        if self.rng.percent(10) {
+            entry.class += UNSTORED_CLASS;
             return;
         }
         let owner = entry.key().0;
@@ -240,11 +247,9 @@ impl World {
         (self.ledger.durable, self.ledger.loose) = (true, true);
         self.ledger.entries = old.entries;
         let spoils = self.rng.percent(20);
-        let mut nums = HashMap::new();
         for num in 1..=self.ledger.entries.len() as u32 {
             let spoiled = spoils && self.rng.percent(20);
             let entry = self.ledger.entry(num);
-            nums.insert(entry.key(), num);
             let open = matches!(entry.state, State::New | State::Queued | State::Flying);
             let (owner, seq) = entry.key();
             if seq == 0 {
@@ -281,19 +286,20 @@ impl World {
                 _ => State::New,
             };
         }
-        self.restore(&state, &nums);
+        self.restore(&state);
     }
 
-    fn restore(&mut self, state: &crate::store::State, nums: &HashMap<(u64, u64), u32>) {
+    fn restore(&mut self, state: &crate::store::State) {
         let mut in_flight = Vec::new();
         for flown in &state.flights {
             self.ledger.flights.push(Flight {
                 id: flown.id,
-                num: nums[&(flown.owner, flown.seq)],
-                released: flown.released,
+                num: flown.num,
+                // Nothing is left to send of what was not stored.
+                released: flown.released || flown.seq == 0,
                 here: false,
                 sent_at: 0,
-                loaded: flown.released,
+                loaded: flown.released || flown.seq == 0,
                 recorded: true,
             });
             in_flight.push(RestoredFlight {

@@ -65,6 +65,7 @@ impl World {
                 (State::Dropped | State::Expired, QoS::AtLeastOnce) if entry.crashed => true,
                 (State::Dropped | State::Expired, _) => seen.packets == 0,
                 // It leaves at QoS 2 only when the store knows of it.
+                (State::Lost, QoS::ExactlyOnce) if entry.seq == 0 => seen.handed <= 1,
                 (State::Lost, QoS::ExactlyOnce) => seen.packets == 0,
                 (State::Lost, _) => true,
                 (State::Unreadable, qos) => qos == QoS::AtLeastOnce || seen.handed <= 1,
