@@ -13,7 +13,8 @@ pub use workload::Workload;
 
 use crate::sim::{Cut, Faults, Record, Replay, Rng, SimDisk, Step};
 use crate::store::Engine;
-use crate::{Batch, Disk, Health, Load, Options, Position, Recovered, Store};
+use crate::{Batch, Health, Load, Options, Position, Recovered, Store};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 /// What is tried.
@@ -233,7 +234,6 @@ struct Run {
     before: usize,
     /// position behind each batch
     positions: Vec<Position>,
-    next_owner: u64,
 }
 
 fn options(plan: &Plan) -> Options {
@@ -282,6 +282,8 @@ fn generation(
                 Note::Open => floor = floor.max(run.before - 1),
             }
         }
+        // An empty batch has the position of the one before it.
+        let floor = floor.min(ceiling);
         let branch = branches.contains(&at);
         if at % stride != 0 && !branch {
             continue;
@@ -301,7 +303,6 @@ fn generation(
             }
         }
     }
-    let _ = run.next_owner;
 }
 
 /// Opens a disk that was cut and finds out which of `states` it holds.
@@ -375,13 +376,8 @@ fn live(
 
     let next_owner = recovered.next_owner.max(base.owners.keys().next_back().map_or(1, |o| o + 1));
     let mut workload = Workload::new(rng.next(), base, next_owner, 60, 2 * plan.segment_bytes);
-    let mut run = Run {
-        record: disk.take_record_so_far(),
-        before: before.len(),
-        states: before,
-        positions: Vec::new(),
-        next_owner,
-    };
+    let start = before.len();
+    let (mut states, mut positions) = (before, Vec::new());
     let mut batch = Batch::new();
     let mut failing = false;
     for n in 1..=plan.batches {
@@ -393,8 +389,8 @@ fn live(
             act.into_batch(&mut batch);
         }
         disk.mark(Note::Handed(n).mark());
-        run.states.push(workload.model.clone());
-        run.positions.push(driven.store.commit(&mut batch));
+        states.push(workload.model.clone());
+        positions.push(driven.store.commit(&mut batch));
         if rng.chance(600) {
             for _ in 0..=rng.below(3) {
                 driven.step();
@@ -417,9 +413,9 @@ fn live(
         return Err(format!("the disk is well, and the store says {:?}", driven.store.status()));
     }
     let durable = driven.store.durable();
-    report.acknowledged += run.positions.iter().filter(|p| **p <= durable).count() as u64;
-    run.record = disk.take_record();
-    Ok(run)
+    report.acknowledged += positions.iter().filter(|p| **p <= durable).count() as u64;
+    report.cleaned += driven.store.shared().cleaned.load(Ordering::Relaxed);
+    Ok(Run { record: disk.take_record(), states, before: start, positions })
 }
 
 /// Steps until all is durable and cleaning has come to an end.
