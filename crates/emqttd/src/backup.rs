@@ -99,7 +99,7 @@ fn put_back(from: &Path) -> Result<String, String> {
     let _alone = alone(&settings)?;
     let dir = &settings.persistence.dir;
     let mut bar = Bar::new("restore");
-    let restored = interim::restore(&from.join(STORE), dir, &mut |done, total| {
+    let restored = emqttd_store::backup::restore(&from.join(STORE), dir, &mut |done, total| {
         bar.show(Progress { done, total });
     });
     drop(bar);
@@ -150,23 +150,4 @@ fn put_back_list(from: &Path, settings: &Settings) -> Result<String, String> {
         _ => fs::rename(&new, list).map_err(failed)?,
     }
     Ok(format!("Restored {}.\n", list.display()))
-}
-
-/// Until `emqttd_store::backup` is there.
-mod interim {
-    use super::*;
-    pub struct Contents {
-        pub bytes: u64,
-    }
-    pub struct Restored {
-        pub contents: Contents,
-        pub aside: Option<PathBuf>,
-    }
-    pub fn restore(
-        _from: &Path,
-        _to: &Path,
-        _progress: &mut dyn FnMut(u64, u64),
-    ) -> io::Result<Restored> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
 }

@@ -13,14 +13,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Instant;
 
-/// Until `Store::backup` is there, which then comes before this.
-trait Interim {
-    fn backup(&self, _to: &Path, _progress: &mut dyn FnMut(u64, u64)) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-impl Interim for Store {}
-
 /// Where in a backup the store is.
 pub const STORE: &str = "store";
 

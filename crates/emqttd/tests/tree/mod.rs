@@ -2,7 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -87,7 +87,13 @@ impl Tree {
             }
         }
         command.envs(self.variables.iter().map(|(k, v)| (k, v)));
-        let out = command.output().unwrap();
+        // Another test that was forked while the program was copied has it open for writing until it executes.
+        let out = loop {
+            match command.output() {
+                Err(e) if e.kind() == ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                out => break out.unwrap(),
+            }
+        };
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (
             out.status.code().unwrap(),
