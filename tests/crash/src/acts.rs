@@ -125,6 +125,7 @@ impl Run {
                 actor.client = Client::new(
                     &format!("checker{}", actor.generation),
                     [Version::V311, Version::V5][actor.generation as usize % 2],
+                    &self.trace,
                 );
                 actor.client.persistent = false;
             }

@@ -5,6 +5,7 @@ use emqttd_tests::packet::Version;
 use crate::client::Client;
 use crate::ledger::Subscription;
 use crate::rng::Rng;
+use crate::trace::Trace;
 
 /// Topics below `s/`, `d/`, `g/`; and retained ones of each publisher, below `r/<publisher>/`.
 pub const STATIC: u64 = 4;
@@ -51,7 +52,7 @@ pub struct Part {
 }
 
 /// The publishers come first. No client has two filters that overlap: a message may come by each of them.
-pub fn cast(rng: &mut Rng) -> Vec<Part> {
+pub fn cast(rng: &mut Rng, trace: &Trace) -> Vec<Part> {
     use Version::{V5, V311};
     let mut parts = Vec::new();
     for n in 0..8 {
@@ -62,6 +63,7 @@ pub fn cast(rng: &mut Rng) -> Vec<Part> {
             version,
             Role::Publisher { window },
             &[],
+            trace,
         ));
     }
     type Row<'a> = (&'a str, Version, Role, &'a [(&'a str, u8)]);
@@ -130,7 +132,7 @@ pub fn cast(rng: &mut Rng) -> Vec<Part> {
         ("checker", V311, Role::Checker, &[]),
     ];
     for (name, version, role, filters) in rows {
-        parts.push(part(name, version, role, filters));
+        parts.push(part(name, version, role, filters, trace));
     }
     for part in &mut parts {
         let client = &mut part.client;
@@ -151,7 +153,7 @@ pub fn cast(rng: &mut Rng) -> Vec<Part> {
     parts
 }
 
-fn part(name: &str, version: Version, role: Role, filters: &[(&str, u8)]) -> Part {
+fn part(name: &str, version: Version, role: Role, filters: &[(&str, u8)], trace: &Trace) -> Part {
     let group = |filter: &str| match filter.strip_prefix("$share/") {
         Some(rest) if rest.starts_with("one") => Some(0),
         Some(_) => Some(1),
@@ -159,7 +161,7 @@ fn part(name: &str, version: Version, role: Role, filters: &[(&str, u8)]) -> Par
     };
     Part {
         role,
-        client: Client::new(name, version),
+        client: Client::new(name, version, trace),
         subscriptions: filters
             .iter()
             .map(|(filter, qos)| Subscription::new(filter, *qos, group(filter)))

@@ -16,6 +16,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use crate::message::{Key, parse};
+use crate::trace::Trace;
 
 /// What came of reading a connection, or of its end.
 #[derive(Debug)]
@@ -110,11 +111,12 @@ pub struct Client {
     inbound: HashMap<u16, Key>,
     next_id: u16,
     conn: Option<Conn>,
+    trace: Trace,
 }
 
 impl Client {
     /// A client that was never connected.
-    pub fn new(name: &str, version: Version) -> Client {
+    pub fn new(name: &str, version: Version, trace: &Trace) -> Client {
         Client {
             name: name.into(),
             version,
@@ -127,7 +129,12 @@ impl Client {
             inbound: HashMap::new(),
             next_id: 1,
             conn: None,
+            trace: trace.clone(),
         }
+    }
+
+    fn note(&self, line: std::fmt::Arguments<'_>) {
+        self.trace.note(format_args!("{} {line}", self.name));
     }
 
     /// Whether there is a connection, or one being made.
@@ -177,6 +184,7 @@ impl Client {
             connect = connect.prop(Prop::ReceiveMaximum(most));
         }
         connect.will = self.will.clone();
+        self.note(format_args!("> CONNECT {token:?} {connect:?}"));
         self.conn = Some(Conn {
             stream,
             inbox: Vec::new(),
@@ -192,12 +200,14 @@ impl Client {
     /// The connection is gone at once, as a lost network looks to the broker: what was not read is lost.
     pub fn drop_connection(&mut self, registry: &Registry) {
         if let Some(mut conn) = self.conn.take() {
+            self.note(format_args!("= end of the connection"));
             let _ = registry.deregister(&mut conn.stream);
         }
     }
 
     /// Sends DISCONNECT; acknowledgements kept back go first. The broker closes.
     pub fn disconnect(&mut self) {
+        self.note(format_args!("> DISCONNECT"));
         if let Some(conn) = &mut self.conn {
             while let Some((_, bytes)) = conn.held.pop_front() {
                 conn.out.extend(bytes);
@@ -226,6 +236,9 @@ impl Client {
         let version = self.version;
         let Some(conn) = &mut self.conn else { return };
         for one in &mut self.outbound {
+            let (id, key, released) = (one.publish.id, one.key, one.released);
+            let line = format_args!("{} > again {key} id {id} released {released}", self.name);
+            self.trace.note(line);
             if one.released {
                 conn.out.extend(ack(AckKind::Pubrel, one.publish.id));
             } else {
@@ -255,6 +268,8 @@ impl Client {
         if publish.qos > 0 {
             publish.id = self.new_id();
         }
+        let (topic, qos, id) = (&publish.topic, publish.qos, publish.id);
+        self.note(format_args!("> {key} to {topic} QoS {qos} id {id}"));
         if let Some(conn) = &mut self.conn {
             conn.out.extend(publish.encode(self.version));
             conn.flush();
@@ -270,6 +285,7 @@ impl Client {
 
     /// Sends SUBSCRIBE with these filters and QoS.
     pub fn subscribe(&mut self, filters: &[(String, u8)]) {
+        self.note(format_args!("> SUBSCRIBE {filters:?}"));
         let id = self.new_id();
         let mut body = id.to_be_bytes().to_vec();
         if self.version.is_v5() {
@@ -290,6 +306,7 @@ impl Client {
 
     /// Sends UNSUBSCRIBE.
     pub fn unsubscribe(&mut self, filters: &[String]) {
+        self.note(format_args!("> UNSUBSCRIBE {filters:?}"));
         let id = self.new_id();
         let mut body = id.to_be_bytes().to_vec();
         if self.version.is_v5() {
@@ -319,6 +336,8 @@ impl Client {
         let mut any = false;
         while conn.held.front().is_some_and(|(due, _)| *due <= now) {
             if let Some((_, bytes)) = conn.held.pop_front() {
+                self.trace
+                    .note(format_args!("{} > {bytes:02x?}", self.name));
                 conn.out.extend(bytes);
                 any = true;
             }
@@ -375,6 +394,9 @@ impl Client {
         delay: &mut impl FnMut(u64) -> Duration,
         events: &mut Vec<Event>,
     ) {
+        if !matches!(packet, Packet::Publish { .. }) {
+            self.note(format_args!("< {packet:?}"));
+        }
         let Some(conn) = &mut self.conn else { return };
         match packet {
             Packet::Connack {
@@ -397,6 +419,13 @@ impl Client {
                 payload,
                 ..
             } => {
+                if let Ok(Some(key)) = parse(&payload) {
+                    let id = id.unwrap_or(0);
+                    self.trace.note(format_args!(
+                        "{} < {key} on {topic} QoS {qos} id {id} dup {dup} retain {retain}",
+                        self.name
+                    ));
+                }
                 let what = match parse(&payload) {
                     Ok(what) => what,
                     Err(e) => {

@@ -11,6 +11,8 @@ const TOLD: usize = 12;
 pub enum Kind {
     /// acknowledged, owed, and never delivered
     Lost,
+    /// counted as lost, and came when the broker was started again
+    Late,
     /// QoS 2, and the application got it twice
     Duplicate,
     /// QoS 0 all the way, and came twice
@@ -41,8 +43,9 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Lost,
+        Kind::Late,
         Kind::Duplicate,
         Kind::DuplicateQos0,
         Kind::Order,
@@ -63,6 +66,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Kind::Lost => "acknowledged messages lost",
+            Kind::Late => "  of these came later",
             Kind::Duplicate => "QoS 2 messages twice",
             Kind::DuplicateQos0 => "QoS 0 messages twice",
             Kind::Order => "messages out of order",

@@ -54,6 +54,8 @@ struct Message {
     /// a will that was taken back
     forbidden: bool,
     owed: u64,
+    /// those for whom it counts as lost
+    lost_to: u64,
     got: u64,
     /// those who got it with QoS 2
     exact: u64,
@@ -230,6 +232,7 @@ impl Ledger {
             void: false,
             forbidden: false,
             owed,
+            lost_to: 0,
             got: 0,
             exact: 0,
             groups_owed,
@@ -412,6 +415,7 @@ impl Ledger {
                 message.owed & !message.got & !absent,
                 message.groups_owed & !message.groups_got,
             );
+            message.lost_to = left;
             let kind = match message.purpose {
                 Purpose::Will => Kind::WillLost,
                 Purpose::Probe => Kind::Forgotten,

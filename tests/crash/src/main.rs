@@ -15,6 +15,7 @@ mod message;
 mod node;
 mod rng;
 mod run;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -208,7 +209,8 @@ fn report(run: Run, begun: Instant) -> bool {
     }
     println!("  what it printed last:\n{}", node.tail(15));
     println!(
-        "  data directory and logs are kept in {}",
+        "  data directory, logs and what the clients sent and got since the last clean drain \
+         (log/clients.txt) are kept in {}",
         node.root.display()
     );
     false

@@ -15,6 +15,7 @@ use crate::ledger::{Ledger, MOST, Purpose, Who};
 use crate::message::{Key, payload};
 use crate::node::Node;
 use crate::rng::Rng;
+use crate::trace::Trace;
 
 /// With no packet for so long, longer than any will's delay, nothing more is coming.
 const QUIET: Duration = Duration::from_secs(5);
@@ -84,6 +85,8 @@ pub struct Run {
     pub(crate) dying_since: Instant,
     /// how the rounds ended
     pub(crate) ends: Ends,
+    /// what clients sent and got
+    pub(crate) trace: Trace,
 }
 
 /// How often the broker ended in which way.
@@ -108,11 +111,12 @@ impl Run {
     pub fn new(plan: Plan) -> io::Result<Run> {
         let mut rng = Rng::new(plan.seed);
         let node = Node::new(&plan.broker, plan.shards, &plan.sync)?;
+        let trace = Trace::new(&node.root.join("log/clients.txt"))?;
         let mut actors = Vec::new();
         let mut names = Vec::new();
         let mut subscriptions = Vec::new();
         let mut lasting = 0;
-        for (at, part) in cast(&mut rng).into_iter().enumerate() {
+        for (at, part) in cast(&mut rng, &trace).into_iter().enumerate() {
             names.push(part.client.name.clone());
             if part.role == Role::Subscriber && part.client.persistent {
                 lasting |= 1 << at;
@@ -137,6 +141,7 @@ impl Run {
             last_packet: Instant::now(),
             dying_since: Instant::now(),
             ends: Ends::default(),
+            trace,
         })
     }
 
@@ -147,6 +152,7 @@ impl Run {
         }
         for round in 1..=self.plan.rounds {
             self.ledger.round = round;
+            self.trace.note(format_args!("--- round {round}"));
             if !self.plan.no_kill && !self.begin() {
                 return;
             }
@@ -258,6 +264,7 @@ impl Run {
     fn end_broker(&mut self) {
         let before = Instant::now();
         self.dying_since = before;
+        self.trace.note(format_args!("--- the broker ends"));
         self.phase = Phase::Dying;
         let stop = self.rng.percent(4);
         if stop {
@@ -396,7 +403,11 @@ impl Run {
         self.ledger
             .settle(absent, |key, who| note(actors, key, who));
         self.end_drain();
-        answered && checked && self.ledger.findings.none()
+        let well = answered && checked && self.ledger.findings.none();
+        if well {
+            self.trace.clear();
+        }
+        well
     }
 
     /// Those who stay away in a drain.
@@ -539,6 +550,7 @@ impl Run {
 
     /// The tree, for whoever looks at it next.
     pub fn into_parts(self) -> (Ledger, Node, Ends) {
+        self.trace.flush();
         (self.ledger, self.node, self.ends)
     }
 

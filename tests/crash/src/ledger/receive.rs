@@ -24,6 +24,7 @@ impl Ledger {
         let acked_at = message.acked_at;
         let forbidden = message.forbidden;
         let again = message.got & bit != 0;
+        let given_up = message.lost_to & bit != 0 && !again;
         let exact_before = message.exact;
         message.got |= bit;
         if got.qos == 2 {
@@ -62,6 +63,11 @@ impl Ledger {
             }
             _ => {}
         }
+        if given_up {
+            let text = self.describe(key);
+            self.findings
+                .add(Kind::Late, || format!("{name} got {text} after all"));
+        }
         if forbidden {
             let text = self.describe(key);
             self.findings.add(Kind::WillWrong, || {
@@ -89,7 +95,9 @@ impl Ledger {
                 }
                 if purpose == Purpose::Will {
                     self.counts.wills += 1;
-                } else {
+                } else if owed {
+                    // One that was not may have passed before the subscription was there, and be repeated
+                    // by its publisher.
                     self.check_order(who, key, qos, got.qos);
                 }
             }
