@@ -6,9 +6,10 @@ mod tree;
 
 use emqttd_management::client::{Node, socket_in};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 use tree::{Tree, connect, log, read};
 
 /// A tree whose node runs.
@@ -286,5 +287,52 @@ fn a_store_that_cannot_be_there_is_found_before_the_start() {
     tree.configure("persistence.dir = other\n");
     start(&tree);
     assert!(tree.path().join("data/other").is_dir());
+    stop(&tree);
+}
+
+#[test]
+fn a_full_store_makes_publishers_wait_until_there_is_room() {
+    let tree = Tree::new();
+    tree.configure("persistence.max_bytes = 4MB\npersistence.segment_bytes = 1MB\n");
+    start(&tree);
+    subscribe(&tree);
+    let mut stream = tree.client(tree.port, "p");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(3)))
+        .unwrap();
+    // 32 KB, whose length takes three bytes.
+    let body = vec![b'x'; 32 << 10];
+    let mut packet = vec![0x32, 0x85, 0x80, 0x02, 0, 1, b't', 0, 9];
+    packet.extend(&body);
+    let mut puback = [0; 4];
+    let mut acknowledged = 0;
+    loop {
+        stream.write_all(&packet).unwrap();
+        if stream.read_exact(&mut puback).is_err() {
+            break;
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 200, "{}", ctl(&tree, &["store"]).1);
+    }
+    let (_, text) = ctl(&tree, &["store"]);
+    assert!(
+        text.contains("\nhealth        : full: persistence.max_bytes"),
+        "{text}"
+    );
+    let (_, text) = ctl(&tree, &["broker"]);
+    assert!(
+        text.contains("; full: persistence.max_bytes (4.0 MB) is reached"),
+        "{text}"
+    );
+    assert!(acknowledged > 60, "full after {acknowledged} messages");
+
+    // Nobody is owed them any more, and the one that waited is acknowledged.
+    drop(connect(tree.port, "s", true));
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    assert_eq!(read(&mut stream, 4), [0x40, 2, 0, 9], "PUBACK");
+    let (_, text) = ctl(&tree, &["store"]);
+    assert!(text.contains("\nhealth        : good\n"), "{text}");
     stop(&tree);
 }
