@@ -1,5 +1,10 @@
 //! What a broker's store remembers: batches of records, of which a crash leaves some and forgets the rest.
+//! The broker's own store can stand behind it: it then has to agree.
 
+mod real;
+
+use crate::rng::Rng;
+use real::Real;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// The session as an owner of messages.
@@ -15,6 +20,7 @@ pub enum Record {
         owner: u64,
         seq: u64,
         num: u32,
+        size: u32,
     },
     /// it left; with a `seq` of 0 it was never owed
     Sent {
@@ -81,7 +87,9 @@ impl State {
 
     fn apply(&mut self, record: Record) {
         match record {
-            Record::Message { owner, seq, num } => {
+            Record::Message {
+                owner, seq, num, ..
+            } => {
                 assert_eq!(self.owed.insert((owner, seq), num), None);
                 self.last_seq.insert(owner, seq);
             }
@@ -144,28 +152,41 @@ impl State {
 }
 
 /// The log and what is known of it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Store {
     /// with all that was handed over
     pub now: State,
     /// with what is on stable storage
     pub durable: State,
     /// handed over and not synced
-    batches: VecDeque<Vec<Record>>,
+    batches: VecDeque<(Vec<Record>, emqttd_store::Position)>,
     position: u64,
+    real: Option<Real>,
 }
 
 impl Store {
+    /// One that is the broker's own.
+    pub fn real(seed: u64) -> Store {
+        Store {
+            real: Some(Real::new(seed)),
+            ..Store::default()
+        }
+    }
+
     /// Hands over a batch; it will be found whole or not at all.
     pub fn commit(&mut self, batch: Vec<Record>) {
         if batch.is_empty() {
             return;
         }
+        self.position += 1;
+        let place = match &mut self.real {
+            Some(real) => real.commit(&self.now, self.position, &batch),
+            None => 0,
+        };
         for record in &batch {
             self.now.apply(*record);
         }
-        self.batches.push_back(batch);
-        self.position += 1;
+        self.batches.push_back((batch, place));
     }
 
     /// The place behind all that was handed over.
@@ -180,26 +201,74 @@ impl Store {
 
     pub fn sync_to(&mut self, position: u64) {
         while self.durable_to() < position {
-            for record in self.batches.pop_front().expect("it was handed over") {
+            let (batch, place) = self.batches.pop_front().expect("it was handed over");
+            if let Some(real) = &self.real {
+                real.wait(place);
+            }
+            for record in batch {
                 self.durable.apply(record);
             }
         }
     }
 
-    /// The crash leaves `kept` of the batches that were not synced.
-    pub fn crash(&mut self, kept: u64) {
-        self.sync_to((self.durable_to() + kept).min(self.position));
+    /// A crash leaves some of the batches that were not synced.
+    pub fn crash(&mut self, rng: &mut Rng) {
+        let synced = self.durable_to();
+        let kept = rng.below(self.position - synced + 1);
+        let kept = if rng.percent(50) { 0 } else { kept };
+        let (power, seed) = (rng.percent(50), rng.next());
+        let Some(mut real) = self.real.take() else {
+            self.sync_to(synced + kept);
+            return self.forget();
+        };
+        let (recovered, last) = real.crash(power, seed);
+        assert!(
+            (synced..=self.position).contains(&last),
+            "{last} batches were found, of {synced} synced and {} handed over",
+            self.position
+        );
+        self.sync_to(last);
+        self.forget();
+        real.check(&self.durable, &recovered);
+        self.real = Some(real);
+    }
+
+    fn forget(&mut self) {
         self.position -= self.batches.len() as u64;
         self.batches.clear();
         self.now = self.durable.clone();
     }
 
+    /// The body of what is in flight can be read.
+    pub fn check_body(&mut self, owner: u64, seq: u64, num: u32) {
+        let Some(real) = &self.real else { return };
+        let (read, _) = real.page(owner, seq, seq + 1, 1);
+        assert_eq!(read, [(seq, num)]);
+    }
+
     /// Numbers of deliveries owed to the session from `from` on and below `to`, the first `most`, and where
     /// to go on.
-    pub fn page(&self, from: u64, to: u64, most: usize) -> (Vec<(u64, u32)>, Option<u64>) {
+    pub fn page(&mut self, from: u64, to: u64, most: usize) -> (Vec<(u64, u32)>, Option<u64>) {
+        if self.real.is_some() {
+            // It may be ahead of what was waited for.
+            self.sync_to(self.position);
+        }
         let mut owed = self.durable.owed.range((SELF, from)..(SELF, to));
         let page = owed.by_ref().take(most).map(|(key, num)| (key.1, *num));
         let page = page.collect();
-        (page, owed.next().map(|(key, _)| key.1))
+        let next = owed.next().map(|(key, _)| key.1);
+        let Some(real) = &self.real else {
+            return (page, next);
+        };
+        let (read, goes_on) = real.page(SELF, from, to, most);
+        assert_eq!(read, page, "read in {from}..{to}");
+        let last = page.last().map_or(from, |last| last.0 + 1);
+        match (goes_on, next) {
+            (None, None) => {}
+            (Some(at), Some(next)) => assert!(at >= last && at <= next, "goes on at {at}"),
+            (Some(at), None) => assert!(at >= last, "goes on at {at}"),
+            (None, Some(next)) => panic!("{next} is left out"),
+        }
+        (page, goes_on)
     }
 }

@@ -26,7 +26,7 @@ pub struct Asked {
 
 impl World {
     /// Puts a store beside the session, of which little may wait in memory.
-    pub fn make_durable(&mut self) {
+    pub fn make_durable(&mut self, store: Store) {
         let mut limits = self.limits().clone();
         limits.queue.ram_most = self.rng.pick(&[1, 2, 5]);
         let limits = Arc::new(limits);
@@ -34,7 +34,7 @@ impl World {
         self.session.set_durable(true);
         self.ledger = Ledger::new(limits);
         self.ledger.durable = true;
-        self.store = Some(Store::default());
+        self.store = Some(store);
     }
 
     /// The broker stores a message before it does anything else with it.
@@ -53,7 +53,13 @@ impl World {
         let owner = entry.key().0;
         entry.seq = store.now.last_seq.get(&owner).map_or(1, |last| last + 1);
         let seq = entry.seq;
-        store.commit(vec![Record::Message { owner, seq, num }]);
+        let size = entry.message.size() as u32;
+        store.commit(vec![Record::Message {
+            owner,
+            seq,
+            num,
+            size,
+        }]);
     }
 
     /// What the session told in a call goes to the store, and what it asks for is noted.
@@ -198,6 +204,10 @@ impl World {
             let num = flight.num;
             let entry = self.ledger.entry(num);
             assert_eq!((entry.seq, entry.group), (seq, group.is_some()));
+            if let Some(store) = &mut self.store {
+                let owner = entry.key().0;
+                store.check_body(owner, seq, num);
+            }
             if entry.unreadable {
                 entry.state = State::Unreadable;
                 self.ledger.flights[at].released = true;
@@ -233,9 +243,7 @@ impl World {
     /// The broker crashes and comes back with what the store had synced, and maybe a little more.
     fn crash(&mut self) {
         let Some(store) = &mut self.store else { return };
-        let kept = self.rng.below(store.position() - store.durable_to() + 1);
-        let kept = if self.rng.percent(50) { 0 } else { kept };
-        store.crash(kept);
+        store.crash(&mut self.rng);
         let state = store.durable.clone();
         self.log(|| format!("crash: {state:?}"));
         self.cut();
