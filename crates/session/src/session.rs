@@ -1,16 +1,23 @@
 //! The session machine.
 
-use crate::flows::{Again, Awaiting, Flows, Inflight, Stage};
-use crate::message::{Delivery, GroupRef, Message};
+use crate::flows::{Again, Flows, Inflight, Stage};
+use crate::message::Delivery;
 use crate::queue::{Dropped, QueueLimits};
 use crate::sink::{Change, Effect, Sink, record_done};
 use crate::subscriptions::Subscriptions;
 use emqttd_mqtt::{QoS, ReasonCode, Version};
 use std::sync::Arc;
 
+mod acks;
+mod end;
+mod inbound;
 mod restore;
 mod stored;
+mod timers;
 
+pub use acks::Ack;
+pub use end::Owed;
+pub use inbound::Inbound;
 pub use restore::{Restored, RestoredFlight};
 
 /// Limits under which a session works; shared by all that were made under the same settings.
@@ -39,29 +46,6 @@ pub enum Sent {
     Gone,
 }
 
-/// What an acknowledgement was for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ack {
-    /// a message in flight
-    Known,
-    /// nothing that is in flight
-    Missed,
-}
-
-/// What an inbound QoS 2 PUBLISH is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Inbound {
-    /// new: kept until PUBREL
-    New,
-    /// new: kept in place of the oldest of an earlier connection, whose packet identifier this is and
-    /// which is given up (MQTT 5)
-    Replaced(u16),
-    /// one that is already kept: to be answered again, not to be routed twice [MQTT-4.3.3-10]
-    Duplicate,
-    /// one too many
-    Full,
-}
-
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
@@ -81,17 +65,6 @@ pub struct Session {
     version: Version,
     online: bool,
     durable: bool,
-}
-
-/// What a session that has ended was still owed through shared groups.
-#[derive(Debug, Default)]
-pub struct Owed {
-    /// what may go to another member: QoS 1 messages that were not acknowledged, and whatever was never sent
-    pub pass_on: Vec<Delivery>,
-    /// stored ones that may go to nobody else, QoS 2 once sent [MQTT-4.8.2-5]: the group is owed them no more
-    pub lost: Vec<Delivery>,
-    /// those in flight at a restart whose bodies were never read; at QoS 1 they may go to another member
-    pub unloaded: Vec<(GroupRef, u64)>,
 }
 
 /// One fewer than there are identifiers, so that a free one can always be found.
@@ -183,20 +156,6 @@ impl Session {
         self.flows
             .as_ref()
             .map_or(0, |flows| flows.queue.bytes() + flows.beside().1)
-    }
-
-    /// Packet identifiers of the inbound QoS 2 messages that wait for PUBREL.
-    pub fn awaited_ids(&self) -> Vec<u16> {
-        let flows = self.flows.iter();
-        flows
-            .flat_map(|flows| flows.awaiting.iter())
-            .map(|(id, _)| id)
-            .collect()
-    }
-
-    /// Inbound QoS 2 messages waiting for PUBREL.
-    pub fn awaiting_rel_len(&self) -> usize {
-        self.flows.as_ref().map_or(0, |flows| flows.awaiting.len())
     }
 
     /// Whether a QoS 1 or 2 message given to [`Session::send`] now would be written at once.
@@ -434,356 +393,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    /// PUBACK from the client [MQTT-4.3.2-3].
-    pub fn puback(&mut self, id: u16, now: u64, sink: &mut impl Sink) -> Ack {
-        let Some(flows) = &mut self.flows else {
-            return Ack::Missed;
-        };
-        let is_qos1 = |entry: &mut Inflight| matches!(&entry.stage, Stage::Published(d) if d.qos == QoS::AtLeastOnce);
-        if !flows.inflight.get_mut(id).is_some_and(is_qos1) {
-            // It may be for a message that was revoked, whose place another can have now.
-            self.drain(now, sink);
-            return Ack::Missed;
-        }
-        self.finish(id, now, sink);
-        Ack::Known
-    }
-
-    /// PUBREC from the client; answers it. A `refused` one (reason 0x80 or above) ends the flow
-    /// [MQTT-4.3.3-4]; an unknown one is answered all the same, so that the client can end its side.
-    pub fn pubrec(&mut self, id: u16, refused: bool, now: u64, sink: &mut impl Sink) -> Ack {
-        let version = self.version;
-        let entry = self
-            .flows
-            .as_mut()
-            .and_then(|flows| flows.inflight.get_mut(id));
-        match entry {
-            Some(Inflight {
-                stage: Stage::Published(d),
-                ..
-            }) if d.qos == QoS::ExactlyOnce && refused => {
-                self.finish(id, now, sink);
-                Ack::Known
-            }
-            Some(
-                entry @ Inflight {
-                    stage: Stage::Published(_),
-                    ..
-                },
-            ) => {
-                let Stage::Published(delivery) = &entry.stage else {
-                    return Ack::Missed;
-                };
-                if delivery.qos != QoS::ExactlyOnce {
-                    return Ack::Missed;
-                }
-                let message = Arc::clone(&delivery.message);
-                if entry.recorded {
-                    let delivery = Some(delivery);
-                    sink.record(Change::Released { id, delivery });
-                }
-                entry.stage = Stage::Released;
-                entry.sent_at = now;
-                sink.pubrel(id, ReasonCode::SUCCESS);
-                sink.effect(Effect::Acked(message));
-                Ack::Known
-            }
-            // It is sent again when its body is there, and then acknowledged again.
-            Some(Inflight {
-                stage: Stage::Unloaded { .. },
-                ..
-            }) => Ack::Missed,
-            Some(_) if refused => Ack::Missed,
-            Some(entry) => {
-                entry.sent_at = now;
-                sink.pubrel(id, ReasonCode::SUCCESS);
-                Ack::Known
-            }
-            None => {
-                if !refused {
-                    let reason = if version == Version::V5 {
-                        ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
-                    } else {
-                        ReasonCode::SUCCESS
-                    };
-                    sink.pubrel(id, reason);
-                }
-                Ack::Missed
-            }
-        }
-    }
-
-    /// PUBCOMP from the client [MQTT-4.3.3-7].
-    pub fn pubcomp(&mut self, id: u16, now: u64, sink: &mut impl Sink) -> Ack {
-        let Some(flows) = &mut self.flows else {
-            return Ack::Missed;
-        };
-        if !matches!(
-            flows.inflight.get_mut(id),
-            Some(Inflight {
-                stage: Stage::Released,
-                ..
-            })
-        ) {
-            return Ack::Missed;
-        }
-        self.finish(id, now, sink);
-        Ack::Known
-    }
-
-    /// Ends a flow: the identifier and its place in the window are free again.
-    fn finish(&mut self, id: u16, now: u64, sink: &mut impl Sink) {
-        let Some(flows) = &mut self.flows else { return };
-        let Some(entry) = flows.inflight.remove(id) else {
-            return;
-        };
-        if entry.counted {
-            flows.used -= 1;
-        }
-        if flows.inflight.is_empty() {
-            flows.retry_at = None;
-        }
-        let delivery = match entry.stage {
-            Stage::Published(delivery) => Some(delivery),
-            _ => None,
-        };
-        if entry.recorded {
-            let delivery = delivery.as_ref();
-            sink.record(Change::Completed { id, delivery });
-        }
-        if let Some(delivery) = delivery {
-            sink.effect(Effect::Acked(delivery.message));
-        }
-        // With nothing in memory more is on its way already, if there is more on disk.
-        if !flows.queue.is_empty() || !flows.held.is_empty() {
-            self.drain(now, sink);
-        }
-    }
-
-    /// An inbound QoS 2 PUBLISH; `make` is called when it has to be kept.
-    pub fn begin_qos2(
-        &mut self,
-        id: u16,
-        now: u64,
-        make: impl FnOnce() -> Arc<Message>,
-    ) -> Inbound {
-        let most = if self.limits.max_awaiting_rel == 0 {
-            u16::MAX
-        } else {
-            self.limits.max_awaiting_rel
-        };
-        let v5 = self.version == Version::V5;
-        let flows = self.flows();
-        if let Some(awaiting) = flows.awaiting.get_mut(id) {
-            awaiting.old = false;
-            return Inbound::Duplicate;
-        }
-        let mut kept = Inbound::New;
-        if flows.awaiting.len() >= usize::from(most) {
-            // An MQTT 5 client may send as many again on each connection: what one has left behind must
-            // not keep it out for ever.
-            let left = flows
-                .awaiting
-                .iter_mut()
-                .find(|(_, awaiting)| awaiting.old)
-                .map(|(id, _)| id);
-            let Some(left) = left.filter(|_| v5) else {
-                return Inbound::Full;
-            };
-            flows.awaiting.remove(left);
-            kept = Inbound::Replaced(left);
-        }
-        flows.awaiting.push(
-            id,
-            Awaiting {
-                message: make(),
-                since: now,
-                old: false,
-            },
-        );
-        if flows.await_at.is_none() {
-            self.arm_await(now);
-        }
-        kept
-    }
-
-    /// Whether an inbound QoS 2 message waits under this identifier.
-    pub fn awaits(&self, id: u16) -> bool {
-        self.flows
-            .as_ref()
-            .is_some_and(|flows| flows.awaiting.contains(id))
-    }
-
-    /// PUBREL from the client: hands out the message that is now to be routed [MQTT-4.3.3-12].
-    pub fn release(&mut self, id: u16) -> Option<Arc<Message>> {
-        let flows = self.flows.as_mut()?;
-        let awaiting = flows.awaiting.remove(id)?;
-        if flows.awaiting.is_empty() {
-            flows.await_at = None;
-        }
-        Some(awaiting.message)
-    }
-
-    /// The next time at which [`Session::on_timer`] has something to do.
-    pub fn deadline(&self) -> Option<u64> {
-        let flows = self.flows.as_ref().filter(|_| self.online)?;
-        match (flows.retry_at, flows.await_at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
-    }
-
-    /// Sends again what was not acknowledged, and gives up what was not released. Only 3.x clients have
-    /// either: MQTT 5 forbids the one on a living connection [MQTT-4.4.0-1] and knows not the other.
-    pub fn on_timer(&mut self, now: u64, sink: &mut impl Sink) {
-        if !self.online || self.version == Version::V5 {
-            return;
-        }
-        let Some(flows) = &mut self.flows else { return };
-        let interval = self.limits.retry_interval;
-        if flows.retry_at.is_some_and(|at| at <= now) {
-            for (id, entry) in flows.inflight.iter_mut() {
-                if entry.sent_at + interval > now
-                    || (!entry.counted && !matches!(entry.stage, Stage::Released))
-                {
-                    continue;
-                }
-                match &entry.stage {
-                    Stage::Published(delivery) if sink.publish(delivery, id, true) => {
-                        self.delivered += 1
-                    }
-                    Stage::Published(_) | Stage::Unloaded { .. } => {}
-                    Stage::Released => sink.pubrel(id, ReasonCode::SUCCESS),
-                }
-                entry.sent_at = now;
-            }
-            self.arm_retry(now);
-        }
-        let Some(flows) = &mut self.flows else { return };
-        let timeout = self.limits.await_rel_timeout;
-        if flows.await_at.is_some_and(|at| at <= now) {
-            let old: Vec<u16> = flows
-                .awaiting
-                .iter_mut()
-                .filter(|(_, a)| a.since + timeout <= now)
-                .map(|(id, _)| id)
-                .collect();
-            for id in old {
-                if let Some(awaiting) = flows.awaiting.remove(id) {
-                    sink.effect(Effect::AwaitRelTimeout(id, awaiting.message));
-                }
-            }
-            self.arm_await(now);
-        }
-    }
-
-    fn arm_retry(&mut self, now: u64) {
-        let interval = self.limits.retry_interval;
-        let wanted = self.online && self.version != Version::V5 && interval > 0;
-        let Some(flows) = &mut self.flows else { return };
-        if !wanted {
-            flows.retry_at = None;
-            return;
-        }
-        // What has not been sent to this connection is not for the timer.
-        let sent = |entry: &&mut Inflight| entry.counted || matches!(entry.stage, Stage::Released);
-        let entries = flows.inflight.iter_mut().map(|(_, entry)| entry);
-        let oldest = entries.filter(sent).map(|entry| entry.sent_at).min();
-        flows.retry_at = oldest.map(|at| (at + interval).max(now + 1));
-    }
-
-    fn arm_await(&mut self, now: u64) {
-        let timeout = self.limits.await_rel_timeout;
-        let wanted = self.online && self.version != Version::V5 && timeout > 0;
-        let Some(flows) = &mut self.flows else { return };
-        if !wanted {
-            flows.await_at = None;
-            return;
-        }
-        let entries = flows.awaiting.iter_mut();
-        let oldest = entries.map(|(_, awaiting)| awaiting.since).min();
-        flows.await_at = oldest.map(|at| (at + timeout).max(now + 1));
-    }
-
-    /// Takes back what waits or is not acknowledged and `keep` does not want, because the client has lost
-    /// the right to it; hands those messages out. An identifier that a client may hold at QoS 2 is let
-    /// go in the usual way.
-    ///
-    /// What is on disk is to be looked at when it has been read: see [`Session::filters_backlog`].
-    pub fn revoke(
-        &mut self,
-        keep: impl Fn(&Message) -> bool,
-        sink: &mut impl Sink,
-    ) -> Vec<Arc<Message>> {
-        let Some(flows) = &mut self.flows else {
-            return Vec::new();
-        };
-        if let Some(backlog) = &mut flows.backlog {
-            backlog.filter = true;
-        }
-        let mut gone = flows
-            .queue
-            .retain(&keep, |delivery| record_done(sink, delivery));
-        let mut ended = Vec::new();
-        for (id, entry) in flows.inflight.iter_mut() {
-            let Stage::Published(delivery) = &entry.stage else {
-                continue;
-            };
-            if keep(&delivery.message) {
-                continue;
-            }
-            gone.push(Arc::clone(&delivery.message));
-            let (delivery, recorded) = (Some(delivery), entry.recorded);
-            if delivery.is_some_and(|d| d.qos == QoS::ExactlyOnce) {
-                if recorded {
-                    sink.record(Change::Released { id, delivery });
-                }
-                // Released without PUBREL: resuming sends it.
-                entry.stage = Stage::Released;
-            } else {
-                if recorded {
-                    sink.record(Change::Completed { id, delivery });
-                }
-                ended.push((id, entry.counted));
-            }
-        }
-        for (id, counted) in ended {
-            flows.inflight.remove(id);
-            flows.used -= u16::from(counted);
-        }
-        if flows.backlog.is_some() {
-            self.want_page(sink);
-        }
-        gone
-    }
-
-    /// Ends the session and hands out what was owed through shared groups: nothing of it is recorded.
-    pub fn into_owed(self) -> Owed {
-        let mut owed = Owed::default();
-        let Some(mut flows) = self.flows else {
-            return owed;
-        };
-        for (_, entry) in flows.inflight.drain() {
-            match entry.stage {
-                Stage::Published(delivery) if delivery.group.is_none() => {}
-                Stage::Published(delivery) if delivery.qos == QoS::AtLeastOnce => {
-                    owed.pass_on.push(delivery);
-                }
-                Stage::Published(delivery) if delivery.seq != 0 => owed.lost.push(delivery),
-                Stage::Published(_) | Stage::Released => {}
-                Stage::Unloaded { seq, group } => {
-                    owed.unloaded.extend(group.map(|group| (group, seq)));
-                }
-            }
-        }
-        while let Some(delivery) = flows.queue.pop() {
-            if delivery.group.is_some() {
-                owed.pass_on.push(delivery);
-            }
-        }
-        owed
     }
 }
 
