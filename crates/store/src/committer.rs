@@ -30,8 +30,8 @@ const RETRY: Duration = Duration::from_millis(250);
 const UNSYNCED: u64 = 16 << 20;
 /// A segment with so many refs is full: they take memory while it is open.
 const REFS: usize = 1 << 20;
-/// Buffers larger than this are not kept.
-const KEEP: usize = 8 << 20;
+/// Buffers larger than this are given back when there is nothing to do.
+const KEEP: usize = 1 << 20;
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +113,15 @@ impl Committer {
     }
 
     /// Until something is handed over or asked for, or a sync is due.
-    fn sleep(&self) {
+    fn sleep(&mut self) {
         let mut pending = self.shared.pending.lock();
         if !pending.chunk.is_empty() || pending.closing || pending.kicked {
             return;
+        }
+        for chunk in [&mut pending.chunk, &mut self.spare] {
+            if chunk.buffer.capacity() > KEEP {
+                *chunk = Chunk::default();
+            }
         }
         pending.asleep = true;
         match (self.shared.options.sync, self.needs_sync()) {
@@ -215,7 +220,7 @@ impl Committer {
         for mut chunk in self.hand.drain(..) {
             if wait {
                 self.unsynced.push(chunk);
-            } else if self.spare.buffer.capacity() == 0 && chunk.buffer.capacity() <= KEEP {
+            } else if self.spare.buffer.capacity() == 0 {
                 chunk.clear();
                 self.spare = chunk;
             }
@@ -292,7 +297,7 @@ impl Committer {
         let now = Instant::now();
         self.last_sync = now;
         for mut chunk in self.unsynced.drain(..) {
-            if self.spare.buffer.capacity() == 0 && chunk.buffer.capacity() <= KEEP {
+            if self.spare.buffer.capacity() == 0 {
                 chunk.clear();
                 self.spare = chunk;
             }

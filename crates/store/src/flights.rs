@@ -78,3 +78,6 @@ impl Flights {
         all
     }
 }
+
+#[cfg(test)]
+mod tests;

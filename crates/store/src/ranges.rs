@@ -218,3 +218,6 @@ fn remove_from(list: &mut VecDeque<Range>, seq: u64) -> Option<u32> {
     }
     Some(range.segment)
 }
+
+#[cfg(test)]
+mod tests;

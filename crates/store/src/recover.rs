@@ -221,7 +221,8 @@ impl Recovery<'_> {
                 continue;
             }
             segments.remove(&number);
-            if known || bytes.iter().all(|b| *b == 0) {
+            // The first file of a store, with a torn head and nothing behind it, was just being begun, too.
+            if known || bytes.iter().skip(DATA as usize).all(|b| *b == 0) {
                 self.disk.remove(&name)?;
             } else {
                 self.set_aside(&name)?;
@@ -367,6 +368,9 @@ impl Recovery<'_> {
         let mut walker = Walker::new(Arc::clone(file), self.secret, number, end);
         loop {
             match walker.next()? {
+                // Written a second time, in a segment that would count as void if the head that says so were
+                // not damaged.
+                Walked::Frame(frame) if !frame.head.moved && frame.head.position < self.position => {}
                 Walked::Frame(frame) => {
                     self.position = self.position.max(frame.head.after());
                     if index.fold(frame.offset, frame.records).is_err() {
@@ -445,11 +449,12 @@ impl Recovery<'_> {
     ) -> io::Result<(Arc<dyn DiskFile>, u64)> {
         let name = log_name(number);
         let new = format!("{number:08}.new");
+        let before = index.segments.sealed.values().next_back();
         let head = found.head.unwrap_or(SegmentHead {
             number,
             start: self.position,
-            previous: 0,
-            previous_end: 0,
+            previous: before.map_or(0, |s| s.number),
+            previous_end: before.map_or(0, |s| s.end),
             key: self.secret,
             next_owner: index.next_owner,
         });

@@ -218,3 +218,6 @@ fn adopt_spares(shared: &Shared) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
