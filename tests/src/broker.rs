@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -135,7 +135,7 @@ impl Config {
         self
     }
 
-    /// An environment variable of the broker.
+    /// An environment variable of the broker; one given again has its last value.
     pub fn env(mut self, name: &str, value: &str) -> Config {
         self.env.push((name.into(), value.into()));
         self
@@ -156,6 +156,15 @@ impl Config {
     }
 }
 
+/// How a broker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// it is asked to, and does it in order
+    Stop,
+    /// SIGKILL
+    Kill,
+}
+
 /// A running broker; killed and its tree removed when dropped.
 ///
 /// A broker in a `static` is never dropped: its standard input is a pipe that ends with the test process,
@@ -166,7 +175,11 @@ pub struct Broker {
     pub root: PathBuf,
     /// certificates, made when a listener wants them
     pub certs: Certs,
+    /// what the next start will be made with
+    pub config: Config,
     ports: BTreeMap<String, SocketAddr>,
+    /// where the output of this start begins
+    log_from: u64,
     keep: bool,
 }
 
@@ -195,47 +208,79 @@ impl Broker {
         let root = new_root();
         let certs = populate(&root, config);
         let ports = reserve_ports(config);
-        fs::write(root.join("etc/emq.conf"), config.emq_conf(&ports)).unwrap();
-
-        let output = root.join("log/test-output.log");
-        let log = File::create(&output).unwrap();
-        let child = Command::new(root.join("bin/emqttd"))
-            .arg("foreground")
-            .current_dir(&root)
-            .env("EMQTTD_STOP_ON_STDIN_EOF", "1")
-            .envs(config.env.iter().map(|(k, v)| (k, v)))
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|e| panic!("starting {}: {e}", root.display()));
         let mut broker = Broker {
-            child,
+            child: launch(&root, config, &ports),
             root,
             certs,
+            config: config.clone(),
             ports,
+            log_from: 0,
             keep: false,
         };
+        broker.await_listeners()?;
+        Ok(broker)
+    }
+
+    fn await_listeners(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START;
-        let addresses: Vec<SocketAddr> = broker.ports.values().copied().collect();
+        let addresses: Vec<SocketAddr> = self.ports.values().copied().collect();
         for addr in addresses {
             while TcpStream::connect(addr).is_err() {
-                if let Some(status) = broker.child.try_wait().unwrap() {
-                    return Err(format!(
-                        "{status}\n{}",
-                        fs::read_to_string(&output).unwrap_or_default()
-                    ));
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return Err(format!("{status}\n{}", self.log_of_this_start()));
                 }
                 if Instant::now() > deadline {
-                    return Err(format!(
-                        "nothing on {addr}\n{}",
-                        fs::read_to_string(&output).unwrap_or_default()
-                    ));
+                    return Err(format!("nothing on {addr}\n{}", self.log_of_this_start()));
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
-        Ok(broker)
+        Ok(())
+    }
+
+    /// Ends the broker and waits until it has.
+    pub fn end(&mut self, how: End) {
+        match how {
+            End::Stop => {
+                let status = self.stop();
+                assert!(status.success(), "{status}:\n{}", self.log_of_this_start());
+            }
+            End::Kill => {
+                self.child.kill().unwrap();
+                self.child.wait().unwrap();
+            }
+        }
+    }
+
+    /// Starts a broker that has ended again, in its tree, with [`Broker::config`] as it then is, on other ports.
+    pub fn start_again(&mut self) {
+        let mut tries = 0;
+        while let Err(log) = self.try_start_again() {
+            tries += 1;
+            assert!(
+                tries < 3 && log.to_lowercase().contains("in use"),
+                "the broker did not start again:\n{log}"
+            );
+        }
+    }
+
+    /// As [`Broker::start_again`]; an error is what it printed.
+    pub fn try_start_again(&mut self) -> Result<(), String> {
+        self.log_from = fs::metadata(self.output()).map_or(0, |meta| meta.len());
+        self.ports = reserve_ports(&self.config);
+        self.child = launch(&self.root, &self.config, &self.ports);
+        self.await_listeners()
+    }
+
+    /// Ends the broker and starts it again.
+    pub fn restart(&mut self, how: End) {
+        self.end(how);
+        self.start_again();
+    }
+
+    /// Runs a verb of `bin/emqttd` and waits for its end: exit code and what it printed.
+    pub fn verb(&self, args: &[&str]) -> (i32, String) {
+        run(&self.root, "emqttd", args)
     }
 
     /// The address of a listener, by kind and name such as `tcp.external`.
@@ -279,20 +324,23 @@ impl Broker {
 
     /// Runs `emqttd_ctl`: exit code and what it printed.
     pub fn ctl(&self, args: &[&str]) -> (i32, String) {
-        let output = Command::new(self.root.join("bin/emqttd_ctl"))
-            .args(args)
-            .current_dir(&self.root)
-            .stdin(Stdio::null())
-            .output()
-            .expect("emqttd_ctl runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap_or(-1), text)
+        run(&self.root, "emqttd_ctl", args)
     }
 
     /// What the broker printed so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.root.join("log/test-output.log")).unwrap_or_default()
+        fs::read_to_string(self.output()).unwrap_or_default()
+    }
+
+    /// What it printed since it was started last.
+    pub fn log_of_this_start(&self) -> String {
+        let bytes = fs::read(self.output()).unwrap_or_default();
+        let from = usize::try_from(self.log_from).unwrap().min(bytes.len());
+        String::from_utf8_lossy(&bytes[from..]).into_owned()
+    }
+
+    fn output(&self) -> PathBuf {
+        self.root.join("log/test-output.log")
     }
 
     /// The broker's process id.
@@ -331,6 +379,39 @@ impl Drop for Broker {
             let _ = fs::remove_dir_all(&self.root);
         }
     }
+}
+
+/// Writes `etc/emq.conf` and starts the program; what it prints goes behind what is there.
+fn launch(root: &Path, config: &Config, ports: &BTreeMap<String, SocketAddr>) -> Child {
+    fs::write(root.join("etc/emq.conf"), config.emq_conf(ports)).unwrap();
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(root.join("log/test-output.log"))
+        .unwrap();
+    Command::new(root.join("bin/emqttd"))
+        .arg("foreground")
+        .current_dir(root)
+        .env("EMQTTD_STOP_ON_STDIN_EOF", "1")
+        .envs(config.env.iter().map(|(k, v)| (k, v)))
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|e| panic!("starting {}: {e}", root.display()))
+}
+
+/// Runs a program of the tree: exit code and what it printed.
+fn run(root: &Path, program: &str, args: &[&str]) -> (i32, String) {
+    let output = Command::new(root.join("bin").join(program))
+        .args(args)
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|e| panic!("{program} runs: {e}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap_or(-1), text)
 }
 
 /// `<tmp>/emqttd-test-<pid>-<n>`: short, for the limit on socket paths.

@@ -15,7 +15,7 @@ pub mod connect;
 pub mod packet;
 pub mod transport;
 
-pub use broker::{Broker, Config};
+pub use broker::{Broker, Config, End};
 pub use client::{Client, Publish, Sub};
 pub use connect::{Connect, Will};
 pub use packet::{Packet, Prop, Props, Version, frame, text, varint};

@@ -209,6 +209,8 @@ impl Shard {
         let v5 = version == Version::V5;
         let asked = connect.properties.session_expiry().unwrap_or(0);
         let (expiry, expiry_told) = self.session_expiry(connect, asked);
+        let kept = self.find_session(&publisher.clientid);
+        let kept = kept.is_some_and(|slot| self.is_lasting(slot));
         let (slot, present) = self.take_session(connect.clean_start, &publisher, expiry > 0);
         let now = self.now;
         let will = connect
@@ -285,6 +287,7 @@ impl Shard {
         self.node.hooks.each(HookPoint::ClientConnected, |h| {
             h.client_connected(&publisher, 0)
         });
+        let position = self.conns[id as usize].out.end();
         self.send_connack(
             id,
             connect,
@@ -294,6 +297,10 @@ impl Shard {
             keepalive,
             extras,
         );
+        if kept && !present {
+            // Who was told that his session is gone does not find it again [MQTT-3.1.2-4].
+            self.gate(id, position);
+        }
         if self.closing(id) {
             // CONNACK was larger than the client takes.
             return;

@@ -312,6 +312,9 @@ impl Shard {
             if !self.later.is_empty() {
                 self.settle();
             }
+            if self.journal.is_some() {
+                self.commit_early();
+            }
         }
         if !self.later.is_empty() {
             self.settle();

@@ -412,14 +412,14 @@ struct Held<'a>(&'a Shared);
 
 impl<'a> Held<'a> {
     fn new(shared: &'a Shared) -> Held<'a> {
-        shared.cleaning_held.fetch_add(1, Ordering::AcqRel);
+        *shared.cleaning_held.lock() += 1;
         Held(shared)
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.cleaning_held.fetch_sub(1, Ordering::AcqRel);
+        *self.0.cleaning_held.lock() -= 1;
         self.0.kick();
     }
 }

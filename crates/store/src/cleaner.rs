@@ -61,7 +61,8 @@ impl Cleaner {
     /// stable storage and in the index, and what is put in now is written before anything the index has not seen.
     /// `false` when there is nothing to do; otherwise it should be called again soon, even if `out` stayed empty.
     pub fn slice(&mut self, shared: &Shared, out: &mut Batch) -> bool {
-        if shared.cleaning_held.load(Ordering::Acquire) > 0 {
+        let held = shared.cleaning_held.lock();
+        if *held > 0 {
             return false;
         }
         if self.pause > 0 {

@@ -108,7 +108,7 @@ pub(crate) struct Shared {
     pub questions: Questions,
     pub chores: Chores,
     /// how many want no segment to be removed for now (a backup)
-    pub cleaning_held: AtomicU64,
+    pub cleaning_held: Mutex<u32>,
     /// bytes written by the cleaner, and segments removed
     pub moved: AtomicU64,
     pub cleaned: AtomicU64,
@@ -144,7 +144,7 @@ impl Shared {
             }),
             questions: Questions::default(),
             chores: Chores::default(),
-            cleaning_held: AtomicU64::new(0),
+            cleaning_held: Mutex::new(0),
             moved: AtomicU64::new(0),
             cleaned: AtomicU64::new(0),
             files: Mutex::new(HashMap::new()),

@@ -48,7 +48,7 @@ impl Plan {
             power_cuts: 2,
             stride: 1,
             generations: 2,
-            branches: 4,
+            branches: 3,
             faults: false,
             segment_bytes: 16 << 10,
         }
@@ -105,6 +105,27 @@ pub fn run(plan: &Plan) -> Report {
     let name = format!("seed {}{}", plan.seed, if plan.faults { " with faults" } else { "" });
     generation(plan, &name, plan.seed, 0, disk, vec![Model::default()], &mut report);
     report
+}
+
+/// Runs `rounds` plans with seeds from `seed` on: every other one on a disk that fails now and then, with segments
+/// of several sizes, and every third with more crashes at each instant. `tell` hears of each round and of
+/// what came out so far.
+pub fn rounds(seed: u64, rounds: u64, tell: &mut dyn FnMut(u64, &Report)) -> Report {
+    let mut all = Report::default();
+    for round in 0..rounds {
+        let short = Plan::short(seed + round);
+        let plan = Plan {
+            faults: round % 2 == 1,
+            segment_bytes: [16, 8, 40][(round / 2 % 3) as usize] << 10,
+            power_cuts: if round % 3 == 2 { 5 } else { 2 },
+            batches: if round % 5 == 4 { 400 } else { 120 },
+            stride: if round % 5 == 4 { 3 } else { 1 },
+            ..short
+        };
+        all.add(run(&plan));
+        tell(round + 1, &all);
+    }
+    all
 }
 
 /// A store that is driven by hand, on one thread.

@@ -10,6 +10,14 @@
 mod acl;
 mod connect;
 mod ctl;
+mod durable;
+mod durable_disk;
+mod durable_files;
+mod durable_flows;
+mod durable_queue;
+mod durable_retained;
+mod durable_shards;
+mod durable_shared;
 mod enhanced_auth;
 mod flow_control;
 mod keepalive;

@@ -19,7 +19,7 @@ fn narrow() -> &'static Broker {
 
 /// The payloads that each member got, until all of `count` have come; every message is acknowledged.
 #[track_caller]
-fn collect(members: &mut [Client], count: usize) -> Vec<Vec<String>> {
+pub(crate) fn collect(members: &mut [Client], count: usize) -> Vec<Vec<String>> {
     let mut got = vec![Vec::new(); members.len()];
     let start = std::time::Instant::now();
     while got.iter().map(Vec::len).sum::<usize>() < count {

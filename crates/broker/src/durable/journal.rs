@@ -79,6 +79,18 @@ impl Shard {
         }
     }
 
+    /// Hands over what was written so far if the disk has nothing to do: so it works while the rest of the
+    /// round is worked on. To be called between packets, whose records belong together.
+    #[inline]
+    pub(crate) fn commit_early(&mut self) {
+        if let (Some(journal), Some(durable)) = (&self.journal, &self.node.durable)
+            && !journal.batch.is_empty()
+            && durable.store.durable() == durable.store.position()
+        {
+            self.commit();
+        }
+    }
+
     /// Hands what this round has written to the store.
     pub(crate) fn commit(&mut self) {
         let (Some(journal), Some(durable)) = (&mut self.journal, &self.node.durable) else {

@@ -34,22 +34,23 @@ impl Ledger {
         let sub = self.subscriptions[who]
             .iter()
             .find(|s| s.covers(&got.topic))
-            .map(|s| (s.state, s.since, s.group));
-        if self.topics[usize::from(topic)] != got.topic || got.qos > qos {
+            .map(|s| (s.state, s.since, s.group, s.qos));
+        // The lower of the two, also for what was restored [MQTT-3.8.4-8].
+        let most = sub.map_or(qos, |(.., granted)| qos.min(granted));
+        if self.topics[usize::from(topic)] != got.topic || got.qos > most {
             let text = self.describe(key);
             self.findings.add(Kind::Protocol, || {
                 format!("{name} got {text} on {} with QoS {}", got.topic, got.qos)
             });
-            return;
         }
         match sub {
-            Some((State::Gone, since, _)) if sent > since => {
+            Some((State::Gone, since, ..)) if sent > since => {
                 let text = self.describe(key);
                 self.findings.add(Kind::Revived, || {
                     format!("{name} got {text}, sent after the UNSUBACK for it")
                 });
             }
-            Some((State::Never, since, _)) if sent > since && since > 0 => {
+            Some((State::Never, since, ..)) if sent > since && since > 0 => {
                 let text = self.describe(key);
                 self.findings.add(Kind::Revived, || {
                     format!("{name} got {text}, and did not subscribe since its session ended")
@@ -75,7 +76,7 @@ impl Ledger {
             });
         }
         // What was not acknowledged by then may have been published after.
-        let grouped = sub.is_some_and(|(_, _, group)| group.is_some());
+        let grouped = sub.is_some_and(|(_, _, group, _)| group.is_some());
         if acked_at > 0 && acked_at < self.reborn[who] && purpose == Purpose::Traffic && !grouped {
             let text = self.describe(key);
             self.findings.add(Kind::ExpiredRevived, || {
@@ -88,7 +89,7 @@ impl Ledger {
         self.counts.delivered += 1;
         self.counts.delivered_exactly += u64::from(got.qos == 2);
         match sub {
-            Some((_, _, Some(group))) => self.group_got(key, who, group, got.qos, exact_before),
+            Some((_, _, Some(group), _)) => self.group_got(key, who, group, got.qos, exact_before),
             _ => {
                 if owed {
                     self.waiting[who] -= 1;
