@@ -471,24 +471,24 @@ impl Index {
         (messages, keys)
     }
 
-    /// Where the message of `r` in the open segment, or one whose refs are in memory, lies.
+    /// Where the messages with numbers in `runs` lie that an owner is owed from the open segment, or another
+    /// whose refs are in memory.
     pub fn refs_in_memory(
         &self,
         number: u32,
         owner: &Owner,
-        from: u64,
-        to: u64,
+        runs: &[(u64, u64)],
         out: &mut Vec<RefEntry>,
     ) {
         if number == self.segments.open.number {
             if owner.touched == number {
-                self.mem.of(owner.id, Some(owner.slot), from, to, out);
+                self.mem.of(owner.id, Some(owner.slot), runs, out);
             }
         } else if let Some(Refs::Memory(mem)) =
             self.segments.sealed.get(&number).and_then(|s| s.refs.as_ref())
         {
             let slot = (owner.touched == number).then_some(owner.slot);
-            mem.of(owner.id, slot, from, to, out);
+            mem.of(owner.id, slot, runs, out);
         }
     }
 }

@@ -298,11 +298,10 @@ fn plan(shared: &Shared, load: &Load) -> Plan {
             plan.files.push((number, Arc::clone(idx)));
             continue;
         }
-        let of = || plan.runs.iter().filter(|r| r.2 == number);
-        let from = of().map(|r| r.0).min().unwrap_or(0);
-        let to = of().map(|r| r.1).max().unwrap_or(0);
+        let of = plan.runs.iter().filter(|r| r.2 == number);
+        let runs: Vec<(u64, u64)> = of.map(|r| (r.0, r.1)).collect();
         let mut refs = Vec::new();
-        index.refs_in_memory(number, owner, from, to, &mut refs);
+        index.refs_in_memory(number, owner, &runs, &mut refs);
         plan.refs.extend(refs.into_iter().map(|r| (number, r)));
     }
     plan

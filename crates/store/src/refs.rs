@@ -2,6 +2,7 @@
 //! for a sealed one until its index file is written.
 
 use crate::OwnerId;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// No further ref.
 const NONE: u32 = u32::MAX;
@@ -16,19 +17,36 @@ pub(crate) struct RefEntry {
     pub size: u32,
 }
 
-/// The same with less: chained from the latest of an owner to its first. 20 bytes.
+/// The same with less: chained from the first of an owner to its latest. 20 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Link {
     seq: [u32; 2],
     offset: u32,
     size: u32,
-    before: u32,
+    next: u32,
+}
+
+impl Link {
+    fn seq(&self) -> u64 {
+        u64::from(self.seq[0]) | u64::from(self.seq[1]) << 32
+    }
+}
+
+/// Where an owner's chain begins and ends.
+#[derive(Debug)]
+struct Head {
+    owner: OwnerId,
+    first: u32,
+    last: u32,
+    /// A link with a larger number than all before it, near where the owner was read last: pages are read one
+    /// after the other, and must not begin at the first link each time.
+    near: AtomicU32,
 }
 
 /// Refs of one segment, chained for each owner, and who was touched in it, refs or not.
 #[derive(Debug, Default)]
 pub(crate) struct MemRefs {
-    heads: Vec<(OwnerId, u32)>,
+    heads: Vec<Head>,
     links: Vec<Link>,
 }
 
@@ -40,49 +58,77 @@ impl MemRefs {
 
     /// Notes that something was said of an owner; the slot to give to [`MemRefs::push`].
     pub fn touch(&mut self, owner: OwnerId) -> u32 {
-        self.heads.push((owner, NONE));
+        self.heads.push(Head { owner, first: NONE, last: NONE, near: AtomicU32::new(NONE) });
         (self.heads.len() - 1) as u32
     }
 
     #[inline]
     pub fn push(&mut self, slot: u32, seq: u64, offset: u32, size: u32) {
-        let head = &mut self.heads[slot as usize].1;
-        let before = std::mem::replace(head, self.links.len() as u32);
-        self.links.push(Link { seq: [seq as u32, (seq >> 32) as u32], offset, size, before });
+        let head = &mut self.heads[slot as usize];
+        let new = self.links.len() as u32;
+        match self.links.get_mut(head.last as usize) {
+            Some(last) => last.next = new,
+            None => head.first = new,
+        }
+        head.last = new;
+        self.links.push(Link { seq: [seq as u32, (seq >> 32) as u32], offset, size, next: NONE });
     }
 
     /// Who was touched, each once, in ascending order.
     pub fn touched(&self) -> Vec<OwnerId> {
-        let mut owners: Vec<OwnerId> = self.heads.iter().map(|h| h.0).collect();
+        let mut owners: Vec<OwnerId> = self.heads.iter().map(|h| h.owner).collect();
         owners.sort_unstable();
         owners.dedup();
         owners
     }
 
-    fn chain(&self, slot: usize) -> impl Iterator<Item = RefEntry> + '_ {
-        let (owner, mut at) = self.heads[slot];
+    /// Links of an owner from `at` on, with their places.
+    fn chain(&self, mut at: u32) -> impl Iterator<Item = (u32, &Link)> {
         std::iter::from_fn(move || {
             let link = self.links.get(at as usize)?;
-            at = link.before;
-            Some(RefEntry {
-                owner,
-                seq: u64::from(link.seq[0]) | u64::from(link.seq[1]) << 32,
-                offset: link.offset,
-                size: link.size,
-            })
+            let place = std::mem::replace(&mut at, link.next);
+            Some((place, link))
         })
     }
 
-    /// The refs of one owner with a number in `from..to`, in no order. `slot` if it is known.
-    pub fn of(&self, owner: OwnerId, slot: Option<u32>, from: u64, to: u64, out: &mut Vec<RefEntry>) {
-        let wanted = |r: &RefEntry| r.seq >= from && r.seq < to;
-        match slot {
-            Some(slot) => out.extend(self.chain(slot as usize).filter(wanted)),
-            None => {
-                for (slot, head) in self.heads.iter().enumerate() {
-                    if head.0 == owner {
-                        out.extend(self.chain(slot).filter(wanted));
-                    }
+    /// The refs of one owner with numbers in `runs` (first and behind the last; ascending), in no order. Each of
+    /// these is there, and once. `slot` if it is known.
+    pub fn of(
+        &self,
+        owner: OwnerId,
+        slot: Option<u32>,
+        runs: &[(u64, u64)],
+        out: &mut Vec<RefEntry>,
+    ) {
+        let Some((from, _)) = runs.first().copied() else { return };
+        let all: u64 = runs.iter().map(|run| run.1 - run.0).sum();
+        let end = out.len() + all as usize;
+        let wanted = |seq: u64| {
+            let run = runs.partition_point(|run| run.1 <= seq);
+            runs.get(run).is_some_and(|run| run.0 <= seq)
+        };
+        let slots = match slot {
+            Some(slot) => &self.heads[slot as usize..][..1],
+            None => &self.heads[..],
+        };
+        for head in slots.iter().filter(|head| head.owner == owner) {
+            let near = head.near.load(Ordering::Relaxed);
+            let begin = match self.links.get(near as usize) {
+                Some(link) if link.seq() <= from => near,
+                _ => head.first,
+            };
+            let mut largest = None;
+            for (place, link) in self.chain(begin) {
+                if out.len() == end {
+                    return;
+                }
+                let seq = link.seq();
+                if largest < Some(seq) {
+                    largest = Some(seq);
+                    head.near.store(place, Ordering::Relaxed);
+                }
+                if wanted(seq) {
+                    out.push(RefEntry { owner, seq, offset: link.offset, size: link.size });
                 }
             }
         }
@@ -90,13 +136,19 @@ impl MemRefs {
 
     /// All refs whose record lies before `end`, by owner and number.
     pub fn sorted(&self, end: u64) -> Vec<RefEntry> {
-        let mut slots: Vec<u32> = (0..self.heads.len() as u32).collect();
-        slots.sort_unstable_by_key(|&s| self.heads[s as usize].0);
+        let mut heads: Vec<&Head> = self.heads.iter().collect();
+        heads.sort_by_key(|head| head.owner);
         let mut all = Vec::with_capacity(self.links.len());
-        for slot in slots {
-            all.extend(self.chain(slot as usize).filter(|r| u64::from(r.offset) < end));
+        for head in heads {
+            let chain = self.chain(head.first).map(|(_, link)| RefEntry {
+                owner: head.owner,
+                seq: link.seq(),
+                offset: link.offset,
+                size: link.size,
+            });
+            all.extend(chain.filter(|r| u64::from(r.offset) < end));
         }
-        // Nearly sorted: the runs of an owner stand in reverse.
+        // Sorted already but for what the cleaner has moved.
         all.sort_by_key(|r| (r.owner, r.seq));
         all
     }
