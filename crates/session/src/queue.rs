@@ -140,6 +140,7 @@ impl Queue {
         true
     }
 
+    #[inline]
     fn put(&mut self, lane: usize, delivery: Delivery) {
         self.bytes += delivery.message.size();
         self.len += 1;

@@ -247,23 +247,28 @@ impl Session {
         if delivery.seq != 0 && self.waits_on_disk(&delivery) {
             return self.count(delivery, sink);
         }
-        let limits = Arc::clone(&self.limits);
-        let flows = self.flows();
-        let beside = match limits.queue.priorities {
-            None => flows.beside(),
-            Some(_) => (0, 0),
+        let limits = &self.limits.queue;
+        let flows = flows_of(&mut self.flows, self.last_id);
+        let beside = match &flows.backlog {
+            Some(_) if limits.priorities.is_none() => flows.beside(),
+            _ => (0, 0),
         };
         let mut full = 0;
-        let queued = flows
-            .queue
-            .push(delivery, &limits.queue, beside, |delivery, why| {
-                full += u64::from(why == Dropped::Full);
-                record_done(sink, &delivery);
-                sink.effect(Effect::Dropped(delivery, why));
-            });
+        let queued = flows.queue.push(delivery, limits, beside, |delivery, why| {
+            full += u64::from(why == Dropped::Full);
+            record_done(sink, &delivery);
+            sink.effect(Effect::Dropped(delivery, why));
+        });
         self.enqueued += 1;
         self.dropped += full;
-        self.queue_changed(sink);
+        match flows.queue.watermark(limits, beside.0) {
+            Some(true) => sink.effect(Effect::QueueHigh(flows.queue.len() + beside.0)),
+            Some(false) => sink.effect(Effect::QueueLow),
+            None => {}
+        }
+        if flows.backlog.is_some() {
+            self.want_page(sink);
+        }
         if queued { Sent::Queued } else { Sent::Gone }
     }
 
