@@ -109,6 +109,8 @@ pub struct Actor {
     /// looks that came to their end
     pub checks_done: u32,
     pub ended: Option<Ended>,
+    /// CONNACK came on this connection
+    pub was_up: bool,
     /// connects at this time of the round
     pub next: Option<Instant>,
     /// and, whatever round it is, not before
@@ -143,6 +145,7 @@ impl Actor {
             check_wanted: false,
             checks_done: 0,
             ended: None,
+            was_up: false,
             next: None,
             away_until: Instant::now(),
             budget: 0,

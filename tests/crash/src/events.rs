@@ -69,6 +69,7 @@ impl Run {
     fn on_up(&mut self, at: Who, present: bool) {
         self.judge_session(at, present);
         let actor = &mut self.actors[at];
+        actor.was_up = true;
         actor.asking = 0;
         if present {
             actor.resumes += 1;
@@ -251,8 +252,13 @@ impl Run {
     fn on_closed(&mut self, at: Who) {
         let now = self.ledger.now();
         let actor = &mut self.actors[at];
-        // A CONNECT without CONNACK changes nothing that the client could know.
         let mut ended = actor.ending.take().unwrap_or_else(|| Ended::now(How::Died));
+        if !std::mem::take(&mut actor.was_up)
+            && let Some(before) = actor.ended
+        {
+            // A CONNECT without CONNACK: nobody knows whether the session was resumed once more.
+            ended.after = before.after;
+        }
         if self.phase == Phase::Dying {
             ended.after = ended.after.min(self.dying_since);
         }
