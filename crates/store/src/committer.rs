@@ -169,7 +169,26 @@ impl Committer {
             );
             return Step::Ended;
         }
+        if e.kind() == io::ErrorKind::StorageFull {
+            self.make_room();
+        }
         Step::Failed
+    }
+
+    /// Removes segments of which nothing has to be written again: all that the cleaner can do on a full disk.
+    fn make_room(&mut self) {
+        // What was folded but not synced is no reason to remove anything.
+        if self.shared.options.sync != Sync::Always {
+            return;
+        }
+        while self.cleaner.slice(&self.shared, &mut self.moved) {
+            if !self.moved.is_empty() {
+                // It cannot be written now. The segment is begun again later.
+                self.moved.clear();
+                self.cleaner = Cleaner::default();
+                return;
+            }
+        }
     }
 
     /// Takes what is to be written.

@@ -64,6 +64,13 @@ impl Ranges {
         self.between(seq, seq.saturating_add(1)).next().map(|r| r.segment)
     }
 
+    /// Gives memory back that is not in use.
+    pub fn shrink(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.shrink_to_fit();
+        }
+    }
+
     /// How many.
     pub fn total(&self) -> u64 {
         self.iter().map(|r| u64::from(r.count)).sum()

@@ -99,6 +99,7 @@ pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Found, OpenE
             "{messages} messages and {keys} values were in files of the log that are gone, and are lost"
         ));
     }
+    index.owners.iter_mut().for_each(|owner| owner.live.shrink());
     remove_leftovers(disk, &entries, &index);
     Ok(Found {
         index,

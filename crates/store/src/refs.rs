@@ -2,6 +2,7 @@
 //! for a sealed one until its index file is written.
 
 use crate::OwnerId;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// No further ref.
@@ -48,6 +49,8 @@ struct Head {
 pub(crate) struct MemRefs {
     heads: Vec<Head>,
     links: Vec<Link>,
+    /// the slots in the order of their owners, made when an owner is first looked for by its number
+    by_owner: OnceLock<Vec<u32>>,
 }
 
 impl MemRefs {
@@ -82,6 +85,19 @@ impl MemRefs {
         owners
     }
 
+    /// The slots of an owner in a segment that is sealed: nothing is added from here on.
+    fn slots_of(&self, owner: OwnerId) -> &[u32] {
+        let slots = self.by_owner.get_or_init(|| {
+            let mut slots: Vec<u32> = (0..self.heads.len() as u32).collect();
+            slots.sort_unstable_by_key(|&slot| self.heads[slot as usize].owner);
+            slots
+        });
+        let id = |slot: &u32| self.heads[*slot as usize].owner;
+        let first = slots.partition_point(|slot| id(slot) < owner);
+        let of = &slots[first..];
+        &of[..of.partition_point(|slot| id(slot) == owner)]
+    }
+
     /// Links of an owner from `at` on, with their places.
     fn chain(&self, mut at: u32) -> impl Iterator<Item = (u32, &Link)> {
         std::iter::from_fn(move || {
@@ -107,11 +123,15 @@ impl MemRefs {
             let run = runs.partition_point(|run| run.1 <= seq);
             runs.get(run).is_some_and(|run| run.0 <= seq)
         };
+        let known;
         let slots = match slot {
-            Some(slot) => &self.heads[slot as usize..][..1],
-            None => &self.heads[..],
+            Some(slot) => {
+                known = [slot];
+                &known[..]
+            }
+            None => self.slots_of(owner),
         };
-        for head in slots.iter().filter(|head| head.owner == owner) {
+        for head in slots.iter().map(|&slot| &self.heads[slot as usize]) {
             let near = head.near.load(Ordering::Relaxed);
             let begin = match self.links.get(near as usize) {
                 Some(link) if link.seq() <= from => near,

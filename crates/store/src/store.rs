@@ -9,6 +9,7 @@ use crate::{Batch, Health, Load, OpenError, Options, Page, Position, Recovered, 
 use crate::{OwnerState, reader};
 use parking_lot::Mutex;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -42,7 +43,13 @@ impl Store {
     ) -> Result<(Store, Recovered), OpenError> {
         let (store, engine, recovered) = Engine::open(disk, options, wake)?;
         let committer = engine.committer;
-        store.spawn("store", move || committer.run())?;
+        let shared = Arc::clone(&store.shared);
+        store.spawn("store", move || {
+            if catch_unwind(AssertUnwindSafe(|| committer.run())).is_err() {
+                // Nothing becomes durable any more, and everybody must know.
+                shared.fails(&io::Error::other("its thread has panicked"), "the log is not written");
+            }
+        })?;
         let shared = Arc::clone(&store.shared);
         store.spawn("store-keep", move || keeper::run(&shared))?;
         let shared = Arc::clone(&store.shared);
