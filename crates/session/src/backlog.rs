@@ -12,7 +12,10 @@ pub(crate) struct Backlog {
     seqs: Seqs,
     /// numbers below this one were given out before the restart
     restored_to: u64,
-    /// how many of those are still to be read
+    /// counted since a page was asked for: it may be without them, whatever their numbers, since those who
+    /// store messages are not as fast as each other
+    late: Seqs,
+    /// how many of those of before the restart are still to be read
     restored: usize,
     /// how many were counted since
     since: usize,
@@ -52,7 +55,7 @@ impl Backlog {
 
     /// Nothing is to be read.
     pub fn is_empty(&self) -> bool {
-        self.seqs.is_empty()
+        self.seqs.is_empty() && self.late.is_empty()
     }
 
     pub fn loading(&self) -> bool {
@@ -61,7 +64,11 @@ impl Backlog {
 
     /// Counts one that is on disk.
     pub fn count(&mut self, seq: u64, size: usize) {
-        if self.seqs.insert(seq) {
+        let into = match self.asked_to {
+            None => &mut self.seqs,
+            Some(_) => &mut self.late,
+        };
+        if into.insert(seq) {
             if seq < self.restored_to {
                 self.restored += 1;
             } else {
@@ -79,7 +86,7 @@ impl Backlog {
 
     /// One was read; `false` when it was not counted, or is in memory by now.
     pub fn take(&mut self, seq: u64, size: usize) -> bool {
-        let counted = self.seqs.remove(seq);
+        let counted = self.seqs.remove(seq) || self.late.remove(seq);
         if counted {
             let of = if seq < self.restored_to {
                 &mut self.restored
@@ -92,14 +99,15 @@ impl Backlog {
         counted
     }
 
-    /// A page has come, and `next` is where reading goes on: what was counted before that and not read is
-    /// not there any more.
+    /// A page has come, and `next` is where reading goes on: what was counted before it was asked for, and
+    /// should have been in it, is not there any more.
     pub fn read_to(&mut self, next: Option<u64>) {
         let Some(asked_to) = self.asked_to.take() else {
             return;
         };
         self.seqs
             .remove_below(next.map_or(asked_to, |next| next.min(asked_to)));
+        self.seqs.append(std::mem::take(&mut self.late));
         self.correct();
     }
 

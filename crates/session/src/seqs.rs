@@ -83,6 +83,21 @@ impl Seqs {
         true
     }
 
+    /// Takes over all of `other`.
+    pub fn append(&mut self, other: Seqs) {
+        for (first, behind) in other.0 {
+            match self.0.last_mut() {
+                Some(last) if last.1 == first => last.1 = behind,
+                Some(last) if last.1 > first => {
+                    for seq in first..behind {
+                        self.insert(seq);
+                    }
+                }
+                _ => self.0.push((first, behind)),
+            }
+        }
+    }
+
     /// Removes all below `to`.
     pub fn remove_below(&mut self, to: u64) {
         let whole = self.0.partition_point(|range| range.1 <= to);
@@ -100,6 +115,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     proptest! {
+        #[test]
+        fn takes_over_another(a in proptest::collection::btree_set(1..60u64, 0..20), b in proptest::collection::btree_set(1..60u64, 0..20)) {
+            let of = |set: &BTreeSet<u64>| {
+                let mut seqs = Seqs::default();
+                for seq in set {
+                    seqs.insert(*seq);
+                }
+                seqs
+            };
+            let mut both = of(&a);
+            both.append(of(&b));
+            prop_assert_eq!(both.0, of(&a.union(&b).copied().collect()).0);
+        }
+
         #[test]
         fn behaves_like_a_set(ops in proptest::collection::vec((0..5u8, 1..60u64), 0..300)) {
             let mut seqs = Seqs::default();

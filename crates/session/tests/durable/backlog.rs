@@ -264,3 +264,27 @@ fn the_disk_is_asked_when_all_in_memory_was_revoked() {
     session.page(page(6..7), None, 0, &mut wire);
     assert_eq!(wire.numbers(), [1, 6]);
 }
+
+/// Those who store messages are not as fast as each other: one with a lower number may be heard of, and even
+/// be stored, only after a page was asked for.
+#[test]
+fn a_lower_number_that_was_counted_after_the_question_is_not_forgotten() {
+    let mut session = durable(1, QueueLimits::default());
+    let mut wire = Wire::default();
+    send(&mut session, [1, 2, 3, 4, 6, 8], &mut wire);
+    connect(&mut session, &mut wire);
+    session.puback(1, 0, &mut wire);
+    assert_eq!(wire.pages(), [(6, 9, 2)]);
+    send(&mut session, [5, 7], &mut wire);
+    session.page(page([6, 8]), None, 0, &mut wire);
+    assert_eq!((session.queue_len(), session.queue_bytes()), (6, 60));
+    for id in 2..9 {
+        session.puback(id, 0, &mut wire);
+        if let [(from, to, _)] = wire.pages()[..] {
+            assert_eq!((from, to), (5, 8));
+            session.page(page([5, 7]), None, 0, &mut wire);
+        }
+    }
+    assert_eq!(wire.numbers(), [1, 2, 3, 4, 6, 8, 5, 7]);
+    assert_eq!(session.queue_len(), 0);
+}

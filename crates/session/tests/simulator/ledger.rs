@@ -52,8 +52,8 @@ impl Entry {
     }
 
     /// Of the kind that may lie on disk while it waits.
-    fn kind(&self) -> (bool, bool, bool) {
-        (self.qos == QoS::AtMostOnce, self.group, self.seq == 0)
+    fn kind(&self) -> (QoS, u8) {
+        (self.qos, self.class)
     }
 }
 

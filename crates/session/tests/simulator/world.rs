@@ -164,7 +164,9 @@ impl World {
             }
         };
         let num = self.publish(message, qos, group);
-        if self.store.is_some() && (!self.mail.is_empty() || self.rng.percent(40)) {
+        let class = |num: u32| self.ledger.entries[num as usize - 1].class;
+        let waits = self.mail.iter().any(|other| class(*other) == class(num));
+        if self.store.is_some() && (waits || self.rng.percent(40)) {
             return self.mail.push_back(num);
         }
         self.hand(num);

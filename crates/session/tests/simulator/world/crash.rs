@@ -41,7 +41,11 @@ impl World {
     pub(super) fn store_message(&mut self, num: u32) {
         let Some(store) = &mut self.store else { return };
         let entry = self.ledger.entry(num);
-        entry.class += if entry.group { GROUP_CLASS } else { 0 };
+        // Each topic has its publisher on another thread, and these are not as fast as each other.
+        let thread = TOPICS
+            .iter()
+            .position(|topic| *topic == entry.message.topic());
+        entry.class += 10 * thread.unwrap_or(0) as u8 + if entry.group { GROUP_CLASS } else { 0 };
         // Some are not stored at all, like retained messages that a new subscription brings.
         if entry.qos == QoS::AtMostOnce {
             return;
@@ -138,9 +142,13 @@ impl World {
     }
 
     fn next_mail(&mut self) -> bool {
-        let Some(num) = self.mail.pop_front() else {
+        if self.mail.is_empty() {
             return false;
-        };
+        }
+        let any = self.mail[self.rng.index(self.mail.len())];
+        let class = |num: u32| self.ledger.entries[num as usize - 1].class;
+        let first = self.mail.iter().position(|num| class(*num) == class(any));
+        let num = self.mail.remove(first.unwrap_or(0)).unwrap_or(any);
         self.hand(num);
         true
     }
