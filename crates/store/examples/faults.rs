@@ -17,5 +17,9 @@ fn main() -> ExitCode {
         println!("{failure}");
     }
     println!("seeds {seed} to {}", seed + count - 1);
-    if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -67,7 +67,10 @@ fn beside(path: &Path, suffix: &str) -> io::Result<PathBuf> {
     let mut name = path
         .file_name()
         .ok_or_else(|| {
-            refused(format!("{} is not the name of a directory. Give it a name of its own.", path.display()))
+            refused(format!(
+                "{} is not the name of a directory. Give it a name of its own.",
+                path.display()
+            ))
         })?
         .to_owned();
     name.push(suffix);
@@ -89,7 +92,10 @@ pub(crate) fn copy(
     if to.exists() && !(to.is_dir() && is_empty_dir(to)?) {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            format!("{} exists and is not empty. Name a directory that does not exist yet.", to.display()),
+            format!(
+                "{} exists and is not empty. Name a directory that does not exist yet.",
+                to.display()
+            ),
         ));
     }
     let partial = beside(to, ".partial")?;
@@ -107,7 +113,16 @@ pub(crate) fn copy(
         // An empty directory may be replaced by a rename.
         fs::rename(&partial, to)
             .and_then(|()| sync_parent(to))
-            .map_err(|e| sentence(&e, format!("{} cannot be renamed to {}: {e}", partial.display(), to.display())))
+            .map_err(|e| {
+                sentence(
+                    &e,
+                    format!(
+                        "{} cannot be renamed to {}: {e}",
+                        partial.display(),
+                        to.display()
+                    ),
+                )
+            })
     });
     if result.is_err() {
         let _ = fs::remove_dir_all(&partial);
@@ -143,7 +158,10 @@ fn copy_into(
         target.sync_dir()
     };
     write().map_err(|e| {
-        sentence(&e, format!("{}: {MANIFEST} cannot be written: {e}", partial.display()))
+        sentence(
+            &e,
+            format!("{}: {MANIFEST} cannot be written: {e}", partial.display()),
+        )
     })?;
     check(&target, &mut |n| {
         done += n;
@@ -169,14 +187,26 @@ fn copy_file(
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<u32> {
     let reading = |e: io::Error| {
-        sentence(&e, format!("{} of {} cannot be read: {e}.", part.name(), from.place()))
+        sentence(
+            &e,
+            format!("{} of {} cannot be read: {e}.", part.name(), from.place()),
+        )
     };
     let writing = |e: io::Error| {
         let hint = match e.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " Make room there, and start again.",
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                " Make room there, and start again."
+            }
             _ => "",
         };
-        sentence(&e, format!("{} cannot be written to {}: {e}.{hint}", part.name(), to.place()))
+        sentence(
+            &e,
+            format!(
+                "{} cannot be written to {}: {e}.{hint}",
+                part.name(),
+                to.place()
+            ),
+        )
     };
     let source = from.open(&part.name()).map_err(reading)?;
     let target = to.create(&part.name(), part.bytes).map_err(writing)?;
@@ -214,10 +244,14 @@ fn open_backup(dir: &Path) -> io::Result<Directory> {
     if !dir.is_dir() {
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
-            format!("{} is not a directory. Name the one that `emqttd backup` made.", dir.display()),
+            format!(
+                "{} is not a directory. Name the one that `emqttd backup` made.",
+                dir.display()
+            ),
         ));
     }
-    Directory::new(dir).map_err(|e| sentence(&e, format!("{} cannot be opened: {e}", dir.display())))
+    Directory::new(dir)
+        .map_err(|e| sentence(&e, format!("{} cannot be opened: {e}", dir.display())))
 }
 
 fn read_manifest(disk: &Directory) -> io::Result<Vec<Line>> {
@@ -238,7 +272,12 @@ fn read_manifest(disk: &Directory) -> io::Result<Vec<Line>> {
             path.display()
         )));
     }
-    let damaged = || refused(format!("{} is damaged. Take another backup.", path.display()));
+    let damaged = || {
+        refused(format!(
+            "{} is damaged. Take another backup.",
+            path.display()
+        ))
+    };
     let mut files = Vec::new();
     for line in lines {
         if line == LAST_LINE {
@@ -251,10 +290,15 @@ fn read_manifest(disk: &Directory) -> io::Result<Vec<Line>> {
             return Err(damaged());
         };
         // Only names of segments: nothing may lead out of the directory.
-        let number = number_of(name).filter(|&number| log_name(number) == name).ok_or_else(damaged)?;
+        let number = number_of(name)
+            .filter(|&number| log_name(number) == name)
+            .ok_or_else(damaged)?;
         let bytes = bytes.parse().map_err(|_| damaged())?;
         let crc = u32::from_str_radix(crc, 16).map_err(|_| damaged())?;
-        files.push(Line { part: Part { number, bytes }, crc });
+        files.push(Line {
+            part: Part { number, bytes },
+            crc,
+        });
     }
     Err(damaged())
 }
@@ -265,14 +309,23 @@ fn check(disk: &Directory, progress: &mut dyn FnMut(u64)) -> io::Result<Contents
     for line in &lines {
         let path = disk.path().join(&line.part.name());
         let bad = |what: &str| {
-            refused(format!("{} {what}. This backup cannot be used as a whole; take another one.", path.display()))
+            refused(format!(
+                "{} {what}. This backup cannot be used as a whole; take another one.",
+                path.display()
+            ))
         };
         let file = match disk.open(&line.part.name()) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(bad("is missing")),
-            Err(e) => return Err(sentence(&e, format!("{} cannot be opened: {e}.", path.display()))),
+            Err(e) => {
+                return Err(sentence(
+                    &e,
+                    format!("{} cannot be opened: {e}.", path.display()),
+                ));
+            }
         };
-        let reading = |e: io::Error| sentence(&e, format!("{} cannot be read: {e}.", path.display()));
+        let reading =
+            |e: io::Error| sentence(&e, format!("{} cannot be read: {e}.", path.display()));
         if file.len().map_err(reading)? != line.part.bytes {
             return Err(bad("has not the length it was written with"));
         }
@@ -318,11 +371,7 @@ pub struct Restored {
 ///
 /// # Errors
 /// A sentence that says what is wrong. Until everything is copied and synced, `to` is as it was.
-pub fn restore(
-    from: &Path,
-    to: &Path,
-    progress: &mut dyn FnMut(u64, u64),
-) -> io::Result<Restored> {
+pub fn restore(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> io::Result<Restored> {
     let source = open_backup(from)?;
     let lines = read_manifest(&source)?;
     // Read to be checked, then read and written.
@@ -352,7 +401,9 @@ pub fn restore(
                 )));
             }
         }
-        target.sync_dir().map_err(|e| sentence(&e, format!("{}: {e}", partial.display())))
+        target
+            .sync_dir()
+            .map_err(|e| sentence(&e, format!("{}: {e}", partial.display())))
     };
     if let Err(e) = fill(&mut tell) {
         let _ = fs::remove_dir_all(&partial);
@@ -397,7 +448,9 @@ fn put_in_place(new: &Path, to: &Path) -> io::Result<Option<PathBuf>> {
 
 /// A name, not in use, that says when a directory was replaced.
 fn name_aside(to: &Path) -> io::Result<PathBuf> {
-    let mut time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let mut time = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
     loop {
         let aside = beside(to, &format!(".before-restore-{time}"))?;
         if !aside.exists() {
@@ -451,7 +504,10 @@ impl Store {
             let mut parts: Vec<Part> = index
                 .segments
                 .iter()
-                .map(|s| Part { number: s.number, bytes: s.end })
+                .map(|s| Part {
+                    number: s.number,
+                    bytes: s.end,
+                })
                 .collect();
             parts.sort_unstable_by_key(|p| p.number);
             parts

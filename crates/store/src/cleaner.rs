@@ -14,13 +14,13 @@
 //! A segment counts as gone only when the removal of its name is synced: otherwise it might come back after the
 //! deletions that belong to it have been dropped.
 
+use crate::OwnerId;
 use crate::batch::{Batch, Owed};
 use crate::idx::Contents;
 use crate::index::Index;
 use crate::record::{MessageRecord, PROGRESS, Record, Records, put_varint};
 use crate::segment::{Refs, Segment, Walked, Walker, idx_name, log_name};
 use crate::shared::Shared;
-use crate::OwnerId;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::Ordering;
@@ -85,7 +85,9 @@ impl Cleaner {
     }
 
     fn go_on(&mut self, shared: &Shared, out: &mut Batch) -> io::Result<bool> {
-        let Some(task) = &mut self.task else { return self.begin(shared, out) };
+        let Some(task) = &mut self.task else {
+            return self.begin(shared, out);
+        };
         let number = task.victim;
         match &mut task.stage {
             Stage::Records(walker) => {
@@ -166,7 +168,10 @@ impl Cleaner {
             }
         };
         let walker = Walker::new(shared.log_file(number)?, secret, number, end);
-        self.task = Some(Task { victim: number, stage: Stage::Records(walker) });
+        self.task = Some(Task {
+            victim: number,
+            stage: Stage::Records(walker),
+        });
         Ok(true)
     }
 
@@ -199,19 +204,25 @@ fn remove(shared: &Shared, number: u32, bytes: u64) -> io::Result<()> {
 
 /// Bytes of a segment that would have to be written again.
 fn needed(index: &Index, segment: &Segment) -> u64 {
-    let older = index.segments.sealed.keys().next().is_some_and(|&n| n < segment.tombstones_born);
+    let older = index
+        .segments
+        .sealed
+        .keys()
+        .next()
+        .is_some_and(|&n| n < segment.tombstones_born);
     segment.live_bytes() + if older { segment.tombstones } else { 0 }
 }
 
 /// The segment to be cleaned next, if one is worth it.
-fn pick<'a>(
-    index: &'a Index,
-    segment_bytes: u64,
-    given_up: &BTreeSet<u32>,
-) -> Option<&'a Segment> {
+fn pick<'a>(index: &'a Index, segment_bytes: u64, given_up: &BTreeSet<u32>) -> Option<&'a Segment> {
     let (mut used, mut live, mut tombstones) = (0, 0, 0);
     let mut best: Option<(u128, &Segment)> = None;
-    for segment in index.segments.sealed.values().filter(|s| !given_up.contains(&s.number)) {
+    for segment in index
+        .segments
+        .sealed
+        .values()
+        .filter(|s| !given_up.contains(&s.number))
+    {
         let (size, need) = (segment.end.max(1), needed(index, segment));
         if need <= size / NEARLY_EMPTY {
             return Some(segment);
@@ -234,7 +245,11 @@ fn pick<'a>(
     }
     // Deletions can go only when all that is older than they are has been written again.
     if tombstones > segment_bytes / 2 && tombstones > used / 4 {
-        return index.segments.sealed.values().find(|s| !given_up.contains(&s.number));
+        return index
+            .segments
+            .sealed
+            .values()
+            .find(|s| !given_up.contains(&s.number));
     }
     None
 }
@@ -243,7 +258,9 @@ fn pick<'a>(
 fn touched(shared: &Shared, number: u32) -> Vec<OwnerId> {
     let (secret, end, refs) = {
         let index = shared.index.lock();
-        let Some(victim) = index.segments.sealed.get(&number) else { return Vec::new() };
+        let Some(victim) = index.segments.sealed.get(&number) else {
+            return Vec::new();
+        };
         (index.secret, victim.end, victim.refs.clone())
     };
     if let Some(Refs::Memory(mem)) = refs {
@@ -254,7 +271,12 @@ fn touched(shared: &Shared, number: u32) -> Vec<OwnerId> {
         Err(_) => {
             // Whoever was touched there and needs a record has its last one there or before.
             let index = shared.index.lock();
-            index.owners.iter().filter(|o| o.home <= number).map(|o| o.id).collect()
+            index
+                .owners
+                .iter()
+                .filter(|o| o.home <= number)
+                .map(|o| o.id)
+                .collect()
         }
     }
 }
@@ -327,7 +349,11 @@ fn move_records(
 
 /// Whether something older than a deletion is still there that it has to undo.
 fn is_needed(index: &Index, victim: u32, born: u32) -> bool {
-    index.segments.sealed.range(..born).any(|(&number, _)| number != victim)
+    index
+        .segments
+        .sealed
+        .range(..born)
+        .any(|(&number, _)| number != victim)
 }
 
 /// Writes a message again for those who are still owed it from this segment.
@@ -341,7 +367,11 @@ fn move_message(
     let body = message.refs(|r| {
         let owner = index.owners.get(r.owner);
         if owner.and_then(|o| o.live.segment_of(r.seq)) == Some(victim) {
-            owed.push(Owed { owner: r.owner, seq: r.seq, extra: r.extra });
+            owed.push(Owed {
+                owner: r.owner,
+                seq: r.seq,
+                extra: r.extra,
+            });
         }
     })?;
     out.message(&[body], message.size, &owed);
@@ -357,7 +387,9 @@ fn say(index: &Index, out: &mut Batch) {
 
 /// Writes down all of an owner, if that is not done in a later segment.
 fn move_owner(index: &Index, victim: u32, owner: OwnerId, out: &mut Batch) {
-    let Some(state) = index.owners.get(owner).filter(|o| o.home <= victim) else { return };
+    let Some(state) = index.owners.get(owner).filter(|o| o.home <= victim) else {
+        return;
+    };
     let mut payload = Vec::with_capacity(32);
     put_varint(&mut payload, owner);
     state.encode(&mut payload);

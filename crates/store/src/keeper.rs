@@ -105,6 +105,9 @@ impl Chores {
         }
         list.spares.push(Spare { name: to, bytes });
         list.count(shared);
+        drop(list);
+        // The keeper gives it back when it is not used for a while.
+        self.added.notify_one();
         true
     }
 

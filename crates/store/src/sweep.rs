@@ -102,8 +102,20 @@ impl Report {
 pub fn run(plan: &Plan) -> Report {
     let mut report = Report::default();
     let disk = SimDisk::new(plan.seed);
-    let name = format!("seed {}{}", plan.seed, if plan.faults { " with faults" } else { "" });
-    generation(plan, &name, plan.seed, 0, disk, vec![Model::default()], &mut report);
+    let name = format!(
+        "seed {}{}",
+        plan.seed,
+        if plan.faults { " with faults" } else { "" }
+    );
+    generation(
+        plan,
+        &name,
+        plan.seed,
+        0,
+        disk,
+        vec![Model::default()],
+        &mut report,
+    );
     report
 }
 
@@ -155,6 +167,16 @@ impl Driven {
         self.engine.step()
     }
 
+    /// Bytes the cleaner has written again, and segments it has removed.
+    #[must_use]
+    pub fn cleaned(&self) -> (u64, u64) {
+        let shared = self.store.shared();
+        (
+            shared.moved.load(Ordering::Relaxed),
+            shared.cleaned.load(Ordering::Relaxed),
+        )
+    }
+
     /// Everything that is there.
     ///
     /// # Errors
@@ -195,7 +217,13 @@ impl Driven {
                     }
                     last = message.seq;
                     let body = message.body.as_slice().into();
-                    owner.owed.insert(message.seq, Message { extra: message.extra, body });
+                    owner.owed.insert(
+                        message.seq,
+                        Message {
+                            extra: message.extra,
+                            body,
+                        },
+                    );
                 }
                 match page.next {
                     Some(next) if next > from => from = next,
@@ -203,7 +231,11 @@ impl Driven {
                     None => break,
                 }
             }
-            let bytes: u64 = owner.owed.values().map(|m| u64::from(size_of(&m.body))).sum();
+            let bytes: u64 = owner
+                .owed
+                .values()
+                .map(|m| u64::from(size_of(&m.body)))
+                .sum();
             if (state.owed, state.bytes) != (owner.owed.len() as u64, bytes) {
                 return Err(format!(
                     "owner {id} is said to be owed {} messages of {} bytes, and {} of {bytes} are there",
@@ -258,7 +290,10 @@ struct Run {
 }
 
 fn options(plan: &Plan) -> Options {
-    Options { segment_bytes: plan.segment_bytes, ..Options::default() }
+    Options {
+        segment_bytes: plan.segment_bytes,
+        ..Options::default()
+    }
 }
 
 /// Opens, works, records, and cuts. `before` are the states the disk may be found in, the last of them the one it
@@ -281,10 +316,16 @@ fn generation(
         }
     };
     let mut rng = Rng::new(seed ^ 0xc0de);
-    let stride = if depth == 0 { plan.stride } else { plan.stride * 7 };
+    let stride = if depth == 0 {
+        plan.stride
+    } else {
+        plan.stride * 7
+    };
     let total = run.record.len();
     let branches: Vec<usize> = if depth < plan.generations {
-        (0..plan.branches).map(|_| rng.below(total as u64) as usize).collect()
+        (0..plan.branches)
+            .map(|_| rng.below(total as u64) as usize)
+            .collect()
     } else {
         Vec::new()
     };
@@ -314,10 +355,20 @@ fn generation(
             let cut_seed = rng.next();
             let disk = replay.cut(kind, cut_seed);
             let name = format!("{name}, {kind:?} after operation {at} of {total} (cut {cut_seed})");
-            let found = check(plan, &name, &disk.crash(Cut::Kill, 0), &run.states[floor..=ceiling], report);
+            let found = check(
+                plan,
+                &name,
+                &disk.crash(Cut::Kill, 0),
+                &run.states[floor..=ceiling],
+                report,
+            );
             if let Some(found) = found.filter(|_| branch) {
                 // After a kill alone a later power cut may still take what was never synced.
-                let least = if kind == Cut::Kill { floor } else { floor + found };
+                let least = if kind == Cut::Kill {
+                    floor
+                } else {
+                    floor + found
+                };
                 let before = run.states[least..=floor + found].to_vec();
                 let name = format!("{name}, then");
                 generation(plan, &name, rng.next(), depth + 1, disk, before, report);
@@ -365,7 +416,10 @@ fn check(
     let last = what.last().map_or("", String::as_str);
     report.fail(
         name,
-        &format!("none of {} states; to the first: {first}; to the last: {last}", states.len()),
+        &format!(
+            "none of {} states; to the first: {first}; to the last: {last}",
+            states.len()
+        ),
     );
     None
 }
@@ -395,7 +449,9 @@ fn live(
     }
     disk.mark(Note::Open.mark());
 
-    let next_owner = recovered.next_owner.max(base.owners.keys().next_back().map_or(1, |o| o + 1));
+    let next_owner = recovered
+        .next_owner
+        .max(base.owners.keys().next_back().map_or(1, |o| o + 1));
     let mut workload = Workload::new(rng.next(), base, next_owner, 60, 2 * plan.segment_bytes);
     let start = before.len();
     let (mut states, mut positions) = (before, Vec::new());
@@ -404,7 +460,11 @@ fn live(
     for n in 1..=plan.batches {
         if plan.faults && rng.chance(if failing { 250 } else { 60 }) {
             failing = !failing;
-            disk.fail(if failing { some_faults(&mut rng, &disk) } else { Faults::default() });
+            disk.fail(if failing {
+                some_faults(&mut rng, &disk)
+            } else {
+                Faults::default()
+            });
         }
         for act in workload.batch() {
             act.into_batch(&mut batch);
@@ -431,12 +491,20 @@ fn live(
         return Err(format!("at the end of the run: {what}"));
     }
     if driven.store.health() != Health::Good {
-        return Err(format!("the disk is well, and the store says {:?}", driven.store.status()));
+        return Err(format!(
+            "the disk is well, and the store says {:?}",
+            driven.store.status()
+        ));
     }
     let durable = driven.store.durable();
     report.acknowledged += positions.iter().filter(|p| **p <= durable).count() as u64;
     report.cleaned += driven.store.shared().cleaned.load(Ordering::Relaxed);
-    Ok(Run { record: disk.take_record(), states, before: start, positions })
+    Ok(Run {
+        record: disk.take_record(),
+        states,
+        before: start,
+        positions,
+    })
 }
 
 /// Steps until all is durable and cleaning has come to an end.
@@ -446,11 +514,20 @@ fn settle(driven: &mut Driven) -> Result<(), String> {
             return Ok(());
         }
     }
-    Err(format!("it does not come to rest: {:?}", driven.store.status()))
+    Err(format!(
+        "it does not come to rest: {:?}",
+        driven.store.status()
+    ))
 }
 
 fn some_faults(rng: &mut Rng, disk: &SimDisk) -> Faults {
-    let some = |rng: &mut Rng| if rng.chance(400) { [50, 300, 1000][rng.below(3) as usize] } else { 0 };
+    let some = |rng: &mut Rng| {
+        if rng.chance(400) {
+            [50, 300, 1000][rng.below(3) as usize]
+        } else {
+            0
+        }
+    };
     Faults {
         short_write: some(rng),
         write_error: some(rng),
@@ -459,6 +536,10 @@ fn some_faults(rng: &mut Rng, disk: &SimDisk) -> Faults {
         dir_error: some(rng),
         name_error: some(rng),
         read_error: if rng.chance(200) { 100 } else { 0 },
-        capacity: if rng.chance(300) { disk.bytes() + rng.below(10_000) } else { 0 },
+        capacity: if rng.chance(300) {
+            disk.bytes() + rng.below(10_000)
+        } else {
+            0
+        },
     }
 }

@@ -10,7 +10,10 @@ const SMALL: u64 = 64 << 10;
 
 fn open(dir: &Path) -> Store {
     let disk = Arc::new(Directory::new(dir).unwrap());
-    let options = Options { segment_bytes: SMALL, ..Options::default() };
+    let options = Options {
+        segment_bytes: SMALL,
+        ..Options::default()
+    };
     let (store, recovered) = Store::open(disk, options, Arc::new(|| {})).unwrap();
     assert!(recovered.reports.is_empty(), "{:?}", recovered.reports);
     store
@@ -20,7 +23,11 @@ fn put(store: &Store, n: u32) {
     let mut batch = Batch::new();
     batch.put(3, format!("topic {n}").as_bytes(), &[n as u8; 500]);
     batch.begin(1);
-    let owed = [Owed { owner: 1, seq: u64::from(n) + 1, extra: b"" }];
+    let owed = [Owed {
+        owner: 1,
+        seq: u64::from(n) + 1,
+        extra: b"",
+    }];
     batch.message(&[&n.to_be_bytes()], 10, &owed);
     store.commit(&mut batch);
 }
@@ -39,8 +46,13 @@ fn with_backup(root: &Path) -> (PathBuf, PathBuf) {
         put(&store, n);
     }
     let mut last = (0, 0);
-    store.backup(&copy, &mut |done, total| last = (done, total)).unwrap();
-    assert!(last.0 == last.1 && last.1 > 500_000, "progress ends at all of it: {last:?}");
+    store
+        .backup(&copy, &mut |done, total| last = (done, total))
+        .unwrap();
+    assert!(
+        last.0 == last.1 && last.1 > 500_000,
+        "progress ends at all of it: {last:?}"
+    );
     store.close();
     (data, copy)
 }
@@ -119,7 +131,14 @@ fn what_was_there_is_set_aside() {
     store.close();
     let result = restore(&copy, &data, &mut |_, _| {}).unwrap();
     let aside = result.aside.unwrap();
-    assert!(aside.file_name().unwrap().to_str().unwrap().starts_with("data.before-restore-"));
+    assert!(
+        aside
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("data.before-restore-")
+    );
     let (now, before) = (open(&data), open(&aside));
     assert_eq!((keys(&now), keys(&before)), (1000, 1100));
     now.close();
@@ -161,7 +180,11 @@ fn damage_is_found_before_anything_is_replaced() {
     let list = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, list.replace("end\n", "")).unwrap();
     refuse("is damaged");
-    std::fs::write(&manifest, list.replace("00000001.log", "../data/00000001.log")).unwrap();
+    std::fs::write(
+        &manifest,
+        list.replace("00000001.log", "../data/00000001.log"),
+    )
+    .unwrap();
     refuse("is damaged");
     std::fs::remove_file(&manifest).unwrap();
     refuse("is not a backup");

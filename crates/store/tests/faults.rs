@@ -5,7 +5,10 @@
 use emqttd_store::sweep::{Plan, Report, run};
 
 fn seed() -> u64 {
-    std::env::var("SWEEP_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
+    std::env::var("SWEEP_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(1)
 }
 
 #[track_caller]
@@ -29,14 +32,22 @@ fn nothing_durable_is_lost_and_nothing_done_comes_back_at_any_instant() {
     let report = run(&Plan::short(seed()));
     expect_nothing_lost(&report);
     assert!(report.instants > 1000, "the run was recorded: {report:?}");
-    assert!(report.cleaned > 2, "segments were cleaned in it: {report:?}");
+    assert!(
+        report.cleaned > 2,
+        "segments were cleaned in it: {report:?}"
+    );
 }
 
 #[test]
 fn nor_when_the_disk_fails_now_and_then() {
     let mut all = Report::default();
     for round in 0..4 {
-        let plan = Plan { faults: true, generations: 1, stride: 3, ..Plan::short(seed() + 100 + round) };
+        let plan = Plan {
+            faults: true,
+            generations: 1,
+            stride: 3,
+            ..Plan::short(seed() + 100 + round)
+        };
         all.add(run(&plan));
     }
     expect_nothing_lost(&all);
