@@ -23,7 +23,7 @@ use emqttd_store::{
     Disk, Health, OpenError, Options, OwnerId, Position, Recovered, Store, Sync, Table,
 };
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -195,6 +195,8 @@ fn wake(node: &Node) {
         drop(durable.advanced.0.lock());
         durable.advanced.1.notify_all();
     }
+    // With the one in `await_durable`.
+    fence(Ordering::SeqCst);
     let reached = durable.store.durable();
     for (awaited, mailbox) in durable.awaited.iter().zip(&node.mailboxes) {
         if awaited.load(Ordering::Acquire) <= reached {

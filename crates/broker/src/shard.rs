@@ -25,6 +25,7 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 /// A message another shard has for sessions of this one, or a question from management.
 pub(crate) enum Mail {
@@ -562,6 +563,10 @@ impl Shard {
             let mut mail = Vec::from(std::mem::take(&mut self.incoming));
             self.node.mailboxes[self.index].take(&mut mail);
             self.incoming = mail.into();
+            // The store wakes a shard by the same flag, which says nothing while it is up: what became durable
+            // between the beginning of the round and now is seen here or wakes the shard again.
+            fence(Ordering::SeqCst);
+            self.swamped = self.look_at_store();
         }
         while let Some(item) = self.incoming.pop_front() {
             match item {

@@ -7,7 +7,7 @@ use crate::shard::Shard;
 use emqttd_store::{Batch, Health, Position};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 /// What a shard has to write in a round, and which outputs wait for it.
 ///
@@ -123,6 +123,8 @@ impl Shard {
             .front()
             .map_or(u64::MAX, |pending| pending.1);
         durable.awaited[self.index].store(first, Ordering::Release);
+        // Either this shard sees what has become durable, or the store sees that somebody waits.
+        fence(Ordering::SeqCst);
         if durable.store.durable() >= first {
             // It came to be before the store could see that somebody waits.
             self.node.mailboxes[self.index].wake();
