@@ -307,7 +307,7 @@ fn check(disk: &Directory, progress: &mut dyn FnMut(u64)) -> io::Result<Contents
     let lines = read_manifest(disk)?;
     let mut contents = Contents::default();
     for line in &lines {
-        let path = disk.path().join(&line.part.name());
+        let path = disk.path().join(line.part.name());
         let bad = |what: &str| {
             refused(format!(
                 "{} {what}. This backup cannot be used as a whole; take another one.",
@@ -397,7 +397,7 @@ pub fn restore(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> io
             if crc != line.crc {
                 return Err(refused(format!(
                     "{} changed while it was copied. Start again.",
-                    source.path().join(&line.part.name()).display()
+                    source.path().join(line.part.name()).display()
                 )));
             }
         }

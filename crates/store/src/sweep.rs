@@ -352,7 +352,7 @@ fn generation(
         }
         for cut in 0..=plan.power_cuts {
             let kind = if cut == 0 { Cut::Kill } else { Cut::Power };
-            let cut_seed = rng.next();
+            let cut_seed = rng.draw();
             let disk = replay.cut(kind, cut_seed);
             let name = format!("{name}, {kind:?} after operation {at} of {total} (cut {cut_seed})");
             let found = check(
@@ -371,7 +371,7 @@ fn generation(
                 };
                 let before = run.states[least..=floor + found].to_vec();
                 let name = format!("{name}, then");
-                generation(plan, &name, rng.next(), depth + 1, disk, before, report);
+                generation(plan, &name, rng.draw(), depth + 1, disk, before, report);
             }
         }
     }
@@ -452,7 +452,7 @@ fn live(
     let next_owner = recovered
         .next_owner
         .max(base.owners.keys().next_back().map_or(1, |o| o + 1));
-    let mut workload = Workload::new(rng.next(), base, next_owner, 60, 2 * plan.segment_bytes);
+    let mut workload = Workload::new(rng.draw(), base, next_owner, 60, 2 * plan.segment_bytes);
     let start = before.len();
     let (mut states, mut positions) = (before, Vec::new());
     let mut batch = Batch::new();

@@ -26,7 +26,7 @@ impl Rng {
     }
 
     /// The next number (splitmix64).
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -36,7 +36,7 @@ impl Rng {
 
     /// A number below `n`; 0 when `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        if n == 0 { 0 } else { self.next() % n }
+        if n == 0 { 0 } else { self.draw() % n }
     }
 
     /// True in `permille` of 1000 cases.
@@ -758,7 +758,7 @@ impl DiskFile for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let inner = &mut *self.disk.0.lock();
         if let Err(e) = inner.chance(inner.faults.sync_error, rustix::io::Errno::IO) {
-            let seed = inner.rng.next();
+            let seed = inner.rng.draw();
             inner.act(Op::SyncFailed {
                 file: self.file,
                 seed,

@@ -109,7 +109,7 @@ impl Workload {
 
     fn bytes(&mut self, most: u64) -> Vec<u8> {
         let len = self.rng.below(most + 1);
-        let first = self.rng.next();
+        let first = self.rng.draw();
         (0..len)
             .map(|i| (first.wrapping_mul(i / 7 + 1) >> 13) as u8)
             .collect()
