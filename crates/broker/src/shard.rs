@@ -514,7 +514,7 @@ impl Shard {
     /// Connections with output, or to be closed, since the last call. What this round has for the store is
     /// handed over first.
     pub fn take_dirty(&mut self, into: &mut Vec<ConnId>) {
-        self.commit();
+        self.commit_round();
         into.clear();
         std::mem::swap(&mut self.dirty, into);
         for id in into.iter() {
@@ -546,8 +546,10 @@ impl Shard {
 
     /// Hands the mail of this round to the other shards.
     pub fn post(&mut self) {
-        // The owners of what is posted write about it in batches that must come after this one.
-        self.commit();
+        if self.outgoing.iter().any(|batch| !batch.is_empty()) {
+            // The owners of what is posted write about it in batches that must come after this one.
+            self.commit();
+        }
         for (shard, batch) in self.outgoing.iter_mut().enumerate() {
             if !batch.is_empty() {
                 self.node.mailboxes[shard].post(batch);
@@ -575,7 +577,10 @@ impl Shard {
                     targets,
                     seqs,
                     from,
-                } => self.deliver_here(&message, &targets, &seqs, from),
+                } => {
+                    self.heard_of(&seqs);
+                    self.deliver_here(&message, &targets, &seqs, from);
+                }
                 Mail::Assigned {
                     message,
                     seq,
@@ -627,10 +632,16 @@ impl Shard {
         } else {
             None
         };
-        let next = [self.conn_timers.next(), self.session_timers.next(), sys]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let lazy = self.journal.as_ref().and_then(|journal| journal.due());
+        let next = [
+            self.conn_timers.next(),
+            self.session_timers.next(),
+            sys,
+            lazy,
+        ]
+        .into_iter()
+        .flatten()
+        .min()?;
         Some(next.saturating_sub(self.now))
     }
 

@@ -9,17 +9,29 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+/// What waits for nobody is handed over after so many milliseconds,
+const LAZY: u64 = 20;
+/// or when it is so many bytes: each hand-over costs a sync.
+const LAZY_BYTES: usize = 64 * 1024;
+
 /// What a shard has to write in a round, and which outputs wait for it.
 ///
 /// The records of a round are handed to the store before its outputs are written and its mail is posted, so
 /// that nobody hears of anything that is not on its way to the disk. Gates in the outputs hold back what must
-/// not be heard before it is there.
+/// not be heard before it is there. Records for which no gate waits (a QoS 1 message was sent, was acknowledged)
+/// are gathered over some rounds: what a crash takes of them makes a message come once more, which QoS 1 allows.
 pub(crate) struct Journal {
     pub batch: Batch,
     /// number of the round whose records `batch` holds
     round: u64,
     /// a gate was closed for this round
     gates: bool,
+    /// `batch` has messages that somebody is owed
+    pub owing: bool,
+    /// since when `batch` has something, milliseconds; 0 = it has nothing
+    since: u64,
+    /// position behind everything that sessions of this shard are owed, as far as they have heard of it
+    pub owed_to: Position,
     /// rounds for which gates are closed, and the positions that open them; both ascend
     pending: VecDeque<(u64, Position)>,
     /// outputs with gates, by round
@@ -34,6 +46,9 @@ impl Journal {
             batch: Batch::new(),
             round: 1,
             gates: false,
+            owing: false,
+            since: 0,
+            owed_to: 0,
             pending: VecDeque::new(),
             gated: VecDeque::new(),
             handed: 0,
@@ -43,6 +58,11 @@ impl Journal {
     /// A number that changes with everything that is written.
     pub fn written(&self) -> u64 {
         self.handed + self.batch.len() as u64
+    }
+
+    /// When the records are to be handed over that no gate waits for, milliseconds.
+    pub fn due(&self) -> Option<u64> {
+        (self.since > 0).then_some(self.since + LAZY)
     }
 
     /// What stands in the output of `conn` from `position` on waits for all that was written so far.
@@ -79,19 +99,33 @@ impl Shard {
         }
     }
 
-    /// Hands over what was written so far if the disk has nothing to do: so it works while the rest of the
-    /// round is worked on. To be called between packets, whose records belong together.
+    /// Hands over what was written so far if the disk has nothing to do and somebody waits: so it works while
+    /// the rest of the round is worked on. To be called between packets, whose records belong together.
     #[inline]
     pub(crate) fn commit_early(&mut self) {
         if let (Some(journal), Some(durable)) = (&self.journal, &self.node.durable)
-            && !journal.batch.is_empty()
+            && journal.gates
             && durable.store.durable() == durable.store.position()
         {
             self.commit();
         }
     }
 
-    /// Hands what this round has written to the store.
+    /// Hands over what this round has written, unless it can wait for more.
+    pub(crate) fn commit_round(&mut self) {
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        if journal.since == 0 && !journal.batch.is_empty() {
+            journal.since = self.now.max(1);
+        }
+        let due = journal.due().is_some_and(|at| at <= self.now);
+        if journal.gates || journal.owing || due || journal.batch.len() > LAZY_BYTES {
+            self.commit();
+        }
+    }
+
+    /// Hands what was written to the store.
     pub(crate) fn commit(&mut self) {
         let (Some(journal), Some(durable)) = (&mut self.journal, &self.node.durable) else {
             return;
@@ -106,6 +140,10 @@ impl Shard {
             journal.handed += journal.batch.len() as u64;
             durable.store.commit(&mut journal.batch)
         };
+        journal.since = 0;
+        if std::mem::take(&mut journal.owing) {
+            journal.owed_to = position;
+        }
         if std::mem::take(&mut journal.gates) {
             journal.pending.push_back((journal.round, position));
             journal.round += 1;
@@ -210,4 +248,10 @@ impl Shard {
 /// The journal of each shard, if there is a store.
 pub(crate) fn journal_of(node: &Arc<Node>) -> Option<Box<Journal>> {
     node.durable.as_ref().map(|_| Box::new(Journal::new()))
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.commit();
+    }
 }

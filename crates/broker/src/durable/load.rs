@@ -41,10 +41,21 @@ fn post(node: &Node, shard: usize, read: Read) {
 }
 
 impl Shard {
-    /// Position behind everything that this shard, or mail that it has received, speaks of.
+    /// Mail has come from the shard that wrote a message for sessions of this one.
+    pub(crate) fn heard_of(&mut self, seqs: &[u64]) {
+        if let (Some(journal), Some(durable)) = (&mut self.journal, &self.node.durable)
+            && !seqs.is_empty()
+        {
+            journal.owed_to = durable.store.position();
+        }
+    }
+
+    /// Position behind everything that sessions of this shard have heard they are owed.
     fn all_written(&mut self) -> Position {
-        self.commit();
-        self.store().map_or(0, |durable| durable.store.position())
+        if self.journal.as_ref().is_some_and(|journal| journal.owing) {
+            self.commit();
+        }
+        self.journal.as_ref().map_or(0, |journal| journal.owed_to)
     }
 
     fn load(&mut self, load: Load, answer: impl FnOnce(&Node, usize, Page) + Send + 'static) {

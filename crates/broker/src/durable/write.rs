@@ -137,12 +137,17 @@ impl Shard {
             self.seqs.clear();
         } else {
             self.seqs.resize(targets.len(), 0);
-            let clock = self.clock();
-            if let Some(batch) = self.batch() {
-                debts.write(batch, passing, clock);
-            }
+            self.write_debts(&mut debts, passing);
         }
         self.debts = debts;
+    }
+
+    fn write_debts(&mut self, debts: &mut Debts, passing: &Passing<'_>) {
+        let clock = self.clock();
+        if let Some(journal) = &mut self.journal {
+            debts.write(&mut journal.batch, passing, clock);
+            journal.owing = true;
+        }
     }
 
     /// One session's part, as `deliver_to` will deliver it: a copy for each filter, or one for all.
@@ -213,10 +218,7 @@ impl Shard {
         let mut debts = Debts::default();
         delivery.seq =
             delivery.with_ids(|ids| debts.add(&owing, delivery.qos, delivery.retain, ids));
-        let clock = self.clock();
-        if let Some(batch) = self.batch() {
-            debts.write(batch, &Passing::of(&delivery.message), clock);
-        }
+        self.write_debts(&mut debts, &Passing::of(&delivery.message));
     }
 
     /// A delivery that was written for a session will not take place.
