@@ -185,6 +185,12 @@ impl Recovery<'_> {
         self.reports.push(format!("{}: {text}", self.disk.place()));
     }
 
+    /// What a crash left half-written was promised to nobody: no reason to alarm anyone.
+    fn cut(&self, name: &str, end: u64) {
+        let place = self.disk.place();
+        log::info!("store: {place}/{name} ends with a torn write, cut at byte {end}");
+    }
+
     /// Segments that were given up when a write failed; and where those before them end.
     fn drop_void(&mut self, segments: &mut BTreeMap<u32, Candidate>) -> io::Result<()> {
         let heads: Vec<SegmentHead> = segments.values().rev().filter_map(|s| s.head).collect();
@@ -415,11 +421,11 @@ impl Recovery<'_> {
             (file, end) = self.replace(index, number, found, &file, capacity, &text)?;
             capacity = file.len()?;
         } else if behind.is_some() {
-            self.report(format!("{name} ends with a torn write, cut at byte {end}"));
+            self.cut(&name, end);
             // Else a frame that comes to lie before the whole one behind the cut would bring it back to life.
             wipe(&*file, end, capacity)?;
         } else if self.torn(&file, end, capacity)? {
-            self.report(format!("{name} ends with a torn write, cut at byte {end}"));
+            self.cut(&name, end);
         }
         self.fold(index, &file, number, end)?;
         // After a kill these frames may be nowhere but in the memory of the system.
