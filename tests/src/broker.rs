@@ -235,6 +235,13 @@ impl Broker {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
+        // The socket of `emqttd_ctl` is there a moment after the listeners.
+        while !self.log_of_this_start().contains(" is running now") {
+            if Instant::now() > deadline {
+                return Err(format!("it does not run\n{}", self.log_of_this_start()));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         Ok(())
     }
 

@@ -164,7 +164,11 @@ impl Client {
         }
     }
 
-    fn note(&mut self, line: String) {
+    fn note(&mut self, mut line: String) {
+        if let Some((at, _)) = line.char_indices().nth(400) {
+            line.truncate(at);
+            line += "...";
+        }
         if self.history.len() == 40 {
             self.history.pop_front();
         }

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use emqttd_tests::packet::AckKind;
 use emqttd_tests::transport::{DEADLINE, tcp};
 use emqttd_tests::{
-    Broker, Client, Config, Connect, End, Prop, Publish, Sub, Version, Will, unique,
+    Broker, Client, Config, Connect, End, Packet, Prop, Publish, Sub, Version, Will, unique,
 };
 
 /// The versions that are told apart here.
@@ -85,6 +86,23 @@ pub(crate) fn settle(client: &mut Client) {
 #[track_caller]
 pub(crate) fn settled(broker: &Broker) {
     settle(&mut broker.open(&Connect::persistent(Version::V5, &unique("settle"))));
+}
+
+/// Answers the PUBRELs that are still to come; nothing else may come.
+#[track_caller]
+pub(crate) fn finish(client: &mut Client) {
+    client.send(&[0xc0, 0]);
+    loop {
+        match client.recv() {
+            Packet::Pingresp => return,
+            Packet::Ack {
+                kind: AckKind::Pubrel,
+                id,
+                ..
+            } => client.send_ack(AckKind::Pubcomp, id),
+            other => panic!("{}: {other:?}", client.name),
+        }
+    }
 }
 
 /// A client whose session was kept.
@@ -415,7 +433,7 @@ fn clean_sessions_leave_nothing() {
             publisher.pub_(&topic, i % 3, "x");
         }
         publisher.send_publish(Publish::new(&topic, "half").qos(2).id(99));
-        publisher.ack(emqttd_tests::packet::AckKind::Pubrec, 99);
+        publisher.ack(AckKind::Pubrec, 99);
         assert_eq!(store_line(broker, "position"), before);
         broker.restart(end);
         assert_eq!(broker.ctl(&["sessions", "list"]).1, "");

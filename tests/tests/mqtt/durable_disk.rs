@@ -161,8 +161,7 @@ fn full_and_back(broker: &Broker, v: Version, health: &str, alarm: &str, repair:
     let topic = unique("full");
     let owner = leave(broker, v, &topic, 1);
     let mut watcher = alarm_watcher(broker);
-    // A keep alive of a second: waiting is not silence.
-    let mut publisher = broker.open(&Connect::new(v, &unique("pub")).keep_alive(1));
+    let mut publisher = broker.client(v, "pub");
     let acknowledged = publish_until_stalled(&mut publisher, &topic);
     assert!(acknowledged > 10, "{acknowledged}");
     expect_alarm(&mut watcher, "alert", alarm);
@@ -173,15 +172,15 @@ fn full_and_back(broker: &Broker, v: Version, health: &str, alarm: &str, repair:
         publisher.send_publish(Publish::new(&topic, body(id)).qos(1).id(id));
     }
     others_go_on(broker, &mut publisher);
-    // No new publisher gets through either, nor one of QoS 2 or of a retained message.
-    let mut second = broker.client(v, "second");
+    // No other publisher gets through; that it waits is no silence of its own.
+    let mut second = broker.open(&Connect::new(v, &unique("second")).keep_alive(1));
     second.send_publish(
         Publish::new(&unique("retained"), "x")
             .qos(2)
             .id(1)
             .retained(),
     );
-    assert_eq!(second.recv_within(Duration::from_millis(300)), None);
+    assert_eq!(second.recv_within(Duration::from_millis(2500)), None);
 
     repair();
     for id in acknowledged + 1..=acknowledged + 5 {
@@ -282,12 +281,15 @@ fn receivers_go_on_while_the_disk_is_full() {
     disk.fill();
     let acknowledged = publish_until_stalled(&mut publisher, &topic);
     let mut client = again(&broker, &owner);
-    for i in 1..=acknowledged {
+    // What is in memory; to read more, it would have to be known what of that was taken.
+    for i in 1..=acknowledged.min(64) {
         assert_eq!(number(&client.recv_message().payload), i);
     }
     disk.free();
     publisher.ack(AckKind::Puback, acknowledged + 1);
-    assert_eq!(number(&client.recv_message().payload), acknowledged + 1);
+    for i in acknowledged.min(64) + 1..=acknowledged + 1 {
+        assert_eq!(number(&client.recv_message().payload), i);
+    }
     client.nothing_from(&mut publisher);
     nothing_owed(&broker);
 }

@@ -147,6 +147,7 @@ fn will_of_a_connected_client_is_published() {
         let left = broker
             .open(&Connect::persistent(v, &unique("left")).will(Will::new(&topic, "left").qos(1)));
         left.disconnect();
+        settled(broker);
         broker.restart(end);
         drop(client);
         let mut watcher = again(broker, &watcher);
@@ -274,6 +275,7 @@ fn will_delay_of_a_connected_client_begins_with_the_start() {
     };
     let first = open(&broker, "delayed", 3600, 1);
     let second = open(&broker, "ended", 2, 1000);
+    settled(&broker);
     broker.end(End::Kill);
     drop((first, second));
     let before = Instant::now();

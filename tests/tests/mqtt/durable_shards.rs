@@ -2,7 +2,7 @@
 
 use emqttd_tests::{Broker, Client, Connect, Publish, Version, unique};
 
-use crate::durable::{ENDS, again, config, figure, leave, nothing_owed, settle};
+use crate::durable::{ENDS, again, config, figure, finish, leave, nothing_owed, settle};
 use crate::shared::collect;
 
 /// Numbers of event loops, one run after the other.
@@ -58,7 +58,7 @@ fn number_of_event_loops_may_change() {
             expected.sort();
             assert_eq!(got, expected, "{shards} shards");
             for client in &mut clients {
-                client.quiet();
+                finish(client);
                 settle(client);
             }
             let mut late = broker.client(Version::V5, "late");

@@ -4,7 +4,7 @@ use emqttd_tests::packet::AckKind;
 use emqttd_tests::{Broker, Client, Connect, End, Publish, Version, unique};
 
 use crate::durable::{
-    ENDS, again, config, each, figure, leave, nothing_owed, settle, settled, store_line,
+    ENDS, again, config, each, figure, finish, leave, nothing_owed, settle, settled, store_line,
 };
 use crate::shared::collect;
 
@@ -33,6 +33,7 @@ fn messages_wait_in_a_group() {
             all.sort_unstable();
             assert_eq!(all, (0..41).collect::<Vec<_>>(), "{prefix}");
             for client in &mut clients {
+                finish(client);
                 client.nothing_from(&mut publisher);
             }
             drop(clients);
