@@ -16,6 +16,7 @@ use crate::store::Engine;
 use crate::{Batch, Health, Load, Options, Position, Recovered, Store};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// What is tried.
 #[derive(Debug, Clone)]
@@ -36,6 +37,9 @@ pub struct Plan {
     pub faults: bool,
     /// bytes of a segment
     pub segment_bytes: u64,
+    /// [`crate::Sync::Every`] instead of always: then a power cut may take what was said to be durable since the
+    /// last sync, but never something from the middle
+    pub seldom_synced: bool,
 }
 
 impl Plan {
@@ -48,9 +52,10 @@ impl Plan {
             power_cuts: 2,
             stride: 1,
             generations: 2,
-            branches: 3,
+            branches: 2,
             faults: false,
             segment_bytes: 16 << 10,
+            seldom_synced: false,
         }
     }
 }
@@ -120,7 +125,7 @@ pub fn run(plan: &Plan) -> Report {
 }
 
 /// Runs `rounds` plans with seeds from `seed` on: every other one on a disk that fails now and then, with segments
-/// of several sizes, and every third with more crashes at each instant. `tell` hears of each round and of
+/// of several sizes, every fourth one synced seldom, and every third with more crashes at each instant. `tell` hears of each round and of
 /// what came out so far.
 pub fn rounds(seed: u64, rounds: u64, tell: &mut dyn FnMut(u64, &Report)) -> Report {
     let mut all = Report::default();
@@ -132,6 +137,7 @@ pub fn rounds(seed: u64, rounds: u64, tell: &mut dyn FnMut(u64, &Report)) -> Rep
             power_cuts: if round % 3 == 2 { 5 } else { 2 },
             batches: if round % 5 == 4 { 400 } else { 120 },
             stride: if round % 5 == 4 { 3 } else { 1 },
+            seldom_synced: round % 4 == 2,
             ..short
         };
         all.add(run(&plan));
@@ -292,6 +298,11 @@ struct Run {
 fn options(plan: &Plan) -> Options {
     Options {
         segment_bytes: plan.segment_bytes,
+        sync: if plan.seldom_synced {
+            crate::Sync::Every(Duration::from_secs(3600))
+        } else {
+            crate::Sync::Always
+        },
         ..Options::default()
     }
 }
@@ -330,6 +341,8 @@ fn generation(
         Vec::new()
     };
     let (mut floor, mut ceiling) = (0, run.before - 1);
+    // What it was opened with is synced in any case.
+    let mut synced = 0;
     let mut replay = Replay::new(&run.record);
     let mut at = 0;
     while let Some(step) = replay.step() {
@@ -341,11 +354,15 @@ fn generation(
                     let durable = run.positions.iter().take_while(|p| **p <= position).count();
                     floor = floor.max(run.before - 1 + durable);
                 }
-                Note::Open => floor = floor.max(run.before - 1),
+                Note::Open => {
+                    synced = run.before - 1;
+                    floor = floor.max(synced);
+                }
             }
         }
         // An empty batch has the position of the one before it.
         let floor = floor.min(ceiling);
+        let least = if plan.seldom_synced { synced } else { floor };
         let branch = branches.contains(&at);
         if at % stride != 0 && !branch {
             continue;
@@ -355,21 +372,13 @@ fn generation(
             let cut_seed = rng.draw();
             let disk = replay.cut(kind, cut_seed);
             let name = format!("{name}, {kind:?} after operation {at} of {total} (cut {cut_seed})");
-            let found = check(
-                plan,
-                &name,
-                &disk.crash(Cut::Kill, 0),
-                &run.states[floor..=ceiling],
-                report,
-            );
-            if let Some(found) = found.filter(|_| branch) {
+            let first = if kind == Cut::Kill { floor } else { least };
+            let states = &run.states[first..=ceiling];
+            let found = check(plan, &name, &disk.crash(Cut::Kill, 0), states, report);
+            if let Some(found) = found.map(|n| first + n).filter(|_| branch) {
                 // After a kill alone a later power cut may still take what was never synced.
-                let least = if kind == Cut::Kill {
-                    floor
-                } else {
-                    floor + found
-                };
-                let before = run.states[least..=floor + found].to_vec();
+                let first = if kind == Cut::Kill { least } else { found };
+                let before = run.states[first..=found].to_vec();
                 let name = format!("{name}, then");
                 generation(plan, &name, rng.draw(), depth + 1, disk, before, report);
             }

@@ -53,3 +53,16 @@ fn nor_when_the_disk_fails_now_and_then() {
     expect_nothing_lost(&all);
     assert!(all.faults > 50, "the disk failed: {all:?}");
 }
+
+#[test]
+fn nor_is_anything_found_without_what_came_before_it_when_syncs_are_rare() {
+    let plan = Plan {
+        seldom_synced: true,
+        generations: 1,
+        stride: 2,
+        ..Plan::short(seed() + 200)
+    };
+    let report = run(&plan);
+    expect_nothing_lost(&report);
+    assert!(report.instants > 500, "the run was recorded: {report:?}");
+}
