@@ -109,6 +109,8 @@ pub struct Actor {
     /// looks that came to their end
     pub checks_done: u32,
     pub ended: Option<Ended>,
+    /// the session that is present may be another one than it was
+    pub in_doubt: bool,
     /// CONNACK came on this connection
     pub was_up: bool,
     /// connects at this time of the round
@@ -145,6 +147,7 @@ impl Actor {
             check_wanted: false,
             checks_done: 0,
             ended: None,
+            in_doubt: false,
             was_up: false,
             next: None,
             away_until: Instant::now(),

@@ -162,9 +162,13 @@ impl Run {
                 });
             }
             self.ledger.counts.resumed += u64::from(known);
+            if std::mem::take(&mut self.actors[at].in_doubt) {
+                self.ledger.session_in_doubt(at);
+            }
             return;
         }
         actor.sure = false;
+        actor.in_doubt = false;
         if first {
             return;
         }
@@ -258,6 +262,9 @@ impl Run {
         {
             // A CONNECT without CONNACK: nobody knows whether the session was resumed once more.
             ended.after = before.after;
+            // It may have ended as well, and the broker have made a new one, which is present from then on.
+            let expiry = Duration::from_secs(u64::from(actor.client.expiry));
+            actor.in_doubt |= actor.client.version.is_v5() && before.after.elapsed() >= expiry;
         }
         if self.phase == Phase::Dying {
             ended.after = ended.after.min(self.dying_since);

@@ -350,6 +350,16 @@ impl Ledger {
         }
     }
 
+    /// Nobody can know whether the session of `who` is the one it was.
+    pub fn session_in_doubt(&mut self, who: Who) {
+        self.release(who, None, false);
+        let now = self.tick();
+        for sub in &mut self.subscriptions[who] {
+            sub.state = State::Unknown;
+            sub.since = now;
+        }
+    }
+
     /// The broker no longer knows the session of `who`: it has expired, or ended with its connection, or
     /// (`lost`) it should be there.
     pub fn session_ended(&mut self, who: Who, lost: bool) {
