@@ -4,8 +4,8 @@ use crate::seqs::Seqs;
 
 /// Messages on disk that are still to be read. There only while there are some.
 ///
-/// A message may be read from the disk before the word of it arrives from the thread that stored it, and
-/// that word may never be followed by another: only what was counted is taken from a page.
+/// A message may be read from the disk before the word of it arrives from the thread that stored it: only
+/// what was counted is taken from a page, so that nothing is taken twice.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     /// those counted; below `restored_to` also some that were done with before the restart
@@ -15,7 +15,7 @@ pub(crate) struct Backlog {
     /// counted since a page was asked for: it may be without them, whatever their numbers, since those who
     /// store messages are not as fast as each other
     late: Seqs,
-    /// how many of those of before the restart are still to be read
+    /// how many of those given out before the restart are still to be read
     restored: usize,
     /// how many were counted since
     since: usize,
@@ -84,9 +84,10 @@ impl Backlog {
         Some((self.seqs.first()?, self.asked_to?))
     }
 
-    /// One was read; `false` when it was not counted, or is in memory by now.
+    /// One was read; `false` when it had not been counted when the page was asked for: one of the same
+    /// publisher may have been counted after that and have to go first.
     pub fn take(&mut self, seq: u64, size: usize) -> bool {
-        let counted = self.seqs.remove(seq) || self.late.remove(seq);
+        let counted = self.seqs.remove(seq);
         if counted {
             let of = if seq < self.restored_to {
                 &mut self.restored

@@ -288,3 +288,27 @@ fn a_lower_number_that_was_counted_after_the_question_is_not_forgotten() {
     assert_eq!(wire.numbers(), [1, 2, 3, 4, 6, 8, 5, 7]);
     assert_eq!(session.queue_len(), 0);
 }
+
+/// 5 and 7 are of one publisher, and 5 was not yet on disk when the page was read.
+#[test]
+fn what_was_counted_after_the_question_is_not_taken_before_older_ones() {
+    let mut session = durable(1, QueueLimits::default());
+    let mut wire = Wire::default();
+    send(&mut session, [1, 2, 3, 4, 6, 8], &mut wire);
+    connect(&mut session, &mut wire);
+    session.puback(1, 0, &mut wire);
+    assert_eq!(wire.pages(), [(6, 9, 2)]);
+    send(&mut session, [5, 7], &mut wire);
+    session.page(page([6, 7]), Some(8), 0, &mut wire);
+    session.puback(2, 0, &mut wire);
+    assert_eq!(wire.pages(), [(5, 9, 2)]);
+    session.page(page([5, 7]), Some(8), 0, &mut wire);
+    for id in 3..9 {
+        session.puback(id, 0, &mut wire);
+        if let [(from, to, _)] = wire.pages()[..] {
+            assert_eq!((from, to), (8, 9));
+            session.page(page([8]), None, 0, &mut wire);
+        }
+    }
+    assert_eq!(wire.numbers(), [1, 2, 3, 4, 6, 5, 7, 8]);
+}
