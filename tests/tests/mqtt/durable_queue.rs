@@ -6,7 +6,7 @@ use emqttd_tests::packet::AckKind;
 use emqttd_tests::{Client, Config, Connect, Prop, Publish, Version, unique};
 
 use crate::durable::{
-    ENDS, again, config, each, eventually, figure, leave, nothing_owed, settle, until,
+    ENDS, again, config, each, eventually, figure, leave, nothing_owed, settle, settled, until,
 };
 
 /// More than one page and much more than what is kept in memory.
@@ -130,11 +130,13 @@ fn full_queue_drops_the_oldest_over_a_restart() {
             assert!(text.contains("mqueue_len=100,"), "{text}");
         };
         shown(broker);
+        settled(broker);
         broker.restart(end);
         assert_eq!(figure(broker, "messages_owed"), 100);
         shown(broker);
         publish_numbers(&mut broker.client(v, "pub"), &topic, 300, 350);
         shown(broker);
+        settled(broker);
         broker.restart(end);
         let mut client = again(broker, &connect);
         for i in 250..350 {
@@ -179,6 +181,7 @@ fn bound_in_bytes_holds_over_a_restart() {
             for i in range {
                 publisher.pub_(&topic, 1, &payload(i));
             }
+            settled(broker);
             broker.restart(end);
         }
         let count = figure(broker, "messages_owed") as usize;
