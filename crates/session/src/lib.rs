@@ -15,7 +15,7 @@ mod sink;
 mod subscriptions;
 
 pub use message::{Delivery, GroupRef, Message, MessageParts, Publisher};
-pub use queue::{Dropped, Queue, QueueLimits, RAM_MOST};
+pub use queue::{Dropped, Queue, QueueLimits, RAM_OFFLINE, RAM_ONLINE};
 pub use session::{Ack, Inbound, Limits, Owed, Restored, RestoredFlight, Sent, Session};
 pub use sink::{Change, Effect, Sink};
 pub use subscriptions::{Subscription, Subscriptions};

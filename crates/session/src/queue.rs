@@ -5,8 +5,11 @@ use emqttd_mqtt::QoS;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Stored messages that a durable session holds in memory while they wait.
-pub const RAM_MOST: usize = 64;
+/// Stored messages that a durable session holds in memory while its client is connected: enough to be sent
+/// while the next are read.
+pub const RAM_ONLINE: usize = 256;
+/// And while it is not: most clients that are away are away for long.
+pub const RAM_OFFLINE: usize = 16;
 
 /// Bounds of a queue, shared by all sessions made under the same settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,15 +26,16 @@ pub struct QueueLimits {
     pub high_watermark: u8,
     /// percent of `max_length` below which it is cleared
     pub low_watermark: u8,
-    /// stored messages that a durable session holds in memory; 0 = [`RAM_MOST`]
+    /// stored messages that a durable session holds in memory; 0 = [`RAM_ONLINE`], [`RAM_OFFLINE`]
     pub ram_most: usize,
 }
 
 impl QueueLimits {
     /// Stored messages that a durable session holds in memory.
-    pub(crate) fn ram_most(&self) -> usize {
+    pub(crate) fn ram_most(&self, online: bool) -> usize {
         match self.ram_most {
-            0 => RAM_MOST,
+            0 if online => RAM_ONLINE,
+            0 => RAM_OFFLINE,
             most => most,
         }
     }

@@ -254,11 +254,16 @@ impl Shard {
     }
 
     fn take_in_flight(&mut self, slot: u32, found: Vec<(u16, Option<GroupRef>, Option<Loaded>)>) {
+        let filters = self.sessions[slot as usize].session.filters_backlog();
         let found = found
             .into_iter()
             .map(|(id, group, loaded)| {
                 let delivery = loaded.and_then(|loaded| self.delivery_of(&loaded, group));
-                (id, delivery)
+                // What the client may no longer have ends as what cannot be read.
+                let allowed = |delivery: &Delivery| {
+                    !filters || self.is_subscribed(slot, delivery.message.topic())
+                };
+                (id, delivery.filter(allowed))
             })
             .collect();
         let now = self.now;

@@ -47,7 +47,7 @@ impl Session {
         flows.backlog.as_ref().is_some_and(|b| !b.is_empty())
             || (self.durable
                 && queue.priorities.is_none()
-                && flows.queue.acknowledged_len() >= queue.ram_most())
+                && flows.queue.acknowledged_len() >= queue.ram_most(self.online))
     }
 
     /// Counts a delivery that is on disk. The oldest in memory makes way for it.
@@ -106,7 +106,7 @@ impl Session {
             return;
         }
         let all = limits.priorities.is_some();
-        let most = limits.ram_most();
+        let most = limits.ram_most(self.online);
         let held = queue.acknowledged_len();
         let sends = self.online && (all || held <= most / 2);
         // All of memory was dropped before it could come to that.
