@@ -34,5 +34,5 @@ pub fn run(args: &[String]) -> Result<(), String> {
 pub fn short() -> Result<(), String> {
     let words = |args: &[&str]| args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>();
     run(&words(&["--rounds", "25", "--drain-every", "13"]))?;
-    run(&words(&["--faults", "--rounds", "4", "--profile", "dev"]))
+    run(&words(&["--faults", "--rounds", "3", "--profile", "dev"]))
 }

@@ -18,6 +18,9 @@ pub const ENOUGH: u32 = 1500;
 /// A broker may look at expiry this much later than it is over.
 pub const SLACK: Duration = Duration::from_secs(1);
 
+/// What nobody waits for (a connection, a DISCONNECT) may be written so much later.
+pub const MOMENT: Duration = Duration::from_millis(100);
+
 /// The subscriptions of one who looks at what is retained.
 pub fn looked_at() -> [(String, u8); 2] {
     [("r/#".into(), 1), (SENTINEL.into(), 1)]
@@ -41,8 +44,12 @@ pub struct Ended {
     pub how: How,
     /// not before this
     pub after: Instant,
-    /// the close was seen at this time, of the clock and of the ledger
-    pub closed: Option<(Instant, u64)>,
+    /// the close was seen at this time
+    pub closed: Option<Instant>,
+    /// CONNACK came at this time
+    pub up: Option<Instant>,
+    /// the end of the connection before, if that may be the last that is on disk
+    pub earlier: Option<Instant>,
     /// the broker has synced it: a later one knows it, too
     pub durable: bool,
     /// the broker it was a connection of has ended since
@@ -56,6 +63,8 @@ impl Ended {
             how,
             after: Instant::now(),
             closed: None,
+            up: None,
+            earlier: None,
             durable: false,
             outlived: false,
         }
@@ -111,8 +120,10 @@ pub struct Actor {
     pub ended: Option<Ended>,
     /// the session that is present may be another one than it was
     pub in_doubt: bool,
-    /// CONNACK came on this connection
-    pub was_up: bool,
+    /// CONNACK came on this connection, at this time
+    pub was_up: Option<Instant>,
+    /// and after it something that shows that the broker has it on disk
+    pub proved: bool,
     /// connects at this time of the round
     pub next: Option<Instant>,
     /// and, whatever round it is, not before
@@ -148,7 +159,8 @@ impl Actor {
             checks_done: 0,
             ended: None,
             in_doubt: false,
-            was_up: false,
+            was_up: None,
+            proved: false,
             next: None,
             away_until: Instant::now(),
             budget: 0,
@@ -165,18 +177,31 @@ impl Actor {
         }
     }
 
+    /// The broker said what it says only after a sync: the session and this connection are on disk.
+    pub fn is_known(&mut self) {
+        self.sure = true;
+        self.proved = true;
+    }
+
     /// Nothing was asked that is not answered.
     pub fn settled(&self) -> bool {
         self.asking == 0
     }
 
-    /// The broker has ended. `gate`: it had synced what came before.
-    pub fn after_death(&mut self, gate: u64) {
+    /// The broker has ended. What it did a moment before `gate` it had synced.
+    pub fn after_death(&mut self, gate: Option<Instant>) {
+        let synced =
+            |at: Option<Instant>| at.is_some_and(|at| gate.is_some_and(|g| at + MOMENT < g));
         if let Some(ended) = &mut self.ended
             && !ended.outlived
         {
             ended.outlived = true;
-            ended.durable = ended.closed.is_some_and(|(_, at)| at < gate);
+            ended.durable = synced(ended.closed);
+            if let Some(earlier) = ended.earlier.take()
+                && !synced(ended.up)
+            {
+                ended.after = earlier;
+            }
         }
     }
 

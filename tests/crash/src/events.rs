@@ -24,9 +24,9 @@ impl Run {
             Event::Acked(key) => {
                 self.ledger.acked(key);
                 if let Some((sent, true)) = self.ledger.sent_at(key)
-                    && sent > self.since_event
+                    && let Some(tick) = self.ticks.iter().rev().find(|tick| tick.0 <= sent)
                 {
-                    self.gate = self.gate.max(sent);
+                    self.gate = self.gate.max(Some(tick.1));
                 }
                 if let Role::Publisher { window } = self.actors[at].role
                     && self.phase == Phase::Traffic
@@ -35,7 +35,7 @@ impl Run {
                     self.fill(at, window);
                 }
             }
-            Event::Recorded => self.actors[at].sure = true,
+            Event::Recorded => self.actors[at].is_known(),
             Event::Rejected(key, code) => {
                 self.ledger.give_up(key);
                 let text = self.ledger.describe(key);
@@ -50,7 +50,7 @@ impl Run {
                     self.ledger.set_state(at, &filter, State::Gone);
                 }
                 let actor = &mut self.actors[at];
-                actor.sure = true;
+                actor.is_known();
                 actor.asking = actor.asking.saturating_sub(1);
             }
             Event::Pong => {
@@ -69,7 +69,7 @@ impl Run {
     fn on_up(&mut self, at: Who, present: bool) {
         self.judge_session(at, present);
         let actor = &mut self.actors[at];
-        actor.was_up = true;
+        actor.was_up = Some(Instant::now());
         actor.asking = 0;
         if present {
             actor.resumes += 1;
@@ -141,7 +141,7 @@ impl Run {
             // The broker knows when the connection ended, or, after its own death, at the latest when it
             // started again.
             let begun = match ended.closed {
-                Some((at, _))
+                Some(at)
                     if ended.how == How::Disconnected && (ended.durable || !ended.outlived) =>
                 {
                     Some(at)
@@ -197,7 +197,7 @@ impl Run {
             return;
         }
         let actor = &mut self.actors[at];
-        actor.sure = true;
+        actor.is_known();
         actor.asking = actor.asking.saturating_sub(1);
         if let Some(will) = &mut actor.will {
             will.armed = true;
@@ -254,22 +254,25 @@ impl Run {
     }
 
     fn on_closed(&mut self, at: Who) {
-        let now = self.ledger.now();
         let actor = &mut self.actors[at];
         let mut ended = actor.ending.take().unwrap_or_else(|| Ended::now(How::Died));
-        if !std::mem::take(&mut actor.was_up)
-            && let Some(before) = actor.ended
-        {
-            // A CONNECT without CONNACK: nobody knows whether the session was resumed once more.
-            ended.after = before.after;
-            // It may have ended as well, and the broker have made a new one, which is present from then on.
-            let expiry = Duration::from_secs(u64::from(actor.client.expiry));
-            actor.in_doubt |= actor.client.version.is_v5() && before.after.elapsed() >= expiry;
+        ended.up = actor.was_up.take();
+        let proved = std::mem::take(&mut actor.proved);
+        if let Some(before) = actor.ended {
+            if ended.up.is_none() {
+                // Without CONNACK nobody knows whether the session was resumed once more. It may have ended
+                // as well, and the broker have made a new one, which is present from then on.
+                ended.after = before.after;
+                let expiry = Duration::from_secs(u64::from(actor.client.expiry));
+                actor.in_doubt |= actor.client.version.is_v5() && before.after.elapsed() >= expiry;
+            } else if !proved {
+                ended.earlier = Some(before.after);
+            }
         }
         if self.phase == Phase::Dying {
             ended.after = ended.after.min(self.dying_since);
         }
-        ended.closed = Some((Instant::now(), now));
+        ended.closed = Some(Instant::now());
         actor.ended = Some(ended);
         actor.asking = 0;
         actor.pongs_wanted = 0;

@@ -75,10 +75,10 @@ pub struct Run {
     pub(crate) phase: Phase,
     /// since when this broker runs
     pub(crate) since: Instant,
-    /// the ledger's time when it began
-    pub(crate) since_event: u64,
+    /// times of the ledger and of the clock since it began
+    pub(crate) ticks: Vec<(u64, Instant)>,
     /// when the latest message was sent, of those acknowledged by this broker after a sync
-    pub(crate) gate: u64,
+    pub(crate) gate: Option<Instant>,
     pub(crate) serial: usize,
     last_packet: Instant,
     /// the broker was killed, or told to stop, not before this
@@ -135,8 +135,8 @@ impl Run {
             ledger,
             phase: Phase::Traffic,
             since: Instant::now(),
-            since_event: 0,
-            gate: 0,
+            ticks: Vec::new(),
+            gate: None,
             serial: 0,
             last_packet: Instant::now(),
             dying_since: Instant::now(),
@@ -195,8 +195,8 @@ impl Run {
         }
         self.phase = Phase::Traffic;
         self.since = Instant::now();
-        self.since_event = self.ledger.now();
-        self.gate = 0;
+        self.ticks.clear();
+        self.gate = None;
         for at in 0..self.actors.len() {
             self.plan_round(at);
         }
@@ -212,6 +212,7 @@ impl Run {
             if now >= end {
                 return true;
             }
+            self.ticks.push((self.ledger.now(), now));
             for at in 0..self.actors.len() {
                 self.act(at, now);
             }
