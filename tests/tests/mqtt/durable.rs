@@ -453,6 +453,46 @@ fn clean_sessions_leave_nothing() {
     });
 }
 
+/// Rights that were taken away while the broker was down stay away: what waits goes, nothing more comes.
+#[test]
+fn rights_are_asked_again_after_a_restart() {
+    each(config, |broker, end, v| {
+        let (secret, open) = (unique("secret"), unique("open"));
+        let connect = Connect::persistent(v, &unique("rights"));
+        let mut client = broker.open(&connect);
+        client.sub(&secret, 1);
+        client.sub(&open, 1);
+        client.disconnect();
+        let publish = |broker: &Broker, round: &str| {
+            let mut publisher = broker.client(v, "pub");
+            for i in 0..100 {
+                publisher.pub_(&secret, 1, "secret");
+                publisher.pub_(&open, 1, &format!("{round}{i}"));
+            }
+            publisher
+        };
+        publish(broker, "before");
+        broker.end(end);
+        let rules = format!(
+            "{{deny, {{client, \"{}\"}}, subscribe, [\"{secret}\"]}}.\n{{allow, all}}.\n",
+            connect.client_id
+        );
+        std::fs::write(broker.root.join("etc/acl.conf"), rules).unwrap();
+        broker.start_again();
+        let mut client = again(broker, &connect);
+        for i in 0..100 {
+            client.expect(&open, &format!("before{i}"));
+        }
+        let mut publisher = publish(broker, "after");
+        for i in 0..100 {
+            client.expect(&open, &format!("after{i}"));
+        }
+        client.nothing_from(&mut publisher);
+        drop(client);
+        nothing_owed(broker);
+    });
+}
+
 /// A session goes on under another version of the protocol, on the other side of a restart.
 #[test]
 fn version_may_change_over_a_restart() {

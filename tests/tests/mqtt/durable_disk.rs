@@ -247,6 +247,43 @@ fn kill_while_the_disk_is_full() {
     }
 }
 
+/// Started while the disk is still full: what is there is read and delivered; more is taken when there is room.
+#[test]
+fn start_while_the_disk_is_full() {
+    let Some(disk) = SmallDisk::mount(16) else {
+        return;
+    };
+    for end in crate::durable::ENDS {
+        let mut broker = Broker::start(on(&disk.path));
+        let topic = unique("started");
+        let owner = leave(&broker, Version::V5, &topic, 1);
+        let mut publisher = broker.client(Version::V5, "pub");
+        disk.fill();
+        let acknowledged = publish_until_stalled(&mut publisher, &topic);
+        broker.end(end);
+        broker.start_again();
+        let mut client = again(&broker, &owner);
+        for i in 1..=acknowledged.min(64) {
+            assert_eq!(number(&client.recv_message().payload), i);
+        }
+        let mut publisher = broker.client(Version::V5, "pub");
+        let more = unique("more");
+        publisher.send_publish(Publish::new(&more, "x").qos(1).id(1).retained());
+        disk.free();
+        publisher.ack(AckKind::Puback, 1);
+        // The one without acknowledgement may have been stored.
+        for i in acknowledged.min(64) + 1..=acknowledged {
+            assert_eq!(number(&client.recv_message().payload), i);
+        }
+        broker.restart(End::Kill);
+        let mut late = broker.client(Version::V5, "late");
+        late.sub(&more, 1);
+        late.expect(&more, "x");
+        drop(broker);
+        fs::remove_dir_all(disk.path.join("store")).unwrap();
+    }
+}
+
 /// Stopped in order while the disk is full: it ends, and nothing acknowledged is lost.
 #[test]
 fn stop_while_the_disk_is_full() {

@@ -24,8 +24,7 @@ fn number_of_event_loops_may_change() {
         let members: Vec<Connect> = (0..3)
             .map(|_| leave(&broker, Version::V5, &format!("$share/g/{topic}"), 1))
             .collect();
-        let mut round = 0;
-        for shards in RUNS {
+        for (round, shards) in RUNS.into_iter().enumerate() {
             broker.end(end);
             sharded(&mut broker, shards);
             broker.start_again();
@@ -65,7 +64,6 @@ fn number_of_event_loops_may_change() {
             late.sub(&retained, 1);
             late.expect(&retained, shards);
             nothing_owed(&broker);
-            round += 1;
         }
     }
 }
