@@ -23,16 +23,31 @@ fn main() -> Result<(), Failed> {
         std::fs::create_dir_all(directory)?;
         let bare = bare(directory, batch, run)?;
         let store = through_store(&directory.join("store"), batch, gate, run)?;
-        println!("batches of {batch:>3}, {}:", if gate { "each waited for" } else { "handed over freely" });
+        println!(
+            "batches of {batch:>3}, {}:",
+            if gate {
+                "each waited for"
+            } else {
+                "handed over freely"
+            }
+        );
         println!("  append + fdatasync {:>9.0} msg/s", bare);
-        println!("  store              {:>9.0} msg/s  ({:.2} of it), {}", store.0, store.0 / bare, store.1);
+        println!(
+            "  store              {:>9.0} msg/s  ({:.2} of it), {}",
+            store.0,
+            store.0 / bare,
+            store.1
+        );
     }
     std::fs::remove_dir_all(directory)?;
     Ok(())
 }
 
 fn bare(directory: &Path, batch: usize, run: Duration) -> Result<f64, Failed> {
-    let mut file = OpenOptions::new().create(true).append(true).open(directory.join("bare"))?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(directory.join("bare"))?;
     let bytes = vec![7; batch * (BODY + 12)];
     let begun = Instant::now();
     let mut count = 0;
@@ -51,9 +66,17 @@ fn cpu(name: &str) -> (f64, f64) {
     for task in tasks.flatten() {
         let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
         // pid (name) state ...; fields 14 and 15 are hundredths of seconds
-        let Some((before, after)) = stat.rsplit_once(") ") else { continue };
+        let Some((before, after)) = stat.rsplit_once(") ") else {
+            continue;
+        };
         if before.ends_with(&format!("({name}")) {
-            let field = |i| after.split(' ').nth(i).and_then(|f| f.parse().ok()).unwrap_or(0.0);
+            let field = |i| {
+                after
+                    .split(' ')
+                    .nth(i)
+                    .and_then(|f| f.parse().ok())
+                    .unwrap_or(0.0)
+            };
             return (field(11) / 100.0, field(12) / 100.0);
         }
     }
@@ -81,7 +104,11 @@ fn through_store(
     while begun.elapsed() < run {
         for _ in 0..batch_size {
             seq += 1;
-            let owed = [Owed { owner: 1, seq, extra: &[1] }];
+            let owed = [Owed {
+                owner: 1,
+                seq,
+                extra: &[1],
+            }];
             batch.message(&[&body], BODY as u32, &owed);
         }
         // What was delivered before is acknowledged, so that the cleaner has something to do.

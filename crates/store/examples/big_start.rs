@@ -34,7 +34,11 @@ fn main() -> Result<(), Failed> {
 fn open(directory: &Path) -> Result<(Store, Recovered), Failed> {
     let me = std::thread::current();
     let wake = Arc::new(move || me.unpark());
-    Ok(Store::open(Arc::new(Directory::new(directory)?), Options::default(), wake)?)
+    Ok(Store::open(
+        Arc::new(Directory::new(directory)?),
+        Options::default(),
+        wake,
+    )?)
 }
 
 fn fill(directory: &Path, owners: u64, messages: u64, keys: u64) -> Result<(), Failed> {
@@ -55,19 +59,35 @@ fn fill(directory: &Path, owners: u64, messages: u64, keys: u64) -> Result<(), F
         commit(&mut batch);
     }
     for key in 0..keys {
-        batch.put(2, format!("subscription/of/session/{key}").as_bytes(), &[1; 24]);
+        batch.put(
+            2,
+            format!("subscription/of/session/{key}").as_bytes(),
+            &[1; 24],
+        );
         commit(&mut batch);
     }
     // Messages of an owner lie far from each other.
     for seq in 1..=messages {
         for owner in 1..=owners {
-            batch.message(&[&body], 256, &[Owed { owner, seq, extra: &[1] }]);
+            batch.message(
+                &[&body],
+                256,
+                &[Owed {
+                    owner,
+                    seq,
+                    extra: &[1],
+                }],
+            );
             commit(&mut batch);
         }
     }
     store.commit(&mut batch);
     store.close();
-    println!("filled in {:?}, {} MB on disk", begun.elapsed(), store.status().disk_bytes >> 20);
+    println!(
+        "filled in {:?}, {} MB on disk",
+        begun.elapsed(),
+        store.status().disk_bytes >> 20
+    );
     Ok(())
 }
 
@@ -79,7 +99,11 @@ fn look(directory: &Path, owners: u64) -> Result<(), Failed> {
     for report in &recovered.reports {
         println!("  {report}");
     }
-    println!("  open: {took:?}, {} owners, {} messages owed", recovered.owners.len(), store.status().owed);
+    println!(
+        "  open: {took:?}, {} owners, {} messages owed",
+        recovered.owners.len(),
+        store.status().owed
+    );
     drop(recovered);
     println!("  memory: {} MB", memory().saturating_sub(before) >> 10);
     let begun = Instant::now();
@@ -87,11 +111,22 @@ fn look(directory: &Path, owners: u64) -> Result<(), Failed> {
     for i in 0..2000 {
         let owner = 1 + i * 7919 % owners;
         let (send, receive) = mpsc::channel();
-        let load = Load { owner, from: 0, to: u64::MAX, most: 100, most_bytes: 1 << 20, after: 0 };
+        let load = Load {
+            owner,
+            from: 0,
+            to: u64::MAX,
+            most: 100,
+            most_bytes: 1 << 20,
+            after: 0,
+        };
         store.load(load, Box::new(move |page| drop(send.send(page))));
         count += receive.recv()?.messages.len();
     }
-    println!("  a page of {:.1} messages: {:?}", count as f64 / 2000.0, begun.elapsed() / 2000);
+    println!(
+        "  a page of {:.1} messages: {:?}",
+        count as f64 / 2000.0,
+        begun.elapsed() / 2000
+    );
     let begun = Instant::now();
     let mut count = 0;
     store.for_each(2, &mut |_, _| count += 1)?;
@@ -104,5 +139,6 @@ fn look(directory: &Path, owners: u64) -> Result<(), Failed> {
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-    line.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    line.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
 }

@@ -1,4 +1,5 @@
-//! The long form of the fault sweep: `faults [seed] [rounds]`. Ends with an error when anything was lost.
+//! The long form of the fault sweep: `faults [seed] [rounds]`; a seed that fails is run again alone with 1 round.
+//! Ends with an error when anything was lost.
 
 use emqttd_store::sweep::rounds;
 use std::process::ExitCode;

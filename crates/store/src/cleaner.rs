@@ -162,7 +162,8 @@ impl Cleaner {
                 say(&index, out);
                 return Ok(true);
             }
-            match pick(&index, shared.options.segment_bytes, &self.given_up) {
+            let full = shared.full.load(Ordering::Relaxed);
+            match pick(&index, shared.options.segment_bytes, full, &self.given_up) {
                 Some(victim) => (victim.number, victim.end, index.secret),
                 None => return Ok(false),
             }
@@ -214,7 +215,12 @@ fn needed(index: &Index, segment: &Segment) -> u64 {
 }
 
 /// The segment to be cleaned next, if one is worth it.
-fn pick<'a>(index: &'a Index, segment_bytes: u64, given_up: &BTreeSet<u32>) -> Option<&'a Segment> {
+fn pick<'a>(
+    index: &'a Index,
+    segment_bytes: u64,
+    full: bool,
+    given_up: &BTreeSet<u32>,
+) -> Option<&'a Segment> {
     let (mut used, mut live, mut tombstones) = (0, 0, 0);
     let mut best: Option<(u128, &Segment)> = None;
     for segment in index
@@ -230,17 +236,22 @@ fn pick<'a>(index: &'a Index, segment_bytes: u64, given_up: &BTreeSet<u32>) -> O
         used += size;
         live += need;
         tombstones += segment.tombstones;
-        if need >= size / 2 {
+        // On a full disk an eighth of a segment is worth it.
+        if need >= if full { size - size / 8 } else { size / 2 } {
             continue;
         }
         // What has been quiet for long will stay; what is young may empty by itself, without a copy.
-        let age = u128::from(index.segments.open.number - segment.number);
+        let age = if full {
+            1
+        } else {
+            u128::from(index.segments.open.number - segment.number)
+        };
         let score = age * u128::from(size - need) * 1024 / u128::from(size + need);
         if best.is_none_or(|(most, _)| score > most) {
             best = Some((score, segment));
         }
     }
-    if used > live + live.saturating_add(segment_bytes / 4) {
+    if full || used > live + live.saturating_add(segment_bytes / 4) {
         return best.map(|(_, segment)| segment);
     }
     // Deletions can go only when all that is older than they are has been written again.

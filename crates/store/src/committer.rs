@@ -16,7 +16,7 @@ use crate::disk::DiskFile;
 use crate::frame::{self, HEADER, Head, Place};
 use crate::keeper::Build;
 use crate::segment::{DATA, Segment, SegmentHead, log_name};
-use crate::shared::{Chunk, Shared};
+use crate::shared::{Chunk, Draft, Shared};
 use crate::{Position, Sync};
 use parking_lot::MutexGuard;
 use std::io;
@@ -126,7 +126,9 @@ impl Committer {
         pending.asleep = true;
         match (self.shared.options.sync, self.needs_sync()) {
             (Sync::Every(every), true) => {
-                self.shared.arrived.wait_until(&mut pending, self.last_sync + every);
+                self.shared
+                    .arrived
+                    .wait_until(&mut pending, self.last_sync + every);
             }
             _ => self.shared.arrived.wait(&mut pending),
         }
@@ -214,7 +216,7 @@ impl Committer {
         if !self.hand.is_empty() || cleaned {
             return Step::Worked;
         }
-        if self.needs_sync() && (closing || self.sync_is_due()) {
+        if self.needs_sync() && (closing || self.broken || self.sync_is_due()) {
             return match self.sync_or_replace() {
                 Ok(()) => Step::Worked,
                 Err(e) => self.failed(&e),
@@ -252,6 +254,10 @@ impl Committer {
         let full = self.open.end + need > self.open.capacity || self.open_refs >= REFS;
         if self.broken || full {
             self.roll(need)?;
+            if self.hand.is_empty() {
+                self.shared.works();
+                return Ok(());
+            }
         }
         let begun = Instant::now();
         let from = self.at;
@@ -282,7 +288,11 @@ impl Committer {
                 if end + range.len() as u64 > self.open.capacity {
                     break;
                 }
-                let place = Place { key: self.secret, segment: self.open.number, offset: end };
+                let place = Place {
+                    key: self.secret,
+                    segment: self.open.number,
+                    offset: end,
+                };
                 end += range.len() as u64;
                 let head = Head {
                     len: (range.len() - HEADER) as u32,
@@ -294,7 +304,9 @@ impl Committer {
                 next += 1;
             }
             let bytes = (end - start) as usize;
-            self.open.file.write_all_at(start, &hand.buffer[from..from + bytes])?;
+            self.open
+                .file
+                .write_all_at(start, &hand.buffer[from..from + bytes])?;
             if next < hand.frames.len() {
                 break;
             }
@@ -330,7 +342,7 @@ impl Committer {
     /// Goes back to the first frame in hand that is not folded.
     fn step_back(&mut self) {
         let first = self.hand.iter().enumerate().find_map(|(i, chunk)| {
-            let frame = chunk.frames.iter().position(|f| f.offset == 0)?;
+            let frame = chunk.frames.iter().position(|f| !f.is_folded())?;
             Some((i, frame))
         });
         self.at = first.unwrap_or((self.hand.len(), 0));
@@ -362,6 +374,7 @@ impl Committer {
                 // Batches are made by this crate alone.
                 log::error!("store: a record that was written is malformed");
             }
+            chunk.frames[at.1].segment = self.open.number;
             chunk.frames[at.1].offset = offset;
             offset += len;
             at.1 += 1;
@@ -385,7 +398,11 @@ impl Committer {
         let hand = &self.hand[chunk];
         let draft = hand.frames[frame];
         let len = (hand.frame(frame).len() - HEADER) as u64;
-        Some(if draft.moved { draft.position } else { draft.position + len })
+        Some(if draft.moved {
+            draft.position
+        } else {
+            draft.position + len
+        })
     }
 
     fn sync_or_replace(&mut self) -> io::Result<()> {
@@ -419,16 +436,38 @@ impl Committer {
                 return Err(e);
             }
         };
-        let build = self.exchange(Segment { file_bytes: capacity, ..Segment::new(number) });
-        self.open = Open { number, file, capacity, end };
+        let build = self.exchange(Segment {
+            file_bytes: capacity,
+            ..Segment::new(number)
+        });
+        self.open = Open {
+            number,
+            file,
+            capacity,
+            end,
+        };
         self.synced = end;
         self.broken = false;
         self.open_refs = 0;
         self.unsynced.clear();
+        if again > 0 {
+            self.drop_moved();
+        }
         self.shared.chores.build(build);
         self.remove_void();
         self.shared.count_space();
         Ok(())
+    }
+
+    /// What the cleaner has made and is not written: it says where messages lay before some went elsewhere. The
+    /// cleaner begins its segment again.
+    fn drop_moved(&mut self) {
+        let made = |chunk: &Chunk| chunk.frames[0].moved && !chunk.frames[0].is_folded();
+        if self.hand.first().is_some_and(made) {
+            self.hand.remove(0);
+            self.at = (0, 0);
+            self.cleaner = Cleaner::default();
+        }
     }
 
     /// A file for the segment `number`.
@@ -436,7 +475,10 @@ impl Committer {
         let disk = &self.shared.disk;
         let name = log_name(number);
         if let Some(spare) = self.shared.chores.take_spare(&self.shared, bytes) {
-            match disk.rename(&spare.name, &name).and_then(|()| disk.open(&name)) {
+            match disk
+                .rename(&spare.name, &name)
+                .and_then(|()| disk.open(&name))
+            {
                 Ok(file) => return Ok((file, spare.bytes)),
                 Err(e) => {
                     log::warn!("store: {}: a spare file cannot be used: {e}", disk.place());
@@ -464,7 +506,7 @@ impl Committer {
         for chunk in self.unsynced.iter_mut().chain(self.hand.iter_mut()) {
             for i in 0..chunk.frames.len() {
                 let draft = chunk.frames[i];
-                if draft.offset == 0 || draft.offset < synced {
+                if !draft.is_unsafe(self.open.number, synced) {
                     continue;
                 }
                 let range = chunk.frame(i);
@@ -474,7 +516,11 @@ impl Committer {
                     position: draft.position,
                     synced: DATA,
                 };
-                let place = Place { key: secret, segment: number, offset: end };
+                let place = Place {
+                    key: secret,
+                    segment: number,
+                    offset: end,
+                };
                 frame::seal(&mut chunk.buffer[range.clone()], &place, &head);
                 file.write_all_at(end, &chunk.buffer[range.clone()])?;
                 end += range.len() as u64;
@@ -492,7 +538,7 @@ impl Committer {
             .iter()
             .chain(&self.hand)
             .flat_map(|chunk| &chunk.frames)
-            .find(|f| f.offset == 0 || f.offset >= synced)
+            .find(|f| !f.is_folded() || f.is_unsafe(self.open.number, synced))
             .map_or(self.shared.folded.load(Ordering::Relaxed), |f| f.position)
     }
 
@@ -505,8 +551,8 @@ impl Committer {
         let mut touched = false;
         for chunk in self.unsynced.iter_mut().chain(self.hand.iter_mut()) {
             for i in 0..chunk.frames.len() {
-                let old = chunk.frames[i].offset;
-                if old == 0 || old < self.synced {
+                let Draft { offset: old, .. } = chunk.frames[i];
+                if !chunk.frames[i].is_unsafe(from, self.synced) {
                     continue;
                 }
                 if !std::mem::replace(&mut touched, true) {
@@ -516,24 +562,32 @@ impl Committer {
                 let range = chunk.frame(i);
                 let records = &chunk.buffer[range.start + HEADER..range.end];
                 let header = HEADER as u64;
-                if index.relocate(from, old + header, offset + header, records).is_err() {
+                if index
+                    .relocate(from, old + header, offset + header, records)
+                    .is_err()
+                {
                     log::error!("store: a record that was written is malformed");
                 }
+                chunk.frames[i].segment = index.segments.open.number;
                 chunk.frames[i].offset = offset;
                 offset += range.len() as u64;
             }
         }
         index.segments.open.end = offset;
-        Build { number: from, end: self.synced, refs }
+        Build {
+            number: from,
+            end: self.synced,
+            refs,
+        }
     }
 
     /// Removes the files of segments that were given up. The head of the segment in use says they are void, so
     /// that one that stays does no harm.
     fn remove_void(&mut self) {
         let disk = &self.shared.disk;
-        self.void.retain(|&number| match disk.remove(&log_name(number)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => true,
-            _ => false,
+        self.void.retain(|&number| {
+            let removed = disk.remove(&log_name(number));
+            removed.is_err_and(|e| e.kind() != io::ErrorKind::NotFound)
         });
     }
 }

@@ -20,7 +20,14 @@ pub(crate) struct Flight {
 
 impl Flight {
     pub fn new(id: u16, owner: OwnerId, seq: u64, size: u32) -> Flight {
-        Flight { id, released: false, size, owner, seq, order: 0 }
+        Flight {
+            id,
+            released: false,
+            size,
+            owner,
+            seq,
+            order: 0,
+        }
     }
 }
 

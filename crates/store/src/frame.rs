@@ -114,12 +114,22 @@ pub(crate) fn read<'a>(bytes: &'a [u8], place: &Place) -> Option<(Head, &'a [u8]
 }
 
 /// The next whole frame in `bytes` (which lie from `start` on in the segment) at or after `from`.
-pub(crate) fn find(bytes: &[u8], key: [u8; 16], segment: u32, start: u64, from: usize) -> Option<usize> {
+pub(crate) fn find(
+    bytes: &[u8],
+    key: [u8; 16],
+    segment: u32,
+    start: u64,
+    from: usize,
+) -> Option<usize> {
     let magic = MAGIC.to_le_bytes();
     let mut at = from;
     while at + HEADER <= bytes.len() {
         at += bytes[at..].windows(4).position(|w| w == magic)?;
-        let place = Place { key, segment, offset: start + at as u64 };
+        let place = Place {
+            key,
+            segment,
+            offset: start + at as u64,
+        };
         if read(&bytes[at..], &place).is_some() {
             return Some(at);
         }

@@ -9,12 +9,12 @@
 //! - *fences*: the first ref and the place of each block
 //! - *blocks*: the refs by owner and number, some 4 KB each, with a CRC of their own
 
+use crate::OwnerId;
 use crate::disk::{Disk, DiskFile};
 use crate::keys::KeyHash;
 use crate::record::{self, Cursor, Record, Records, put_varint};
 use crate::refs::{MemRefs, RefEntry};
 use crate::segment::{Walked, Walker, idx_name};
-use crate::OwnerId;
 use std::io;
 
 const MAGIC: &[u8; 8] = b"emqttidx";
@@ -105,7 +105,12 @@ fn decode_block(block: &[u8], mut f: impl FnMut(RefEntry)) -> Option<()> {
         seq = seq.checked_add(c.varint()?)?;
         let step = c.varint()?;
         offset = offset.checked_add((step >> 1) as i64 ^ -((step & 1) as i64))?;
-        f(RefEntry { owner, seq, offset: u32::try_from(offset).ok()?, size: c.varint_u32()? });
+        f(RefEntry {
+            owner,
+            seq,
+            offset: u32::try_from(offset).ok()?,
+            size: c.varint_u32()?,
+        });
     }
     Some(())
 }
@@ -132,7 +137,9 @@ pub(crate) fn build(
             Walked::Frame(frame) => frame,
             Walked::End => break,
             Walked::Bad { offset } => {
-                return Err(invalid(&format!("segment {number} is damaged at byte {offset}")));
+                return Err(invalid(&format!(
+                    "segment {number} is damaged at byte {offset}"
+                )));
             }
         };
         for placed in Records::new(frame.records) {
@@ -144,8 +151,12 @@ pub(crate) fn build(
                 keys.extend_from_slice(&(len as u32).to_le_bytes());
             };
             match placed.record {
-                Record::Put { table, key: name, .. } => add_key(table, name, placed.raw.len()),
-                Record::Delete { table, key: name, .. } => add_key(table, name, 0),
+                Record::Put {
+                    table, key: name, ..
+                } => add_key(table, name, placed.raw.len()),
+                Record::Delete {
+                    table, key: name, ..
+                } => add_key(table, name, 0),
                 Record::Message(_) => message_bytes += placed.raw.len() as u64,
                 Record::Unknown => {}
                 _ => {
@@ -198,15 +209,23 @@ impl Contents {
             put_varint(&mut fences, fence.offset.into());
             put_varint(&mut fences, fence.len.into());
         }
-        let sections =
-            [&self.keys[..], &self.state[..], &self.touched[..], &fences[..], &self.blocks[..]];
+        let sections = [
+            &self.keys[..],
+            &self.state[..],
+            &self.touched[..],
+            &fences[..],
+            &self.blocks[..],
+        ];
         let mut out = Vec::with_capacity(HEAD + sections.iter().map(|s| s.len()).sum::<usize>());
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&self.idx.segment.to_le_bytes());
         out.extend_from_slice(&key);
         let lens = sections.map(|s| s.len() as u64);
-        for value in [end, self.idx.message_bytes, self.idx.refs_total].iter().chain(&lens) {
+        for value in [end, self.idx.message_bytes, self.idx.refs_total]
+            .iter()
+            .chain(&lens)
+        {
             out.extend_from_slice(&value.to_le_bytes());
         }
         let mut crc = crc32fast::Hasher::new();
@@ -269,7 +288,8 @@ impl Contents {
             Some(section)
         };
         let (keys, state) = (section(words[3])?, section(words[4])?);
-        let (touched, fences, blocks) = (section(words[5])?, section(words[6])?, section(words[7])?);
+        let (touched, fences, blocks) =
+            (section(words[5])?, section(words[6])?, section(words[7])?);
         let mut c = Cursor(fences);
         let mut fences = Vec::new();
         while !c.0.is_empty() {
@@ -346,7 +366,10 @@ impl Contents {
     pub fn refs(&self) -> io::Result<Vec<RefEntry>> {
         let mut refs = Vec::with_capacity(usize::try_from(self.idx.refs_total).unwrap_or(0));
         for fence in &self.idx.fences {
-            let block = self.blocks.get(fence.offset as usize..).ok_or_else(malformed)?;
+            let block = self
+                .blocks
+                .get(fence.offset as usize..)
+                .ok_or_else(malformed)?;
             let block = block.get(..fence.len as usize).ok_or_else(malformed)?;
             decode_block(block, |r| refs.push(r)).ok_or_else(malformed)?;
         }
@@ -369,8 +392,13 @@ impl Idx {
         out: &mut Vec<RefEntry>,
     ) -> io::Result<()> {
         // The block before the first fence at or after the ref may hold it.
-        let first = self.fences.partition_point(|f| (f.owner, f.seq) < (owner, from));
-        let blocks: u64 = self.fences.last().map_or(0, |f| u64::from(f.offset) + u64::from(f.len));
+        let first = self
+            .fences
+            .partition_point(|f| (f.owner, f.seq) < (owner, from));
+        let blocks: u64 = self
+            .fences
+            .last()
+            .map_or(0, |f| u64::from(f.offset) + u64::from(f.len));
         let base = self.bytes.saturating_sub(blocks);
         let enough = out.len() + most;
         let mut block = Vec::new();

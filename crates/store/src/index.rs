@@ -7,6 +7,7 @@
 //! - whoever had something said of it in a segment, by name or because a flight of another ended, is in that
 //!   segment's list of the touched.
 
+use crate::OwnerId;
 use crate::flights::{Flight, Flights};
 use crate::idx::Contents;
 use crate::keys::{KeyHash, Keys, Location};
@@ -15,7 +16,6 @@ use crate::ranges::Inserted;
 use crate::record::{Malformed, MessageRecord, Record, Records};
 use crate::refs::{MemRefs, RefEntry};
 use crate::segment::{Refs, Segment};
-use crate::OwnerId;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::io;
@@ -41,7 +41,11 @@ impl Segments {
     }
 
     pub fn get(&self, number: u32) -> Option<&Segment> {
-        if number == self.open.number { Some(&self.open) } else { self.sealed.get(&number) }
+        if number == self.open.number {
+            Some(&self.open)
+        } else {
+            self.sealed.get(&number)
+        }
     }
 
     fn ref_gone(&mut self, number: u32) {
@@ -97,7 +101,10 @@ impl Index {
             secret,
             owners: Owners::default(),
             keys: Keys::default(),
-            segments: Segments { open, sealed: BTreeMap::new() },
+            segments: Segments {
+                open,
+                sealed: BTreeMap::new(),
+            },
             mem: MemRefs::default(),
             strangers: HashMap::new(),
             owed: 0,
@@ -137,7 +144,11 @@ impl Index {
     fn put(&mut self, key: KeyHash, offset: u32, len: u32) {
         let open = &mut self.segments.open;
         open.state_live += u64::from(len);
-        let location = Location { segment: open.number, offset, len };
+        let location = Location {
+            segment: open.number,
+            offset,
+            len,
+        };
         if let Some(old) = self.keys.insert(key, location) {
             self.segments.state_gone(old.segment, old.len);
         }
@@ -156,7 +167,10 @@ impl Index {
                 // Not begun, or ended: void. But when an old segment is read anew, its owner may be known from a later
                 // `Progress` only, which then leads here.
                 let mem = &mut self.mem;
-                let slot = *self.strangers.entry(r.owner).or_insert_with(|| mem.touch(r.owner));
+                let slot = *self
+                    .strangers
+                    .entry(r.owner)
+                    .or_insert_with(|| mem.touch(r.owner));
                 mem.push(slot, r.seq, at, m.size);
                 return;
             };
@@ -199,17 +213,29 @@ impl Index {
                 self.segments.open.add_tombstone(born, len);
                 self.end(owner);
             }
-            Record::Sent { by, id, owner, seq, size } => {
+            Record::Sent {
+                by,
+                id,
+                owner,
+                seq,
+                size,
+            } => {
                 let open = self.segments.open.number;
-                let Some(place) = self.owners.find(by) else { return };
+                let Some(place) = self.owners.find(by) else {
+                    return;
+                };
                 let by = self.owners.at_mut(place);
                 touch(&mut self.mem, open, by);
                 by.last_id = id;
-                by.flights.get_or_insert_default().insert(Flight::new(id, owner, seq, size));
+                by.flights
+                    .get_or_insert_default()
+                    .insert(Flight::new(id, owner, seq, size));
             }
             Record::Released { by: by_id, id } => {
                 let open = self.segments.open.number;
-                let Some(place) = self.owners.find(by_id) else { return };
+                let Some(place) = self.owners.find(by_id) else {
+                    return;
+                };
                 let by = self.owners.at_mut(place);
                 touch(&mut self.mem, open, by);
                 let flight = by.flights.as_deref_mut().and_then(|f| f.get_mut(id));
@@ -245,8 +271,13 @@ impl Index {
         }
         let open = &mut self.segments.open;
         open.state_live += u64::from(len);
-        let mut owner =
-            Owner { id, next: 1, home: open.number, home_len: len, ..Owner::default() };
+        let mut owner = Owner {
+            id,
+            next: 1,
+            home: open.number,
+            home_len: len,
+            ..Owner::default()
+        };
         if let Some(slot) = self.strangers.remove(&id) {
             (owner.touched, owner.slot) = (open.number, slot);
         }
@@ -320,7 +351,9 @@ impl Index {
     }
 
     fn done(&mut self, id: OwnerId, seq: u64, size: u32) {
-        let Some(place) = self.owners.find(id) else { return };
+        let Some(place) = self.owners.find(id) else {
+            return;
+        };
         let open = self.segments.open.number;
         let owner = self.owners.at_mut(place);
         touch(&mut self.mem, open, owner);
@@ -374,14 +407,18 @@ impl Index {
                 Record::Message(m) => {
                     let mut wanted = false;
                     m.refs(|r| {
-                        let Some(place) = self.owners.find(r.owner) else { return };
+                        let Some(place) = self.owners.find(r.owner) else {
+                            return;
+                        };
                         let open = self.segments.open.number;
                         let owner = self.owners.at_mut(place);
+                        wanted = true;
+                        // What is done meanwhile is a ref of this segment all the same: its index file must
+                        // say that the number was used.
+                        touch(&mut self.mem, open, owner);
+                        self.mem.push(owner.slot, r.seq, at, m.size);
+                        self.segments.open.refs_total += 1;
                         if owner.live.segment_of(r.seq) == Some(from) {
-                            wanted = true;
-                            touch(&mut self.mem, open, owner);
-                            self.mem.push(owner.slot, r.seq, at, m.size);
-                            self.segments.open.refs_total += 1;
                             self.owe(place, r.seq, m.size);
                         }
                     })
@@ -451,7 +488,9 @@ impl Index {
     }
 
     fn owe_run(&mut self, run: &[RefEntry], after: u64) {
-        let Some(place) = run.first().and_then(|r| self.owners.find(r.owner)) else { return };
+        let Some(place) = run.first().and_then(|r| self.owners.find(r.owner)) else {
+            return;
+        };
         for r in run.iter().filter(|r| u64::from(r.offset) > after) {
             self.owe(place, r.seq, r.size);
         }
@@ -484,8 +523,11 @@ impl Index {
             if owner.touched == number {
                 self.mem.of(owner.id, Some(owner.slot), runs, out);
             }
-        } else if let Some(Refs::Memory(mem)) =
-            self.segments.sealed.get(&number).and_then(|s| s.refs.as_ref())
+        } else if let Some(Refs::Memory(mem)) = self
+            .segments
+            .sealed
+            .get(&number)
+            .and_then(|s| s.refs.as_ref())
         {
             let slot = (owner.touched == number).then_some(owner.slot);
             mem.of(owner.id, slot, runs, out);

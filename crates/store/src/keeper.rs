@@ -16,7 +16,7 @@ use crate::segment::{Refs, log_name};
 use crate::shared::Shared;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ const UNHURRIED: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(5);
 /// Spare files kept while segments come and go.
 const SPARES: usize = 2;
+/// While there is no room for one, it is tried again so often.
+const RETRY: Duration = Duration::from_secs(1);
 const ZEROS: usize = 256 << 10;
 
 /// Name of a spare file.
@@ -76,7 +78,9 @@ impl Chores {
     pub fn take_spare(&self, shared: &Shared, bytes: u64) -> Option<Spare> {
         let mut list = self.list.lock();
         let now = Instant::now();
-        list.hurried = list.taken.is_some_and(|t| now.duration_since(t) < UNHURRIED);
+        list.hurried = list
+            .taken
+            .is_some_and(|t| now.duration_since(t) < UNHURRIED);
         list.taken = Some(now);
         list.failed = false;
         let fits = list.spares.iter().position(|s| s.bytes >= bytes);
@@ -114,14 +118,28 @@ impl Chores {
     /// Takes note of a spare file found at the start; `false`: there are enough.
     pub fn found(&self, shared: &Shared, name: &str, bytes: u64) -> bool {
         let mut list = self.list.lock();
-        let number = name.strip_prefix(SPARE).and_then(|n| n.parse().ok()).unwrap_or(u64::MAX);
+        let number = name
+            .strip_prefix(SPARE)
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(u64::MAX);
         if !list.spares.is_empty() || bytes != shared.options.segment_bytes || number > 1 << 60 {
             return false;
         }
         list.made = list.made.max(number);
-        list.spares.push(Spare { name: name.to_owned(), bytes });
+        list.spares.push(Spare {
+            name: name.to_owned(),
+            bytes,
+        });
         list.count(shared);
         true
+    }
+
+    /// Tries again to make a file for which there was no room.
+    #[allow(dead_code)]
+    pub fn retry(&self, shared: &Shared) {
+        if shared.no_room.load(Ordering::Relaxed) {
+            self.list.lock().failed = false;
+        }
     }
 
     pub fn close(&self) {
@@ -131,13 +149,23 @@ impl Chores {
 }
 
 impl List {
+    /// Whether a file may be made: not if the store is as large as it may be.
+    fn may_grow(&self, shared: &Shared) -> bool {
+        !shared.full.load(Ordering::Relaxed) || shared.no_room.load(Ordering::Relaxed)
+    }
+
     fn name(&mut self) -> String {
         self.made += 1;
         format!("{SPARE}{}", self.made)
     }
 
     fn count(&self, shared: &Shared) {
-        shared.spare_bytes.store(self.spares.iter().map(|s| s.bytes).sum(), Ordering::Relaxed);
+        if !self.spares.is_empty() {
+            shared.no_room.store(false, Ordering::Relaxed);
+        }
+        shared
+            .spare_bytes
+            .store(self.spares.iter().map(|s| s.bytes).sum(), Ordering::Relaxed);
     }
 }
 
@@ -149,7 +177,7 @@ pub(crate) fn step(shared: &Shared) -> bool {
         write_idx(shared, &build);
         return true;
     }
-    if list.spares.is_empty() && !list.failed && !shared.full.load(Ordering::Relaxed) {
+    if list.spares.is_empty() && !list.failed && list.may_grow(shared) {
         let name = list.name();
         let zeros = !list.hurried;
         drop(list);
@@ -159,9 +187,21 @@ pub(crate) fn step(shared: &Shared) -> bool {
         match made {
             Ok(()) => list.spares.push(Spare { name, bytes }),
             Err(e) => {
-                // The committer will meet the same when it needs one, and say so.
                 list.failed = true;
-                log::debug!("store: no file in reserve: {e}");
+                let room = matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+                if room && !shared.no_room.swap(true, Ordering::Relaxed) {
+                    log::error!(
+                        "store: {}: no room for another file of the log ({e}): nothing new is taken until messages leave",
+                        shared.disk.place()
+                    );
+                    shared.figures.lock().error = Some(format!(
+                        "{}: no room for another file: {e}",
+                        shared.disk.place()
+                    ));
+                } else {
+                    // The committer will meet the same when it needs one, and say so.
+                    log::debug!("store: no file in reserve: {e}");
+                }
             }
         }
         list.count(shared);
@@ -181,11 +221,14 @@ pub(crate) fn run(shared: &Shared) {
             return;
         }
         let nothing = list.builds.is_empty()
-            && (!list.spares.is_empty() || list.failed || shared.full.load(Ordering::Relaxed));
+            && (!list.spares.is_empty() || list.failed || !list.may_grow(shared));
         if !nothing {
             continue;
         }
-        if list.spares.len() < 2 {
+        if list.failed && shared.no_room.load(Ordering::Relaxed) {
+            shared.chores.added.wait_for(&mut list, RETRY);
+            list.failed = false;
+        } else if list.spares.len() < 2 {
             shared.chores.added.wait(&mut list);
         } else if shared.chores.added.wait_for(&mut list, IDLE).timed_out()
             && let Some(spare) = list.spares.pop()

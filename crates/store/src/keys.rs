@@ -73,13 +73,11 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub fn len(&self) -> usize {
-        self.slab.len()
-    }
-
     pub fn get(&self, key: KeyHash) -> Option<Location> {
         let slab = &self.slab;
-        let place = self.places.find(key.hash(), |&i| slab[i as usize].key == key)?;
+        let place = self
+            .places
+            .find(key.hash(), |&i| slab[i as usize].key == key)?;
         Some(slab[*place as usize].location)
     }
 
@@ -87,8 +85,14 @@ impl Keys {
     #[inline]
     pub fn insert(&mut self, key: KeyHash, location: Location) -> Option<Location> {
         let slab = &mut self.slab;
-        if let Some(&place) = self.places.find(key.hash(), |&i| slab[i as usize].key == key) {
-            return Some(std::mem::replace(&mut slab[place as usize].location, location));
+        if let Some(&place) = self
+            .places
+            .find(key.hash(), |&i| slab[i as usize].key == key)
+        {
+            return Some(std::mem::replace(
+                &mut slab[place as usize].location,
+                location,
+            ));
         }
         let place = slab.len() as u32;
         slab.push(Entry { key, location });
@@ -121,8 +125,12 @@ impl Keys {
 
     /// Forgets all keys whose place is not to be kept.
     pub fn retain(&mut self, mut keep: impl FnMut(Location) -> bool) -> usize {
-        let gone: Vec<KeyHash> =
-            self.slab.iter().filter(|e| !keep(e.location)).map(|e| e.key).collect();
+        let gone: Vec<KeyHash> = self
+            .slab
+            .iter()
+            .filter(|e| !keep(e.location))
+            .map(|e| e.key)
+            .collect();
         for &key in &gone {
             self.remove(key);
         }

@@ -20,7 +20,11 @@ fn bucket(micros: u64) -> usize {
     let value = micros.clamp(1, u64::from(u32::MAX)) as u32;
     let octave = value.ilog2();
     // the three bits below the highest one
-    let step = if octave >= 3 { (value >> (octave - 3)) & 7 } else { (value << (3 - octave)) & 7 };
+    let step = if octave >= 3 {
+        (value >> (octave - 3)) & 7
+    } else {
+        (value << (3 - octave)) & 7
+    };
     (octave * STEPS + step) as usize
 }
 
@@ -32,7 +36,11 @@ fn upper(bucket: usize) -> Duration {
 
 impl Latency {
     pub fn new(now: Instant) -> Latency {
-        Latency { now: Box::new([0; BUCKETS]), before: Box::new([0; BUCKETS]), since: now }
+        Latency {
+            now: Box::new([0; BUCKETS]),
+            before: Box::new([0; BUCKETS]),
+            since: now,
+        }
     }
 
     pub fn add(&mut self, took: Duration, now: Instant) {
@@ -84,7 +92,10 @@ mod tests {
         }
         let near = |got: Duration, want: u64| {
             let got = got.as_micros() as u64;
-            assert!(got >= want && got <= want + want / 8 + 1, "{got} for {want}");
+            assert!(
+                got >= want && got <= want + want / 8 + 1,
+                "{got} for {want}"
+            );
         };
         near(latency.quantile(500, start), 500);
         near(latency.quantile(990, start), 990);

@@ -38,9 +38,9 @@ mod store;
 pub mod sweep;
 
 pub use batch::{Batch, Owed};
-pub use disk::{Directory, Disk, DiskFile, Entry};
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim;
+pub use disk::{Directory, Disk, DiskFile, Entry};
 pub use options::{Options, Sync};
 pub use page::{Load, Loaded, Page};
 pub use recovery::{InFlight, OpenError, OwnerState, Recovered};

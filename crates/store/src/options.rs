@@ -24,6 +24,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { sync: Sync::Always, segment_bytes: 32 << 20, max_bytes: 0 }
+        Options {
+            sync: Sync::Always,
+            segment_bytes: 32 << 20,
+            max_bytes: 0,
+        }
     }
 }

@@ -33,7 +33,11 @@ pub(crate) struct Owner {
 impl Owner {
     /// As callers see it.
     pub fn state(&self) -> OwnerState {
-        let flights = self.flights.as_ref().map(|f| f.in_order()).unwrap_or_default();
+        let flights = self
+            .flights
+            .as_ref()
+            .map(|f| f.in_order())
+            .unwrap_or_default();
         OwnerState {
             owner: self.id,
             next: self.next,
@@ -43,7 +47,12 @@ impl Owner {
             last_id: self.last_id,
             in_flight: flights
                 .iter()
-                .map(|f| InFlight { id: f.id, released: f.released, owner: f.owner, seq: f.seq })
+                .map(|f| InFlight {
+                    id: f.id,
+                    released: f.released,
+                    owner: f.owner,
+                    seq: f.seq,
+                })
                 .collect(),
         }
     }
@@ -61,7 +70,11 @@ impl Owner {
             put_varint(out, range.segment.into());
             at = range.end();
         }
-        let flights = self.flights.as_ref().map(|f| f.in_order()).unwrap_or_default();
+        let flights = self
+            .flights
+            .as_ref()
+            .map(|f| f.in_order())
+            .unwrap_or_default();
         put_varint(out, flights.len() as u64);
         for f in flights {
             put_varint(out, u64::from(f.id) << 1 | u64::from(f.released));
@@ -74,14 +87,21 @@ impl Owner {
     /// The other direction; `None` when it is malformed.
     pub fn decode(id: OwnerId, state: &[u8]) -> Option<Owner> {
         let mut c = Cursor(state);
-        let mut owner = Owner { id, ..Owner::default() };
+        let mut owner = Owner {
+            id,
+            ..Owner::default()
+        };
         owner.next = c.varint()?;
         owner.bytes = c.varint()?;
         owner.last_id = c.varint_u16()?;
         let mut at = 0u64;
         for _ in 0..c.varint()? {
             let start = at.checked_add(c.varint()?)?;
-            let range = Range { start, count: c.varint_u32()?, segment: c.varint_u32()? };
+            let range = Range {
+                start,
+                count: c.varint_u32()?,
+                segment: c.varint_u32()?,
+            };
             at = start.checked_add(range.count.into())?;
             owner.live.push(range);
         }
@@ -115,10 +135,6 @@ pub(crate) struct Owners {
 }
 
 impl Owners {
-    pub fn len(&self) -> usize {
-        self.places.len()
-    }
-
     #[inline]
     pub fn find(&self, id: OwnerId) -> Option<u32> {
         let slab = &self.slab;

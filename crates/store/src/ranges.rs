@@ -21,7 +21,9 @@ impl Range {
 pub(crate) enum Inserted {
     New,
     /// it was there, and its message now lies elsewhere
-    Moved { from: u32 },
+    Moved {
+        from: u32,
+    },
     Same,
 }
 
@@ -46,7 +48,9 @@ impl Ranges {
 
     pub fn iter(&self) -> impl Iterator<Item = Range> + '_ {
         let first = (!self.is_empty()).then_some(self.first);
-        first.into_iter().chain(self.more.iter().flat_map(|more| more.iter().copied()))
+        first
+            .into_iter()
+            .chain(self.more.iter().flat_map(|more| more.iter().copied()))
     }
 
     /// The ranges that reach into `from..to`, in order, not cut to it. Finds the first without walking there.
@@ -56,12 +60,17 @@ impl Ranges {
             let skip = more.partition_point(|r| r.end() <= from);
             more.range(skip..).copied()
         });
-        first.into_iter().chain(rest).take_while(move |r| r.start < to)
+        first
+            .into_iter()
+            .chain(rest)
+            .take_while(move |r| r.start < to)
     }
 
     /// The segment in which the message of `seq` lies, if it is owed.
     pub fn segment_of(&self, seq: u64) -> Option<u32> {
-        self.between(seq, seq.saturating_add(1)).next().map(|r| r.segment)
+        self.between(seq, seq.saturating_add(1))
+            .next()
+            .map(|r| r.segment)
     }
 
     /// Gives memory back that is not in use.
@@ -91,7 +100,11 @@ impl Ranges {
     #[inline]
     pub fn insert(&mut self, seq: u64, segment: u32) -> Inserted {
         if self.first.count == 0 {
-            self.first = Range { start: seq, count: 1, segment };
+            self.first = Range {
+                start: seq,
+                count: 1,
+                segment,
+            };
             return Inserted::New;
         }
         let last = match &mut self.more {
@@ -102,7 +115,11 @@ impl Ranges {
             if last.segment == segment && last.count < u32::MAX {
                 last.count += 1;
             } else {
-                self.push(Range { start: seq, count: 1, segment });
+                self.push(Range {
+                    start: seq,
+                    count: 1,
+                    segment,
+                });
             }
             return Inserted::New;
         }
@@ -187,9 +204,7 @@ fn insert_into(list: &mut VecDeque<Range>, seq: u64, segment: u32) -> Inserted {
             if before {
                 list[i - 1].count += 1;
                 // Two ranges have become one, unless that would not fit its count.
-                if after
-                    && let Some(sum) = list[i - 1].count.checked_add(list[i].count)
-                {
+                if after && let Some(sum) = list[i - 1].count.checked_add(list[i].count) {
                     list[i - 1].count = sum;
                     list.remove(i);
                 }
@@ -197,7 +212,14 @@ fn insert_into(list: &mut VecDeque<Range>, seq: u64, segment: u32) -> Inserted {
                 list[i].start = seq;
                 list[i].count += 1;
             } else {
-                list.insert(i, Range { start: seq, count: 1, segment });
+                list.insert(
+                    i,
+                    Range {
+                        start: seq,
+                        count: 1,
+                        segment,
+                    },
+                );
             }
             Inserted::New
         }
@@ -220,7 +242,14 @@ fn remove_from(list: &mut VecDeque<Range>, seq: u64) -> Option<u32> {
         (_, 0) => list[i].count -= 1,
         _ => {
             list[i].count = below;
-            list.insert(i + 1, Range { start: seq + 1, count: above, segment: range.segment });
+            list.insert(
+                i + 1,
+                Range {
+                    start: seq + 1,
+                    count: above,
+                    segment: range.segment,
+                },
+            );
         }
     }
     Some(range.segment)

@@ -11,7 +11,7 @@ use crate::record::{self, Record};
 use crate::refs::RefEntry;
 use crate::segment::Refs;
 use crate::shared::Shared;
-use crate::{Load, Loaded, Page, Position, Table};
+use crate::{Load, Loaded, OwnerId, Page, Position, Table};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
@@ -143,7 +143,13 @@ struct Records<'a> {
 
 impl<'a> Records<'a> {
     fn new(shared: &'a Shared) -> Records<'a> {
-        Records { shared, segment: 0, file: None, start: 0, window: Vec::new() }
+        Records {
+            shared,
+            segment: 0,
+            file: None,
+            start: 0,
+            window: Vec::new(),
+        }
     }
 
     /// The record at a place.
@@ -162,7 +168,8 @@ impl<'a> Records<'a> {
         let inside = offset >= self.start && offset < end;
         if !inside || self.length(offset).is_none_or(|len| offset + len > end) {
             let near = !self.window.is_empty() && offset.abs_diff(end) < NEAR as u64;
-            self.window.resize(if near || inside { NEAR } else { SINGLE }, 0);
+            self.window
+                .resize(if near || inside { NEAR } else { SINGLE }, 0);
             self.start = offset;
             let got = file.read_full_at(offset, &mut self.window)?;
             self.window.truncate(got);
@@ -173,8 +180,8 @@ impl<'a> Records<'a> {
                 file.read_exact_at(offset, &mut self.window)?;
             }
         }
-        let (kind, payload, _) = record::split(&self.window[(offset - self.start) as usize..])
-            .ok_or_else(damaged)?;
+        let (kind, payload, _) =
+            record::split(&self.window[(offset - self.start) as usize..]).ok_or_else(damaged)?;
         Record::parse(kind, payload).ok_or_else(damaged)
     }
 
@@ -191,14 +198,23 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a record is damaged")
 }
 
-/// Calls `f` with the value of a record that should be a put of this key.
+/// Calls `f` with the key and value of a record that should be a put of this key.
 fn value<T>(
     records: &mut Records<'_>,
+    secret: &[u8; 16],
+    hash: KeyHash,
     at: Location,
     f: impl FnOnce(&[u8], &[u8]) -> T,
 ) -> io::Result<T> {
     match records.at(at.segment, at.offset.into())? {
-        Record::Put { key, value, crc, covered, .. } if crc32fast::hash(covered) == crc => {
+        // Another key there means that the file has become another segment meanwhile.
+        Record::Put {
+            table,
+            key,
+            value,
+            crc,
+            covered,
+        } if crc32fast::hash(covered) == crc && KeyHash::new(secret, table, key) == hash => {
             Ok(f(key, value))
         }
         _ => Err(damaged()),
@@ -207,28 +223,38 @@ fn value<T>(
 
 /// See [`crate::Store::get`].
 pub(crate) fn get(shared: &Shared, table: Table, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let mut tries = 0;
-    loop {
-        let found = {
-            let index = shared.index.lock();
-            index.keys.get(index.hash(table, key))
-        };
-        let Some(at) = found else { return Ok(None) };
-        match value(&mut Records::new(shared), at, |_, value| value.to_vec()) {
-            Ok(value) => return Ok(Some(value)),
-            Err(e) => again(shared, at.segment, &mut tries, e)?,
-        }
-    }
+    let (secret, hash, at) = {
+        let index = shared.index.lock();
+        let hash = index.hash(table, key);
+        (index.secret, hash, index.keys.get(hash))
+    };
+    let Some(at) = at else { return Ok(None) };
+    let mut records = Records::new(shared);
+    let mut found = None;
+    follow(&mut records, &secret, hash, at, &mut |_, value| {
+        found = Some(value.to_vec())
+    })?;
+    Ok(found)
 }
 
-/// Whether it is worth to ask the index again: the segment has gone.
-fn again(shared: &Shared, segment: u32, tries: &mut usize, e: io::Error) -> io::Result<()> {
-    *tries += 1;
-    if *tries < TRIES && shared.index.lock().segments.get(segment).is_none() {
-        Ok(())
-    } else {
-        Err(e)
+/// Calls `f` with the value of a key that lay at `at`, or where it has gone since; not if it was deleted.
+fn follow(
+    records: &mut Records<'_>,
+    secret: &[u8; 16],
+    hash: KeyHash,
+    mut at: Location,
+    f: &mut dyn FnMut(&[u8], &[u8]),
+) -> io::Result<()> {
+    let mut tries = 0;
+    while let Err(e) = value(records, secret, hash, at, &mut *f) {
+        tries += 1;
+        match records.shared.index.lock().keys.get(hash) {
+            None => break,
+            Some(now) if now == at || tries == TRIES => return Err(e),
+            Some(now) => at = now,
+        }
     }
+    Ok(())
 }
 
 /// See [`crate::Store::for_each`].
@@ -237,22 +263,15 @@ pub(crate) fn for_each(
     table: Table,
     f: &mut dyn FnMut(&[u8], &[u8]),
 ) -> io::Result<()> {
-    let mut all: Vec<(KeyHash, Location)> = {
+    let (secret, mut all) = {
         let index = shared.index.lock();
-        index.keys.iter().filter(|(key, _)| key.table() == table).collect()
+        let of_table = index.keys.iter().filter(|(key, _)| key.table() == table);
+        (index.secret, of_table.collect::<Vec<(KeyHash, Location)>>())
     };
     all.sort_unstable_by_key(|(_, at)| (at.segment, at.offset));
     let mut records = Records::new(shared);
-    for (hash, mut at) in all {
-        let mut tries = 0;
-        while let Err(e) = value(&mut records, at, &mut *f) {
-            again(shared, at.segment, &mut tries, e)?;
-            match shared.index.lock().keys.get(hash) {
-                Some(now) => at = now,
-                // deleted since
-                None => break,
-            }
-        }
+    for (hash, at) in all {
+        follow(&mut records, &secret, hash, at, f)?;
     }
     Ok(())
 }
@@ -273,7 +292,9 @@ fn plan(shared: &Shared, load: &Load) -> Plan {
     let mut plan = Plan::default();
     let most = load.most.clamp(1, PAGE) as u64;
     let index = shared.index.lock();
-    let Some(owner) = index.owners.get(load.owner) else { return plan };
+    let Some(owner) = index.owners.get(load.owner) else {
+        return plan;
+    };
     let mut count = 0;
     for range in owner.live.between(load.from, load.to) {
         let from = range.start.max(load.from);
@@ -325,13 +346,21 @@ pub(crate) fn load(shared: &Shared, load: &Load) -> Page {
             None => continue,
         }
     }
-    Page { owner: load.owner, messages: Vec::new(), next: None }
+    Page {
+        owner: load.owner,
+        messages: Vec::new(),
+        next: None,
+    }
 }
 
 /// A page; `None` when something has moved away meanwhile, unless it is the last try.
 fn attempt_load(shared: &Shared, load: &Load, last: bool) -> Option<Page> {
     let mut plan = plan(shared, load);
-    let mut page = Page { owner: load.owner, messages: Vec::new(), next: plan.next };
+    let mut page = Page {
+        owner: load.owner,
+        messages: Vec::new(),
+        next: plan.next,
+    };
     let mut refs = std::mem::take(&mut plan.refs);
     for (number, idx) in &plan.files {
         let mut found = Vec::new();
@@ -341,7 +370,7 @@ fn attempt_load(shared: &Shared, load: &Load, last: bool) -> Option<Page> {
                 idx.find(&*file, load.owner, run.0, run.1, most, &mut found)
             });
             if let Err(e) = asked {
-                if !last && shared.index.lock().segments.get(*number).is_none() {
+                if !last {
                     return None;
                 }
                 log::error!("store: index file of segment {number} cannot be read: {e}");
@@ -364,7 +393,8 @@ fn attempt_load(shared: &Shared, load: &Load, last: bool) -> Option<Page> {
                 .map(|i| refs[i].1);
             let read = match entry {
                 Ok(r) => message(shared, &mut records, number, &r),
-                Err(_) => Err(Missing::Damaged),
+                Err(_) if lies_in(shared, load.owner, seq, number) => Err(Missing::Damaged),
+                Err(_) => Err(Missing::Moved),
             };
             match read {
                 Ok(loaded) => {
@@ -398,6 +428,13 @@ fn attempt_load(shared: &Shared, load: &Load, last: bool) -> Option<Page> {
     Some(page)
 }
 
+/// Whether the index still says that a message lies in this segment. The file of one that the cleaner has emptied is
+/// gone, or used again, before the index forgets the segment.
+fn lies_in(shared: &Shared, owner: OwnerId, seq: u64, number: u32) -> bool {
+    let index = shared.index.lock();
+    index.owners.get(owner).and_then(|o| o.live.segment_of(seq)) == Some(number)
+}
+
 fn message(
     shared: &Shared,
     records: &mut Records<'_>,
@@ -405,9 +442,12 @@ fn message(
     entry: &RefEntry,
 ) -> Result<Loaded, Missing> {
     let missing = |e: io::Error| {
-        if shared.index.lock().segments.get(number).is_none() {
+        if !lies_in(shared, entry.owner, entry.seq, number) {
             Missing::Moved
-        } else if matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
+        } else if matches!(
+            e.kind(),
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+        ) {
             Missing::Damaged
         } else {
             Missing::Failed(e)
@@ -425,7 +465,11 @@ fn message(
         }
     });
     match (extra, body) {
-        (Some(extra), Some(body)) => Ok(Loaded { seq: entry.seq, extra, body: body.to_vec() }),
+        (Some(extra), Some(body)) => Ok(Loaded {
+            seq: entry.seq,
+            extra,
+            body: body.to_vec(),
+        }),
         // The file may have come to be another segment meanwhile, with another message at this place.
         _ => Err(missing(damaged())),
     }

@@ -1,14 +1,15 @@
 //! Opening: which segments count and how far, and folding what they say.
 
+mod salvage;
+
 use crate::disk::{Disk, DiskFile, Entry};
-use crate::frame::{self, Place};
+use crate::frame;
 use crate::idx::Contents;
 use crate::index::Index;
 use crate::keeper::Build;
-use crate::record::{put_varint, varint_len};
 use crate::segment::{
-    DATA, HeadFound, Refs, Segment, SegmentHead, Walked, Walker, idx_name, log_name,
-    newer, number_before, number_of,
+    DATA, HeadFound, Refs, Segment, SegmentHead, Walked, Walker, idx_name, log_name, newer,
+    number_before, number_of,
 };
 use crate::{OpenError, Options, Position};
 use std::collections::BTreeMap;
@@ -53,13 +54,23 @@ struct Recovery<'a> {
 /// # Errors
 /// When files cannot be read, a later version wrote them, or an empty directory cannot be written.
 pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Found, OpenError> {
-    let failed = |e: io::Error| OpenError { message: format!("{}: {e}", disk.place()) };
+    let failed = |e: io::Error| OpenError {
+        message: format!("{}: {e}", disk.place()),
+    };
     let entries = disk.list().map_err(failed)?;
     let mut segments = heads(disk, &entries)?;
     finish_replacing(disk, &entries, &mut segments).map_err(failed)?;
     let highest = segments.keys().next_back().copied().unwrap_or(0);
-    let secret = segments.values().filter_map(|s| s.head).map(|h| h.key).next_back();
-    let next_owner = segments.values().filter_map(|s| s.head).map(|h| h.next_owner).max();
+    let secret = segments
+        .values()
+        .filter_map(|s| s.head)
+        .map(|h| h.key)
+        .next_back();
+    let next_owner = segments
+        .values()
+        .filter_map(|s| s.head)
+        .map(|h| h.next_owner)
+        .max();
     let mut recovery = Recovery {
         disk,
         options,
@@ -76,7 +87,9 @@ pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Found, OpenE
     let mut open = None;
     for (&number, candidate) in &segments {
         let read = if Some(number) == last {
-            recovery.last(&mut index, number, candidate).map(|o| open = Some((number, o)))
+            recovery
+                .last(&mut index, number, candidate)
+                .map(|o| open = Some((number, o)))
         } else {
             recovery.sealed(&mut index, number, candidate)
         };
@@ -89,7 +102,10 @@ pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Found, OpenE
         None => {
             let number = highest + 1;
             let open = recovery.first(number, index.next_owner).map_err(failed)?;
-            index.segments.open = Segment { file_bytes: open.1, ..Segment::new(number) };
+            index.segments.open = Segment {
+                file_bytes: open.1,
+                ..Segment::new(number)
+            };
             (number, open)
         }
     };
@@ -99,7 +115,10 @@ pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Found, OpenE
             "{messages} messages and {keys} values were in files of the log that are gone, and are lost"
         ));
     }
-    index.owners.iter_mut().for_each(|owner| owner.live.shrink());
+    index
+        .owners
+        .iter_mut()
+        .for_each(|owner| owner.live.shrink());
     remove_leftovers(disk, &entries, &index);
     Ok(Found {
         index,
@@ -126,7 +145,9 @@ fn random() -> [u8; 16] {
 fn heads(disk: &dyn Disk, entries: &[Entry]) -> Result<BTreeMap<u32, Candidate>, OpenError> {
     let mut segments = BTreeMap::new();
     for entry in entries {
-        let Some(number) = number_of(&entry.name) else { continue };
+        let Some(number) = number_of(&entry.name) else {
+            continue;
+        };
         let mut bytes = [0; DATA as usize];
         let got = disk
             .open(&entry.name)
@@ -139,7 +160,14 @@ fn heads(disk: &dyn Disk, entries: &[Entry]) -> Result<BTreeMap<u32, Candidate>,
             HeadFound::Newer(version) => return Err(newer(disk, &entry.name, version)),
             HeadFound::Bad => None,
         };
-        segments.insert(number, Candidate { bytes: entry.bytes, head, end: None });
+        segments.insert(
+            number,
+            Candidate {
+                bytes: entry.bytes,
+                head,
+                end: None,
+            },
+        );
     }
     Ok(segments)
 }
@@ -152,14 +180,20 @@ fn finish_replacing(
     segments: &mut BTreeMap<u32, Candidate>,
 ) -> io::Result<()> {
     for entry in entries {
-        let Some(number) = number_before(&entry.name, ".new") else { continue };
+        let Some(number) = number_before(&entry.name, ".new") else {
+            continue;
+        };
         let mut bytes = [0; DATA as usize];
         let got = disk.open(&entry.name)?.read_full_at(0, &mut bytes)?;
         match SegmentHead::decode(&bytes[..got], number) {
             HeadFound::Good(head) if !segments.contains_key(&number) => {
                 disk.rename(&entry.name, &log_name(number))?;
                 disk.sync_dir()?;
-                let found = Candidate { bytes: entry.bytes, head: Some(head), end: None };
+                let found = Candidate {
+                    bytes: entry.bytes,
+                    head: Some(head),
+                    end: None,
+                };
                 segments.insert(number, found);
             }
             _ => disk.remove(&entry.name)?,
@@ -216,8 +250,11 @@ impl Recovery<'_> {
 
     /// Files without a head that has no frames either: a segment that was just being begun.
     fn drop_headless(&mut self, segments: &mut BTreeMap<u32, Candidate>) -> io::Result<()> {
-        let headless: Vec<u32> =
-            segments.iter().filter(|(_, s)| s.head.is_none()).map(|(&n, _)| n).collect();
+        let headless: Vec<u32> = segments
+            .iter()
+            .filter(|(_, s)| s.head.is_none())
+            .map(|(&n, _)| n)
+            .collect();
         for number in headless {
             let name = log_name(number);
             let bytes = self.read_whole(&*self.disk.open(&name)?)?;
@@ -255,11 +292,7 @@ impl Recovery<'_> {
     }
 
     /// The first segment of a new store.
-    fn first(
-        &mut self,
-        number: u32,
-        next_owner: u64,
-    ) -> io::Result<(Arc<dyn DiskFile>, u64, u64)> {
+    fn first(&mut self, number: u32, next_owner: u64) -> io::Result<(Arc<dyn DiskFile>, u64, u64)> {
         let bytes = self.options.segment_bytes.max(2 * DATA);
         let file = self.disk.create(&log_name(number), bytes)?;
         let head = SegmentHead {
@@ -283,11 +316,14 @@ impl Recovery<'_> {
         }
         let end = found.end.unwrap_or(found.bytes).min(found.bytes);
         let short = found.end.is_some_and(|end| end > found.bytes);
-        if found.head.is_some() && !short && self.from_idx(index, number, end, found.bytes) {
+        if found.head.is_some() && !short && self.fold_idx_file(index, number, end, found.bytes) {
             return Ok(());
         }
         let file = self.disk.open(&log_name(number))?;
-        index.segments.open = Segment { file_bytes: found.bytes, ..Segment::new(number) };
+        index.segments.open = Segment {
+            file_bytes: found.bytes,
+            ..Segment::new(number)
+        };
         let good = self.whole_until(&file, number, end)?;
         let bad = good < end && found.end.is_some()
             || self.frame_behind(&file, number, good, end)?.is_some();
@@ -313,7 +349,7 @@ impl Recovery<'_> {
     }
 
     /// Folds a segment from its index file; `false` when there is none that can be used.
-    fn from_idx(&mut self, index: &mut Index, number: u32, end: u64, bytes: u64) -> bool {
+    fn fold_idx_file(&mut self, index: &mut Index, number: u32, end: u64, bytes: u64) -> bool {
         let contents = match Contents::read(self.disk, self.secret, number, end) {
             Ok(contents) => contents,
             Err(e) => {
@@ -323,7 +359,10 @@ impl Recovery<'_> {
                 return false;
             }
         };
-        index.segments.open = Segment { file_bytes: bytes, ..Segment::new(number) };
+        index.segments.open = Segment {
+            file_bytes: bytes,
+            ..Segment::new(number)
+        };
         if let Err(e) = index.fold_idx(&contents) {
             // Its checksum was right: this is no damage but a mistake in this program.
             self.report(format!("{}: {e}", idx_name(number)));
@@ -377,7 +416,8 @@ impl Recovery<'_> {
             match walker.next()? {
                 // Written a second time, in a segment that would count as void if the head that says so were
                 // not damaged.
-                Walked::Frame(frame) if !frame.head.moved && frame.head.position < self.position => {}
+                Walked::Frame(frame)
+                    if !frame.head.moved && frame.head.position < self.position => {}
                 Walked::Frame(frame) => {
                     self.position = self.position.max(frame.head.after());
                     if index.fold(frame.offset, frame.records).is_err() {
@@ -407,7 +447,10 @@ impl Recovery<'_> {
             self.position = self.position.max(head.start);
         }
         let mut file = self.disk.open(&name)?;
-        index.segments.open = Segment { file_bytes: found.bytes, ..Segment::new(number) };
+        index.segments.open = Segment {
+            file_bytes: found.bytes,
+            ..Segment::new(number)
+        };
         let mut capacity = found.bytes;
         let mut end = self.whole_until(&file, number, capacity)?;
         let behind = self.frame_behind(&file, number, end, capacity)?;
@@ -440,102 +483,12 @@ impl Recovery<'_> {
         let len = (capacity - end).min(bytes.len() as u64) as usize;
         let got = file.read_full_at(end, &mut bytes[..len])?;
         let head = frame::peek(&bytes[..got]);
-        Ok(head.is_some_and(|h| h.position >= self.position && h.synced <= end && h.synced >= DATA))
+        Ok(
+            head.is_some_and(|h| {
+                h.position >= self.position && h.synced <= end && h.synced >= DATA
+            }),
+        )
     }
-
-    /// Writes the whole frames of a damaged segment to a file that takes its place, and sets the damaged one
-    /// aside.
-    fn replace(
-        &mut self,
-        index: &Index,
-        number: u32,
-        found: &Candidate,
-        file: &Arc<dyn DiskFile>,
-        end: u64,
-        what: &str,
-    ) -> io::Result<(Arc<dyn DiskFile>, u64)> {
-        let name = log_name(number);
-        let new = format!("{number:08}.new");
-        let before = index.segments.sealed.values().next_back();
-        let head = found.head.unwrap_or(SegmentHead {
-            number,
-            start: self.position,
-            previous: before.map_or(0, |s| s.number),
-            previous_end: before.map_or(0, |s| s.end),
-            key: self.secret,
-            next_owner: index.next_owner,
-        });
-        match self.disk.remove(&new) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let bytes = found.bytes.max(self.options.segment_bytes).max(found.end.unwrap_or(DATA));
-        let to = self.disk.create(&new, bytes)?;
-        let mut at = DATA;
-        let mut position = head.start;
-        let mut add = |head: frame::Head, records: &[u8]| -> io::Result<u64> {
-            let mut bytes = vec![0; frame::HEADER];
-            bytes.extend_from_slice(records);
-            let head = frame::Head { synced: DATA, ..head };
-            let place = Place { key: self.secret, segment: number, offset: at };
-            frame::seal(&mut bytes, &place, &head);
-            to.write_all_at(at, &bytes)?;
-            at += bytes.len() as u64;
-            Ok(at)
-        };
-        let mut whole = DATA;
-        let mut walker = Walker::new(Arc::clone(file), self.secret, number, end);
-        loop {
-            match walker.next()? {
-                Walked::Frame(frame) => {
-                    position = frame.head.after();
-                    whole = add(frame.head, frame.records)?;
-                }
-                Walked::Bad { .. } => walker.skip()?,
-                Walked::End => break,
-            }
-        }
-        // The next segment says where this one ends.
-        let gap = found.end.map_or(0, |end| end.saturating_sub(whole));
-        if gap > 0 {
-            let records = filler(gap as usize - frame::HEADER);
-            let len = records.len() as u32;
-            add(frame::Head { len, moved: true, position, synced: DATA }, &records)?;
-        }
-        to.write_all_at(0, &head.encode())?;
-        to.sync_data()?;
-        self.disk.sync_dir()?;
-        self.set_aside(&name)?;
-        self.disk.rename(&new, &name)?;
-        self.disk.sync_dir()?;
-        let _ = self.disk.remove(&idx_name(number));
-        self.report(format!(
-            "{name}: {what}. What can still be read of it ({} of {end} bytes) was kept; the damaged file is now {name}.corrupt. Messages may have been lost",
-            whole - DATA
-        ));
-        Ok((to, at))
-    }
-}
-
-/// Records of a kind that says nothing, `len` bytes of them. Damage takes a whole frame at least, so that there
-/// is room for the three bytes of one.
-fn filler(len: usize) -> Vec<u8> {
-    const NOTHING: u8 = 0;
-    let mut records = Vec::with_capacity(len);
-    let one = |room: usize| {
-        let fits = |&payload: &usize| 1 + varint_len(payload as u64) + payload == room;
-        (room.saturating_sub(11)..room.saturating_sub(1)).find(fits)
-    };
-    // There is no record of some lengths, 130 bytes the first; but of three less.
-    if one(len).is_none() {
-        records.extend_from_slice(&[NOTHING, 1, 0]);
-    }
-    if let Some(payload) = one(len - records.len()) {
-        records.push(NOTHING);
-        put_varint(&mut records, payload as u64);
-        records.resize(len, 0);
-    }
-    records
 }
 
 /// Writes zeros.

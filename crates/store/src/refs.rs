@@ -61,7 +61,12 @@ impl MemRefs {
 
     /// Notes that something was said of an owner; the slot to give to [`MemRefs::push`].
     pub fn touch(&mut self, owner: OwnerId) -> u32 {
-        self.heads.push(Head { owner, first: NONE, last: NONE, near: AtomicU32::new(NONE) });
+        self.heads.push(Head {
+            owner,
+            first: NONE,
+            last: NONE,
+            near: AtomicU32::new(NONE),
+        });
         (self.heads.len() - 1) as u32
     }
 
@@ -74,7 +79,12 @@ impl MemRefs {
             None => head.first = new,
         }
         head.last = new;
-        self.links.push(Link { seq: [seq as u32, (seq >> 32) as u32], offset, size, next: NONE });
+        self.links.push(Link {
+            seq: [seq as u32, (seq >> 32) as u32],
+            offset,
+            size,
+            next: NONE,
+        });
     }
 
     /// Who was touched, each once, in ascending order.
@@ -116,7 +126,9 @@ impl MemRefs {
         runs: &[(u64, u64)],
         out: &mut Vec<RefEntry>,
     ) {
-        let Some((from, _)) = runs.first().copied() else { return };
+        let Some((from, _)) = runs.first().copied() else {
+            return;
+        };
         let all: u64 = runs.iter().map(|run| run.1 - run.0).sum();
         let end = out.len() + all as usize;
         let wanted = |seq: u64| {
@@ -148,7 +160,12 @@ impl MemRefs {
                     head.near.store(place, Ordering::Relaxed);
                 }
                 if wanted(seq) {
-                    out.push(RefEntry { owner, seq, offset: link.offset, size: link.size });
+                    out.push(RefEntry {
+                        owner,
+                        seq,
+                        offset: link.offset,
+                        size: link.size,
+                    });
                 }
             }
         }

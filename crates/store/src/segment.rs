@@ -182,7 +182,9 @@ impl Segment {
             0
         } else {
             let part = u128::from(self.message_bytes) * u128::from(self.refs_live);
-            u64::try_from(part / u128::from(self.refs_total.max(1))).unwrap_or(u64::MAX).max(1)
+            u64::try_from(part / u128::from(self.refs_total.max(1)))
+                .unwrap_or(u64::MAX)
+                .max(1)
         };
         messages + self.state_live
     }
@@ -213,7 +215,9 @@ pub(crate) struct Frame<'a> {
 pub(crate) enum Walked<'a> {
     Frame(Frame<'a>),
     /// no whole frame begins here; [`Walker::skip`] goes on
-    Bad { offset: u64 },
+    Bad {
+        offset: u64,
+    },
     End,
 }
 
@@ -223,7 +227,15 @@ const PIECE: usize = 1 << 20;
 impl Walker {
     /// From the first frame on, to the place where the segment ends.
     pub fn new(file: Arc<dyn DiskFile>, key: [u8; 16], number: u32, end: u64) -> Walker {
-        Walker { file, key, number, offset: DATA, end, buffer: Vec::new(), start: 0 }
+        Walker {
+            file,
+            key,
+            number,
+            offset: DATA,
+            end,
+            buffer: Vec::new(),
+            start: 0,
+        }
     }
 
     /// Where the next frame begins.
@@ -258,21 +270,35 @@ impl Walker {
         self.fill(frame::HEADER)?;
         let at = (self.offset - self.start) as usize;
         let Some(head) = frame::peek(&self.buffer[at..]) else {
-            return Ok(Walked::Bad { offset: self.offset });
+            return Ok(Walked::Bad {
+                offset: self.offset,
+            });
         };
         if self.offset + head.total() > self.end {
-            return Ok(Walked::Bad { offset: self.offset });
+            return Ok(Walked::Bad {
+                offset: self.offset,
+            });
         }
         self.fill(head.total() as usize)?;
         let at = (self.offset - self.start) as usize;
-        let place = frame::Place { key: self.key, segment: self.number, offset: self.offset };
+        let place = frame::Place {
+            key: self.key,
+            segment: self.number,
+            offset: self.offset,
+        };
         match frame::read(&self.buffer[at..], &place) {
             Some((head, records)) => {
                 let offset = self.offset + frame::HEADER as u64;
                 self.offset += head.total();
-                Ok(Walked::Frame(Frame { head, offset, records }))
+                Ok(Walked::Frame(Frame {
+                    head,
+                    offset,
+                    records,
+                }))
             }
-            None => Ok(Walked::Bad { offset: self.offset }),
+            None => Ok(Walked::Bad {
+                offset: self.offset,
+            }),
         }
     }
 

@@ -31,8 +31,20 @@ pub(crate) struct Draft {
     pub position: Position,
     /// written by the cleaner
     pub moved: bool,
-    /// where it was put in the open segment and folded; 0 = not yet
+    /// where it was written and folded; segment 0 = not yet
+    pub segment: u32,
     pub offset: u64,
+}
+
+impl Draft {
+    pub fn is_folded(&self) -> bool {
+        self.segment != 0
+    }
+
+    /// Whether it was folded in a segment of which only the bytes before `synced` are safe.
+    pub fn is_unsafe(&self, segment: u32, synced: u64) -> bool {
+        self.segment == segment && self.offset >= synced
+    }
 }
 
 /// Frames on their way to the disk: room for a header before each, to be filled in.
@@ -54,15 +66,27 @@ impl Chunk {
 
     /// Bytes of frame `i`, its header included.
     pub fn frame(&self, i: usize) -> std::ops::Range<usize> {
-        let end = self.frames.get(i + 1).map_or(self.buffer.len(), |next| next.at);
+        let end = self
+            .frames
+            .get(i + 1)
+            .map_or(self.buffer.len(), |next| next.at);
         self.frames[i].at..end
     }
 
     #[inline]
     pub fn add(&mut self, records: &[u8], position: Position, moved: bool) {
-        let begun = self.frames.last().map_or(usize::MAX, |f| self.buffer.len() - f.at);
+        let begun = self
+            .frames
+            .last()
+            .map_or(usize::MAX, |f| self.buffer.len() - f.at);
         if begun >= frame::AIM {
-            self.frames.push(Draft { at: self.buffer.len(), position, moved, offset: 0 });
+            self.frames.push(Draft {
+                at: self.buffer.len(),
+                position,
+                moved,
+                segment: 0,
+                offset: 0,
+            });
             self.buffer.extend_from_slice(&[0; frame::HEADER]);
         }
         self.buffer.extend_from_slice(records);
@@ -100,6 +124,8 @@ pub(crate) struct Shared {
     pub folded: AtomicU64,
     pub failing: AtomicBool,
     pub full: AtomicBool,
+    /// the disk has no room for a file in reserve: what is left is for what makes room
+    pub no_room: AtomicBool,
     pub disk_bytes: AtomicU64,
     pub spare_bytes: AtomicU64,
     /// never held while the disk is waited for
@@ -127,13 +153,17 @@ impl Shared {
             disk,
             options,
             wake,
-            pending: Mutex::new(Pending { position, ..Pending::default() }),
+            pending: Mutex::new(Pending {
+                position,
+                ..Pending::default()
+            }),
             arrived: Condvar::new(),
             position: AtomicU64::new(position),
             durable: AtomicU64::new(position),
             folded: AtomicU64::new(position),
             failing: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            no_room: AtomicBool::new(false),
             disk_bytes: AtomicU64::new(0),
             spare_bytes: AtomicU64::new(0),
             index: Mutex::new(index),
@@ -198,7 +228,12 @@ impl Shared {
             return Health::Full;
         }
         let durable = self.durable.load(Ordering::Acquire);
-        if self.position.load(Ordering::Acquire).saturating_sub(durable) > BEHIND {
+        if self
+            .position
+            .load(Ordering::Acquire)
+            .saturating_sub(durable)
+            > BEHIND
+        {
             return Health::Behind;
         }
         Health::Good
@@ -207,7 +242,10 @@ impl Shared {
     pub fn status(&self) -> Status {
         let (owed, live_bytes) = {
             let index = self.index.lock();
-            (index.owed, index.segments.iter().map(|s| s.live_bytes()).sum())
+            (
+                index.owed,
+                index.segments.iter().map(|s| s.live_bytes()).sum(),
+            )
         };
         let now = Instant::now();
         let mut figures = self.figures.lock();
@@ -228,14 +266,19 @@ impl Shared {
     /// Counts the bytes on disk anew, and whether they are too many. To be called after every change of files.
     pub fn count_space(&self) {
         let index = self.index.lock();
-        let files: u64 = index.segments.iter().map(|s| s.file_bytes + s.idx_bytes).sum();
+        let files: u64 = index
+            .segments
+            .iter()
+            .map(|s| s.file_bytes + s.idx_bytes)
+            .sum();
         drop(index);
         let bytes = files + self.spare_bytes.load(Ordering::Relaxed);
         self.disk_bytes.store(bytes, Ordering::Relaxed);
         let most = self.options.max_bytes;
         let was = self.full.load(Ordering::Relaxed);
         // Some distance, so that it does not change with every segment.
-        let full = most > 0 && (bytes > most || was && bytes > most - most / 16);
+        let over = most > 0 && (bytes > most || was && bytes > most - most / 16);
+        let full = over || self.no_room.load(Ordering::Relaxed);
         if full != was {
             self.full.store(full, Ordering::Release);
             (self.wake)();
@@ -247,7 +290,9 @@ impl Shared {
         let text = format!("{}: {doing}: {e}", self.disk.place());
         let was = self.failing.swap(true, Ordering::AcqRel);
         if !was {
-            log::error!("store: {text}; nothing is acknowledged until this is over, it is tried again");
+            log::error!(
+                "store: {text}; nothing is acknowledged until this is over, it is tried again"
+            );
         }
         self.figures.lock().error = Some(text);
         if !was {

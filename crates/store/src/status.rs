@@ -10,7 +10,8 @@ pub enum Health {
     Good,
     /// more was handed over than the disk can take at once: nothing new should be stored for now
     Behind,
-    /// [`crate::Options::max_bytes`] is reached
+    /// [`crate::Options::max_bytes`] is reached, or the disk has no room for another file: nothing new should be
+    /// stored, so that what is left is there for what makes room
     Full,
     /// the disk fails; the reason is in [`Status::error`]. It is tried again without end.
     Failing,
@@ -39,4 +40,11 @@ pub struct Status {
     pub sync_p50: Duration,
     /// and 99 % of them took less
     pub sync_p99: Duration,
+}
+
+impl Status {
+    /// Whether it is [`crate::Options::max_bytes`] that makes for [`Health::Full`], else it is the disk.
+    pub fn exceeds(&self, max_bytes: u64) -> bool {
+        max_bytes > 0 && self.disk_bytes > max_bytes - max_bytes / 16
+    }
 }

@@ -47,7 +47,10 @@ impl Store {
         store.spawn("store", move || {
             if catch_unwind(AssertUnwindSafe(|| committer.run())).is_err() {
                 // Nothing becomes durable any more, and everybody must know.
-                shared.fails(&io::Error::other("its thread has panicked"), "the log is not written");
+                shared.fails(
+                    &io::Error::other("its thread has panicked"),
+                    "the log is not written",
+                );
             }
         })?;
         let shared = Arc::clone(&store.shared);
@@ -58,9 +61,12 @@ impl Store {
     }
 
     fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
-        let thread = std::thread::Builder::new().name(name.into()).spawn(run).map_err(|e| {
-            OpenError { message: format!("a thread of the store cannot be started: {e}") }
-        })?;
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(run)
+            .map_err(|e| OpenError {
+                message: format!("a thread of the store cannot be started: {e}"),
+            })?;
         self.threads.running.lock().push(thread);
         Ok(())
     }
@@ -176,8 +182,13 @@ impl Engine {
         for report in &recovered.reports {
             log::warn!("store: {report}");
         }
-        let shared =
-            Arc::new(Shared::new(disk, options, wake, found.index, found.position));
+        let shared = Arc::new(Shared::new(
+            disk,
+            options,
+            wake,
+            found.index,
+            found.position,
+        ));
         adopt_spares(&shared);
         for build in found.builds {
             shared.chores.build(build);
@@ -190,9 +201,14 @@ impl Engine {
             end: found.end,
         };
         let committer = Committer::new(Arc::clone(&shared), open, found.next_number);
-        let threads =
-            Arc::new(Threads { shared: Arc::clone(&shared), running: Mutex::default() });
-        let store = Store { shared: Arc::clone(&shared), threads };
+        let threads = Arc::new(Threads {
+            shared: Arc::clone(&shared),
+            running: Mutex::default(),
+        });
+        let store = Store {
+            shared: Arc::clone(&shared),
+            threads,
+        };
         Ok((store, Engine { shared, committer }, recovered))
     }
 
@@ -200,12 +216,21 @@ impl Engine {
     /// work that is not done.
     pub fn step(&mut self) -> bool {
         let worked = matches!(self.committer.step(), Step::Worked | Step::Failed);
+        if !worked {
+            self.shared.chores.retry(&self.shared);
+        }
         worked || keeper::step(&self.shared)
     }
 
     /// All owners as they are now.
     pub fn owners(&self) -> Vec<OwnerState> {
-        self.shared.index.lock().owners.iter().map(|o| o.state()).collect()
+        self.shared
+            .index
+            .lock()
+            .owners
+            .iter()
+            .map(|o| o.state())
+            .collect()
     }
 
     /// A page, at once.
@@ -216,11 +241,11 @@ impl Engine {
 
 /// Files that were in reserve are so again; those that are too many go.
 fn adopt_spares(shared: &Shared) {
-    let Ok(entries) = shared.disk.list() else { return };
+    let Ok(entries) = shared.disk.list() else {
+        return;
+    };
     for entry in entries {
-        if entry.name.starts_with(SPARE)
-            && !shared.chores.found(shared, &entry.name, entry.bytes)
-        {
+        if entry.name.starts_with(SPARE) && !shared.chores.found(shared, &entry.name, entry.bytes) {
             let _ = shared.disk.remove(&entry.name);
         }
     }

@@ -130,15 +130,17 @@ pub fn run(plan: &Plan) -> Report {
 pub fn rounds(seed: u64, rounds: u64, tell: &mut dyn FnMut(u64, &Report)) -> Report {
     let mut all = Report::default();
     for round in 0..rounds {
-        let short = Plan::short(seed + round);
+        // All of it follows from the seed, so that one round can be run again alone.
+        let seed = seed + round;
+        let long = seed % 5 == 4;
         let plan = Plan {
-            faults: round % 2 == 1,
-            segment_bytes: [16, 8, 40][(round / 2 % 3) as usize] << 10,
-            power_cuts: if round % 3 == 2 { 5 } else { 2 },
-            batches: if round % 5 == 4 { 400 } else { 120 },
-            stride: if round % 5 == 4 { 3 } else { 1 },
-            seldom_synced: round % 4 == 2,
-            ..short
+            faults: seed % 2 == 1,
+            segment_bytes: [16, 8, 40][(seed / 2 % 3) as usize] << 10,
+            power_cuts: if seed % 3 == 2 { 5 } else { 2 },
+            batches: if long { 400 } else { 120 },
+            stride: if long { 3 } else { 1 },
+            seldom_synced: seed % 4 == 2,
+            ..Plan::short(seed)
         };
         all.add(run(&plan));
         tell(round + 1, &all);

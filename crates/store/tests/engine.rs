@@ -17,7 +17,10 @@ struct Opened {
 }
 
 fn options() -> Options {
-    Options { segment_bytes: 64 << 10, ..Options::default() }
+    Options {
+        segment_bytes: 64 << 10,
+        ..Options::default()
+    }
 }
 
 fn open_with(path: &Path, options: Options) -> Opened {
@@ -29,7 +32,11 @@ fn open_with(path: &Path, options: Options) -> Opened {
     });
     let disk = Arc::new(Directory::new(path).unwrap());
     let (store, recovered) = Store::open(disk, options, wake).unwrap();
-    Opened { store, recovered, woken }
+    Opened {
+        store,
+        recovered,
+        woken,
+    }
 }
 
 fn open(path: &Path) -> Opened {
@@ -60,8 +67,16 @@ impl Opened {
     fn load(&self, owner: u64, from: u64, most: usize) -> Page {
         let (send, receive) = mpsc::channel();
         let after = self.store.position();
-        let load = Load { owner, from, to: u64::MAX, most, most_bytes: 1 << 20, after };
-        self.store.load(load, Box::new(move |page| send.send(page).unwrap()));
+        let load = Load {
+            owner,
+            from,
+            to: u64::MAX,
+            most,
+            most_bytes: 1 << 20,
+            after,
+        };
+        self.store
+            .load(load, Box::new(move |page| send.send(page).unwrap()));
         receive.recv().unwrap()
     }
 
@@ -80,7 +95,11 @@ impl Opened {
 }
 
 fn owed(owner: u64, seq: u64) -> Owed<'static> {
-    Owed { owner, seq, extra: b"x" }
+    Owed {
+        owner,
+        seq,
+        extra: b"x",
+    }
 }
 
 #[test]
@@ -120,25 +139,52 @@ fn what_is_durable_is_there_after_reopening() {
         assert_eq!(s.recovered.reports, Vec::<String>::new());
         assert_eq!(owners.len(), 2);
         let first = &owners[0];
-        assert_eq!((first.owner, first.next, first.front, first.owed, first.bytes), (1, 3, 1, 1, 5));
+        assert_eq!(
+            (
+                first.owner,
+                first.next,
+                first.front,
+                first.owed,
+                first.bytes
+            ),
+            (1, 3, 1, 1, 5)
+        );
         assert_eq!(first.last_id, 11);
         assert_eq!(
             first.in_flight,
             [
-                InFlight { id: 10, released: false, owner: 1, seq: 1 },
-                InFlight { id: 11, released: true, owner: 1, seq: 2 }
+                InFlight {
+                    id: 10,
+                    released: false,
+                    owner: 1,
+                    seq: 1
+                },
+                InFlight {
+                    id: 11,
+                    released: true,
+                    owner: 1,
+                    seq: 2
+                }
             ]
         );
-        assert_eq!(s.store.get(1, b"key").unwrap().as_deref(), Some(&b"value"[..]));
+        assert_eq!(
+            s.store.get(1, b"key").unwrap().as_deref(),
+            Some(&b"value"[..])
+        );
         assert_eq!(s.store.get(1, b"gone").unwrap(), None);
-        assert_eq!(s.store.get(2, b"key").unwrap().as_deref(), Some(&b"other table"[..]));
+        assert_eq!(
+            s.store.get(2, b"key").unwrap().as_deref(),
+            Some(&b"other table"[..])
+        );
         let page = s.load(1, 0, 10);
         assert_eq!(page.next, None);
         assert_eq!(page.messages.len(), 1);
         assert_eq!(page.messages[0].body, b"hello");
         assert_eq!(page.messages[0].extra, b"x");
         let mut keys = Vec::new();
-        s.store.for_each(1, &mut |k, v| keys.push((k.to_vec(), v.to_vec()))).unwrap();
+        s.store
+            .for_each(1, &mut |k, v| keys.push((k.to_vec(), v.to_vec())))
+            .unwrap();
         assert_eq!(keys, [(b"key".to_vec(), b"value".to_vec())]);
         assert_eq!(s.store.health(), Health::Good);
         assert_eq!(s.store.status().owed, 2);
@@ -184,7 +230,14 @@ fn queues_over_many_segments_are_read_in_order_and_survive() {
     let some: Vec<u64> = (1..=500).filter(|s| s % 3 != 0).collect();
     assert_eq!(s.seqs(1), expect);
     assert_eq!(s.seqs(2), some);
-    assert_eq!(s.load(1, 100, 3).messages.iter().map(|m| m.seq).collect::<Vec<_>>(), [100, 101, 102]);
+    assert_eq!(
+        s.load(1, 100, 3)
+            .messages
+            .iter()
+            .map(|m| m.seq)
+            .collect::<Vec<_>>(),
+        [100, 101, 102]
+    );
     s.store.close();
     // Twice: from index files, and without them.
     for with in [true, false] {
@@ -253,7 +306,9 @@ fn files_of_a_later_version_are_left_alone() {
     bytes[8] = 200;
     std::fs::write(&log, &bytes).unwrap();
     let disk = Arc::new(Directory::new(dir.path()).unwrap());
-    let Err(e) = Store::open(disk, options(), Arc::new(|| ())) else { panic!("opened") };
+    let Err(e) = Store::open(disk, options(), Arc::new(|| ())) else {
+        panic!("opened")
+    };
     assert!(e.message.contains("format 200"), "{e}");
     assert_eq!(std::fs::read(&log).unwrap(), bytes);
 }
@@ -269,8 +324,16 @@ fn all_answers_come_when_the_store_is_closed() {
     let (send, receive) = mpsc::channel();
     for _ in 0..100 {
         let send = send.clone();
-        let load = Load { owner: 1, from: 0, to: 9, most: 1, most_bytes: 1, after };
-        s.store.load(load, Box::new(move |page| send.send(page).unwrap()));
+        let load = Load {
+            owner: 1,
+            from: 0,
+            to: 9,
+            most: 1,
+            most_bytes: 1,
+            after,
+        };
+        s.store
+            .load(load, Box::new(move |page| send.send(page).unwrap()));
     }
     drop(send);
     s.store.close();

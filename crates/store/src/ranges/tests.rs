@@ -3,8 +3,10 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn check(ranges: &Ranges, model: &BTreeMap<u64, u32>) {
-    let flat: BTreeMap<u64, u32> =
-        ranges.iter().flat_map(|r| (r.start..r.end()).map(move |s| (s, r.segment))).collect();
+    let flat: BTreeMap<u64, u32> = ranges
+        .iter()
+        .flat_map(|r| (r.start..r.end()).map(move |s| (s, r.segment)))
+        .collect();
     assert_eq!(&flat, model);
     assert_eq!(ranges.total(), model.len() as u64);
     assert_eq!(ranges.front(), model.keys().next().copied());
