@@ -24,9 +24,13 @@ pub fn health(status: &Status, settings: &Persistence) -> String {
         Health::Behind => {
             "behind: the disk is slower than what is to be stored; publishers wait".into()
         }
-        Health::Full => format!(
+        Health::Full if status.exceeds(settings.max_bytes) => format!(
             "full: persistence.max_bytes ({}) is reached; publishers wait",
             bytes(settings.max_bytes)
+        ),
+        Health::Full => format!(
+            "full: {}; publishers wait",
+            status.error.as_deref().unwrap_or("the disk has no room")
         ),
         Health::Failing => format!(
             "failing: {}; tried again all the while, publishers wait",
@@ -102,7 +106,13 @@ mod tests {
         let text = |health, error| self::health(&status(health, error), &settings);
         assert_eq!(text(Health::Good, None), "good");
         assert!(text(Health::Behind, None).starts_with("behind: "));
-        assert!(text(Health::Full, None).contains("persistence.max_bytes (1.0 GB)"));
+        assert_eq!(
+            text(Health::Full, Some("no room")),
+            "full: no room; publishers wait"
+        );
+        let mut large = status(Health::Full, Some("no room"));
+        large.disk_bytes = 1 << 30;
+        assert!(health(&large, &settings).contains("persistence.max_bytes (1.0 GB)"));
         let failing = text(Health::Failing, Some("No space left on device"));
         assert!(
             failing.starts_with("failing: No space left on device; "),

@@ -230,9 +230,14 @@ impl Shard {
         let summary = match self.health {
             // Behind: back-pressure at work, and over within moments.
             Health::Good | Health::Behind => None,
-            Health::Full => Some(
-                "persistence.max_bytes is reached: publishers wait until there is room".to_string(),
-            ),
+            Health::Full => {
+                let status = durable.store.status();
+                let why = match status.exceeds(self.settings.persistence.max_bytes) {
+                    true => "persistence.max_bytes is reached".to_string(),
+                    false => status.error.unwrap_or_default(),
+                };
+                Some(format!("{why}: publishers wait until there is room"))
+            }
             Health::Failing => {
                 let error = durable.store.status().error.unwrap_or_default();
                 Some(format!(
