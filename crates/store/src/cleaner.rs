@@ -84,6 +84,11 @@ impl Cleaner {
         }
     }
 
+    /// What was put in last was not written, or not yet: goes through that segment again from its beginning.
+    pub fn begin_again(&mut self) {
+        self.task = None;
+    }
+
     fn go_on(&mut self, shared: &Shared, out: &mut Batch) -> io::Result<bool> {
         let Some(task) = &mut self.task else {
             return self.begin(shared, out);

@@ -183,11 +183,13 @@ impl Committer {
         if self.shared.options.sync != Sync::Always {
             return;
         }
+        // What it made last may still be in hand: the segment it comes from must not go before that is safe.
+        self.cleaner.begin_again();
         while self.cleaner.slice(&self.shared, &mut self.moved) {
             if !self.moved.is_empty() {
-                // It cannot be written now. The segment is begun again later.
+                // It cannot be written now.
                 self.moved.clear();
-                self.cleaner = Cleaner::default();
+                self.cleaner.begin_again();
                 return;
             }
         }
@@ -466,7 +468,7 @@ impl Committer {
         if self.hand.first().is_some_and(made) {
             self.hand.remove(0);
             self.at = (0, 0);
-            self.cleaner = Cleaner::default();
+            self.cleaner.begin_again();
         }
     }
 
