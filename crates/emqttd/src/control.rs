@@ -107,12 +107,13 @@ fn refused(why: &str) -> i32 {
     1
 }
 
-/// Seconds that `start` waits.
+/// How long `start` waits. EMQ waited 15 s; a node with millions of stored sessions may take longer, and one
+/// that ends is seen to end.
 fn patience() -> Duration {
     let given = std::env::var("WAIT_FOR_ERLANG")
         .ok()
         .and_then(|v| v.trim().parse().ok());
-    Duration::from_secs(given.unwrap_or(15))
+    Duration::from_secs(given.unwrap_or(120))
 }
 
 /// Its process, or `None` when nobody is there.

@@ -193,6 +193,7 @@ fn remove(shared: &Shared, number: u32, bytes: u64) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     };
+    end_before(shared, number)?;
     // Not a trace of it may come back once deletions rely on that, so its index file goes first: what is left when
     // this is cut short is a segment that is cleaned again.
     found(shared.disk.remove(&idx_name(number)))?;
@@ -205,6 +206,28 @@ fn remove(shared: &Shared, number: u32, bytes: u64) -> io::Result<()> {
     shared.forget_files(number);
     shared.cleaned.fetch_add(1, Ordering::Relaxed);
     shared.count_space();
+    Ok(())
+}
+
+/// Cuts the segment before one that goes: only the head of the latter says where it ends, and behind that may lie
+/// whole frames of a write that failed, which were written again elsewhere.
+fn end_before(shared: &Shared, number: u32) -> io::Result<()> {
+    let before = {
+        let index = shared.index.lock();
+        let before = index.segments.sealed.range(..number).next_back();
+        before.map(|(&number, segment)| (number, segment.end))
+    };
+    let Some((before, end)) = before else {
+        return Ok(());
+    };
+    let file = shared.log_file(before)?;
+    if file.len()? > end {
+        file.set_len(end)?;
+        file.sync_data()?;
+        if let Some(segment) = shared.index.lock().segments.sealed.get_mut(&before) {
+            segment.file_bytes = end;
+        }
+    }
     Ok(())
 }
 

@@ -41,7 +41,7 @@ pub struct Recovered {
     pub owners: Vec<OwnerState>,
     /// larger than the number of every owner that was ever found
     pub next_owner: OwnerId,
-    /// what was not as it should be, in sentences for the log: a torn tail, a file set aside
+    /// what was not as it should be, in sentences for the log: a file set aside, what could not be read
     pub reports: Vec<String>,
 }
 

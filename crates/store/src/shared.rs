@@ -288,14 +288,12 @@ impl Shared {
     /// Says that the disk failed, until [`Shared::works`].
     pub fn fails(&self, e: &io::Error, doing: &str) {
         let text = format!("{}: {doing}: {e}", self.disk.place());
-        let was = self.failing.swap(true, Ordering::AcqRel);
-        if !was {
+        // Before the flag: who sees that finds the reason.
+        self.figures.lock().error = Some(text.clone());
+        if !self.failing.swap(true, Ordering::AcqRel) {
             log::error!(
                 "store: {text}; nothing is acknowledged until this is over, it is tried again"
             );
-        }
-        self.figures.lock().error = Some(text);
-        if !was {
             (self.wake)();
         }
     }
