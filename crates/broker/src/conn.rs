@@ -2,6 +2,7 @@
 
 use crate::access::Exchange;
 use crate::durable::journal::Journal;
+use crate::durable::record::note_of;
 use crate::group::Groups;
 use crate::hooks::{HookPoint, HookTable};
 use crate::listener::ListenerState;
@@ -315,7 +316,8 @@ impl Sink for ConnSink<'_> {
         match change {
             Change::Sent { id, delivery } => {
                 let size = delivery.message.size() as u32;
-                batch.sent(by, id, owner, delivery.seq, size);
+                let note = note_of(delivery.qos, delivery.retain);
+                batch.sent(by, id, owner, delivery.seq, size, note);
             }
             Change::Released { id, .. } => batch.released(by, id),
             Change::Completed { id, .. } => batch.completed(by, id),

@@ -389,6 +389,7 @@ impl Shard {
             will: None,
             groups: Vec::new(),
             replay: None,
+            notes: None,
             refused_group: false,
             alarmed: false,
             acl_generation: self.node.access.generation(),

@@ -38,8 +38,6 @@ struct State {
 pub(crate) struct Unread {
     /// numbers that restored members hold in flight
     pub held: Vec<u64>,
-    /// numbers that members had in flight who have ended: nobody else may have those of QoS 2
-    pub given_up: Vec<u64>,
 }
 
 /// One group on one filter.
@@ -97,7 +95,6 @@ impl Group {
         match &mut self.state.lock().unread {
             Some(unread) => {
                 unread.held.retain(|held| *held != seq);
-                unread.given_up.push(seq);
                 true
             }
             None => false,

@@ -142,6 +142,7 @@ impl Shard {
             self.queue_alarm(slot, None);
         }
         let keys = self.unroute_all(slot, owner);
+        self.complete_unread(slot);
         let inbound = self.sessions[slot as usize].session.awaited_ids();
         self.forget_session(slot, &keys, &inbound);
         self.session_timers.cancel(slot);

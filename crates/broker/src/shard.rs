@@ -109,6 +109,8 @@ pub(crate) struct SessionSlot {
     pub groups: Vec<Arc<Group>>,
     /// retained messages that its last connection had no time to take
     pub replay: Option<Box<Replay>>,
+    /// of a restored session
+    pub notes: Option<Box<Notes>>,
     /// a group has been told that there is no room here
     pub refused_group: bool,
     /// its queue is above the high mark
@@ -120,6 +122,9 @@ pub(crate) struct SessionSlot {
     /// unix seconds
     pub created_at: u64,
 }
+
+/// How the messages of groups were sent that a session had in flight at the restart, by packet identifier.
+pub(crate) struct Notes(pub Vec<(u16, u8)>);
 
 /// One event loop's share of the broker.
 pub struct Shard {

@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         waiter.commit(&mut batch);
         for i in 0..ROUND {
             let (owner, seq) = place(n * ROUND + i);
-            batch.sent(owner, (seq % 60_000) as u16 + 1, owner, seq, 250);
+            batch.sent(owner, (seq % 60_000) as u16 + 1, owner, seq, 250, 0);
             batch.completed(owner, (seq % 60_000) as u16 + 1);
         }
         waiter.commit(&mut batch);

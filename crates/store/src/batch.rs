@@ -129,9 +129,10 @@ impl Batch {
 
     /// What `owner` is owed under `seq` leaves for `by` under packet identifier `id`. An entry that `by` has in
     /// flight under that identifier is replaced, and `id` is the one it used last. `size` as in
-    /// [`Batch::message`].
-    pub fn sent(&mut self, by: OwnerId, id: u16, owner: OwnerId, seq: u64, size: u32) {
-        self.integers(record::SENT, &[by, id.into(), owner, seq, size.into()]);
+    /// [`Batch::message`]; `note` is the caller's, and comes back with [`crate::InFlight`].
+    pub fn sent(&mut self, by: OwnerId, id: u16, owner: OwnerId, seq: u64, size: u32, note: u8) {
+        let integers = [by, id.into(), owner, seq, size.into(), note.into()];
+        self.integers(record::SENT, &integers);
     }
 
     /// PUBREC was seen for `id`: the message is no longer owed, the identifier stays in use.

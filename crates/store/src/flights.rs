@@ -11,6 +11,8 @@ const FEW: usize = 32;
 pub(crate) struct Flight {
     pub id: u16,
     pub released: bool,
+    /// the caller's
+    pub note: u8,
     pub size: u32,
     pub owner: OwnerId,
     pub seq: u64,
@@ -19,10 +21,11 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    pub fn new(id: u16, owner: OwnerId, seq: u64, size: u32) -> Flight {
+    pub fn new(id: u16, owner: OwnerId, seq: u64, size: u32, note: u8) -> Flight {
         Flight {
             id,
             released: false,
+            note,
             size,
             owner,
             seq,

@@ -219,6 +219,7 @@ impl Index {
                 owner,
                 seq,
                 size,
+                note,
             } => {
                 let open = self.segments.open.number;
                 let Some(place) = self.owners.find(by) else {
@@ -229,7 +230,7 @@ impl Index {
                 by.last_id = id;
                 by.flights
                     .get_or_insert_default()
-                    .insert(Flight::new(id, owner, seq, size));
+                    .insert(Flight::new(id, owner, seq, size, note));
             }
             Record::Released { by: by_id, id } => {
                 let open = self.segments.open.number;

@@ -50,6 +50,7 @@ impl Owner {
                 .map(|f| InFlight {
                     id: f.id,
                     released: f.released,
+                    note: f.note,
                     owner: f.owner,
                     seq: f.seq,
                 })
@@ -81,6 +82,7 @@ impl Owner {
             put_varint(out, f.owner);
             put_varint(out, f.seq);
             put_varint(out, f.size.into());
+            put_varint(out, f.note.into());
         }
     }
 
@@ -115,6 +117,7 @@ impl Owner {
                     c.varint()?,
                     c.varint()?,
                     c.varint_u32()?,
+                    u8::try_from(c.varint()?).ok()?,
                 );
                 flight.released = id & 1 == 1;
                 flights.insert(flight);

@@ -166,6 +166,7 @@ pub(crate) enum Record<'a> {
         owner: OwnerId,
         seq: u64,
         size: u32,
+        note: u8,
     },
     /// see [`crate::Batch::released`]
     Released { by: OwnerId, id: u16 },
@@ -223,6 +224,7 @@ impl<'a> Record<'a> {
                 owner: c.varint()?,
                 seq: c.varint()?,
                 size: c.varint_u32()?,
+                note: u8::try_from(c.varint()?).ok()?,
             },
             RELEASED | COMPLETED | TAKEN_BACK => {
                 let by = c.varint()?;

@@ -13,6 +13,8 @@ pub struct InFlight {
     pub owner: OwnerId,
     /// under which number
     pub seq: u64,
+    /// as it was given to [`crate::Batch::sent`]
+    pub note: u8,
 }
 
 /// An owner as it was left.

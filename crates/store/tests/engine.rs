@@ -120,8 +120,8 @@ fn what_is_durable_is_there_after_reopening() {
     });
     s.put(|b| {
         b.delete(1, b"gone");
-        b.sent(1, 10, 1, 1, 5);
-        b.sent(1, 11, 1, 2, 3);
+        b.sent(1, 10, 1, 1, 5, 7);
+        b.sent(1, 11, 1, 2, 3, 8);
         b.released(1, 11);
     });
     for again in [false, true] {
@@ -157,13 +157,15 @@ fn what_is_durable_is_there_after_reopening() {
                     id: 10,
                     released: false,
                     owner: 1,
-                    seq: 1
+                    seq: 1,
+                    note: 7,
                 },
                 InFlight {
                     id: 11,
                     released: true,
                     owner: 1,
-                    seq: 2
+                    seq: 2,
+                    note: 8,
                 }
             ]
         );

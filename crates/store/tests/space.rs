@@ -70,7 +70,7 @@ fn after_many_messages_the_disk_is_as_full_as_before() {
         store.step();
         for owner in 1..=50 {
             let id = (seq % 1000) as u16 + 1;
-            batch.sent(owner, id, owner, seq, size_of(&[0; 200]));
+            batch.sent(owner, id, owner, seq, size_of(&[0; 200]), 0);
             batch.completed(owner, id);
         }
         store.store.commit(&mut batch);
@@ -213,7 +213,7 @@ fn ended_owners_leave_nothing() {
         for seq in 1..4 {
             message(&mut batch, owner, seq, &[3; 100]);
         }
-        batch.sent(owner, 1, owner, 1, size_of(&[0; 100]));
+        batch.sent(owner, 1, owner, 1, size_of(&[0; 100]), 0);
         if owner > 100 {
             batch.end(owner - 50);
             batch.delete(1, &(owner - 50).to_be_bytes());

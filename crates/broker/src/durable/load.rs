@@ -31,8 +31,6 @@ pub(crate) enum Read {
         unread: Unread,
         page: Page,
     },
-    /// a message of a group that a member held who is gone
-    GivenUp { group: Arc<Group>, page: Page },
 }
 
 /// Leaves an answer for a shard.
@@ -166,17 +164,26 @@ impl Shard {
             return;
         }
         let Some(owing) = group.owing() else { return };
+        let number = owing.number;
+        // What was written of it just now may say that it is no longer owed.
+        self.commit();
         let load = Load {
-            owner: owing.number,
+            owner: number,
             from: seq,
             to: seq + 1,
             most: 1,
             most_bytes: PAGE_BYTES,
-            after: self.all_written(),
+            after: self.store().map_or(0, |durable| durable.store.position()),
         };
         let group = Arc::clone(group);
         self.load(load, move |node, shard, page| {
-            post(node, shard, Read::GivenUp { group, page })
+            let unread = Unread::default();
+            let read = Read::Group {
+                group,
+                unread,
+                page,
+            };
+            post(node, shard, read)
         });
     }
 
@@ -200,33 +207,40 @@ impl Shard {
             } => {
                 for loaded in page.messages {
                     if !unread.held.contains(&loaded.seq) {
-                        let given_up = unread.given_up.contains(&loaded.seq);
-                        self.take_for_group(&group, &loaded, given_up);
+                        self.take_for_group(&group, &loaded);
                     }
                 }
                 if let Some(from) = page.next {
                     self.want_group(&group, unread, from);
                 }
             }
-            Read::GivenUp { group, page } => {
-                for loaded in page.messages {
-                    self.take_for_group(&group, &loaded, true);
-                }
-            }
         }
     }
 
-    /// A message that was read for a group looks for a member. One that was `given_up` by a member may have
-    /// got there, so nobody else may have it at QoS 2 [MQTT-4.8.2-5].
-    fn take_for_group(&mut self, group: &Arc<Group>, loaded: &Loaded, given_up: bool) {
+    /// A message that was read for a group looks for a member.
+    fn take_for_group(&mut self, group: &Arc<Group>, loaded: &Loaded) {
         let Some(message) = self.message_of(loaded) else {
             return self.write_group_done(group, loaded.seq, loaded.body.len());
         };
-        if given_up && message.qos == QoS::ExactlyOnce {
-            self.write_group_done(group, loaded.seq, message.size());
-        } else {
-            let assign = Later::Assign(Arc::clone(group), message, loaded.seq);
-            self.later.push_back(assign);
+        let assign = Later::Assign(Arc::clone(group), message, loaded.seq);
+        self.later.push_back(assign);
+    }
+
+    /// A session ends that has messages of groups in flight from before the restart: those of QoS 2 may have got
+    /// there, so nobody else may have them [MQTT-4.8.2-5].
+    pub(crate) fn complete_unread(&mut self, slot: u32) {
+        let (Some(notes), Some(number)) =
+            (self.sessions[slot as usize].notes.take(), self.number(slot))
+        else {
+            return;
+        };
+        let session = &self.sessions[slot as usize].session;
+        let missing: Vec<u16> = session.missing().map(|(id, ..)| id).collect();
+        let Some(batch) = self.batch() else { return };
+        for (id, note) in &notes.0 {
+            if missing.contains(id) && record::sent_as(*note).0 == QoS::ExactlyOnce {
+                batch.completed(number, *id);
+            }
         }
     }
 
@@ -255,10 +269,23 @@ impl Shard {
 
     fn take_in_flight(&mut self, slot: u32, found: Vec<(u16, Option<GroupRef>, Option<Loaded>)>) {
         let filters = self.sessions[slot as usize].session.filters_backlog();
+        let notes = self.sessions[slot as usize].notes.take();
+        let note_of = |id| {
+            notes
+                .iter()
+                .flat_map(|notes| &notes.0)
+                .find(|note| note.0 == id)
+        };
+        let owner = self.owner_of(slot);
         let found = found
             .into_iter()
             .map(|(id, group, loaded)| {
-                let delivery = loaded.and_then(|loaded| self.delivery_of(&loaded, group));
+                let mut delivery = loaded.and_then(|loaded| self.delivery_of(&loaded, group));
+                if let (Some(delivery), Some((_, note))) = (&mut delivery, note_of(id)) {
+                    (delivery.qos, delivery.retain) = record::sent_as(*note);
+                    let member = group.and_then(|group| self.node.groups.get(group)?.member(owner));
+                    delivery.sub_id = member.map_or(0, |member| member.sub_id);
+                }
                 // What the client may no longer have ends as what cannot be read.
                 let allowed = |delivery: &Delivery| {
                     !filters || self.is_subscribed(slot, delivery.message.topic())

@@ -177,9 +177,19 @@ pub(crate) fn message(bytes: &[u8], clock: Clock) -> Option<Message> {
     Some(Message::new(parts, publisher, timestamp, expires))
 }
 
+/// How a message was sent: a group's is not stored with the QoS of the member that gets it.
+pub(crate) fn note_of(qos: QoS, retain: bool) -> u8 {
+    qos as u8 | if retain { RETAIN } else { 0 }
+}
+
+/// The other direction.
+pub(crate) fn sent_as(note: u8) -> (QoS, bool) {
+    (qos_of(note).unwrap_or(QoS::AtMostOnce), note & RETAIN != 0)
+}
+
 /// How one receiver is to get a message: stands beside its number.
 pub(crate) fn put_options(out: &mut Vec<u8>, qos: QoS, retain: bool, ids: &[u32]) {
-    out.push(qos as u8 | if retain { RETAIN } else { 0 });
+    out.push(note_of(qos, retain));
     for id in ids {
         put_number(out, u64::from(*id));
     }

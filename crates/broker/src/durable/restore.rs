@@ -6,8 +6,9 @@ use super::record::{self, Clock, SessionRecord};
 use super::{GROUPS, INBOUND, Owing, RETAINED, SESSIONS, SUBSCRIPTIONS};
 use crate::group::Unread;
 use crate::node::Node;
-use crate::shard::{SessionSlot, Shard};
+use crate::shard::{Notes, SessionSlot, Shard};
 use crate::subscribe::parts_of;
+use emqttd_mqtt::QoS;
 use emqttd_session::{
     GroupRef, Message, MessageParts, Publisher, Restored, RestoredFlight, Session,
 };
@@ -125,7 +126,7 @@ impl Restoring<'_> {
             last_id: 0,
             in_flight: Vec::new(),
         });
-        let in_flight = self.in_flight(&state);
+        let (in_flight, notes) = self.in_flight(&state);
         let index = self.node.shard_of(&record.clientid);
         let next = state.next;
         let restored = Restored {
@@ -149,7 +150,9 @@ impl Restoring<'_> {
         owing.set_merges(record.version == emqttd_mqtt::Version::V5);
         shard.enter(slot, owing);
         let was_connected = record.expires_unix == 0;
-        fill(&mut shard.sessions[slot as usize], &record, self.clock);
+        let entry = &mut shard.sessions[slot as usize];
+        entry.notes = (!notes.is_empty()).then(|| Box::new(Notes(notes)));
+        fill(entry, &record, self.clock);
         if was_connected {
             shard.write_session(slot);
         }
@@ -159,8 +162,10 @@ impl Restoring<'_> {
         Some(())
     }
 
-    /// What a session had in flight; messages of groups that are gone went with them.
-    fn in_flight(&mut self, state: &OwnerState) -> Vec<RestoredFlight> {
+    /// What a session had in flight, and how its groups' messages were sent; those of groups that are gone went
+    /// with them.
+    fn in_flight(&mut self, state: &OwnerState) -> (Vec<RestoredFlight>, Vec<(u16, u8)>) {
+        let mut notes = Vec::new();
         let mut flights = Vec::with_capacity(state.in_flight.len());
         for flight in &state.in_flight {
             let group = match flight.owner {
@@ -169,11 +174,9 @@ impl Restoring<'_> {
             };
             let of_group = flight.owner != state.owner;
             if group.is_some() && !flight.released {
-                self.held
-                    .entry(flight.owner)
-                    .or_default()
-                    .held
-                    .push(flight.seq);
+                notes.push((flight.id, flight.note));
+                let unread = self.held.entry(flight.owner).or_default();
+                unread.held.push(flight.seq);
             }
             flights.push(RestoredFlight {
                 id: flight.id,
@@ -183,7 +186,7 @@ impl Restoring<'_> {
                 group,
             });
         }
-        flights
+        (flights, notes)
     }
 
     fn subscription(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
@@ -223,13 +226,14 @@ impl Restoring<'_> {
     fn finish(&mut self) {
         let shard = &mut self.shards[0];
         for (number, state) in std::mem::take(&mut self.owners) {
+            let Some(batch) = shard.batch() else { continue };
             for flight in state.in_flight.iter().filter(|flight| !flight.released) {
-                let unread = self.held.entry(flight.owner).or_default();
-                unread.given_up.push(flight.seq);
+                // It may have got there, so nobody else may have it at QoS 2 [MQTT-4.8.2-5].
+                if record::sent_as(flight.note).0 == QoS::ExactlyOnce {
+                    batch.completed(number, flight.id);
+                }
             }
-            if let Some(batch) = shard.batch() {
-                batch.end(number);
-            }
+            batch.end(number);
         }
         for (number, id) in &self.groups {
             let Some(group) = self.node.groups.get(*id) else {

@@ -10,7 +10,7 @@ proptest! {
             let at = model.iter().position(|f| f.0 == id);
             match op {
                 0 => {
-                    flights.insert(Flight::new(id, 1, n as u64, 1));
+                    flights.insert(Flight::new(id, 1, n as u64, 1, 0));
                     if let Some(at) = at {
                         model.remove(at);
                     }

@@ -40,7 +40,7 @@ fn every_record_of_a_batch_comes_back() {
     ];
     batch.message(&[b"bo", b"", b"dy"], 9, &owed);
     batch.message(&[b"for nobody"], 9, &[]);
-    batch.sent(u64::MAX, 65535, u64::MAX, u64::MAX, u32::MAX);
+    batch.sent(u64::MAX, 65535, u64::MAX, u64::MAX, u32::MAX, u8::MAX);
     batch.released(1, 2);
     batch.completed(3, 4);
     batch.taken_back(5, 6);
@@ -91,7 +91,7 @@ fn every_record_of_a_batch_comes_back() {
     let most = u64::MAX;
     assert!(matches!(
         records.next(),
-        Some(Record::Sent { by, id: 65535, owner, seq, size: u32::MAX })
+        Some(Record::Sent { by, id: 65535, owner, seq, size: u32::MAX, note: u8::MAX })
             if by == most && owner == most && seq == most
     ));
     assert!(matches!(

@@ -66,7 +66,9 @@ impl Act {
                 let (head, tail) = body.split_at(body.len() / 3);
                 batch.message(&[head, tail], size_of(body), &owed);
             }
-            Act::Sent(by, id, owner, seq, size) => batch.sent(*by, *id, *owner, *seq, *size),
+            Act::Sent(by, id, owner, seq, size) => {
+                batch.sent(*by, *id, *owner, *seq, *size, *seq as u8);
+            }
             Act::Released(by, id) => batch.released(*by, *id),
             Act::Completed(by, id) => batch.completed(*by, *id),
             Act::TakenBack(by, id) => batch.taken_back(*by, *id),
@@ -155,6 +157,7 @@ impl Model {
                         released: false,
                         owner: *owner,
                         seq: *seq,
+                        note: *seq as u8,
                     };
                     state.in_flight.retain(|e| e.id != *id);
                     state.in_flight.push(entry);

@@ -91,7 +91,7 @@ impl Real {
                     num,
                 } => {
                     let size = self.sizes.get(&num).copied().unwrap_or(0);
-                    batch.sent(SELF, id, owner, seq, size);
+                    batch.sent(SELF, id, owner, seq, size, 0);
                 }
                 Record::Released { id } => batch.released(SELF, id),
                 Record::Completed { id } => batch.completed(SELF, id),
