@@ -18,8 +18,9 @@ const LAZY_BYTES: usize = 64 * 1024;
 ///
 /// The records of a round are handed to the store before its outputs are written and its mail is posted, so
 /// that nobody hears of anything that is not on its way to the disk. Gates in the outputs hold back what must
-/// not be heard before it is there. Records for which no gate waits (a QoS 1 message was sent, was acknowledged)
-/// are gathered over some rounds: what a crash takes of them makes a message come once more, which QoS 1 allows.
+/// not be heard before it is there. What became of single messages, if no gate waits for it (one of QoS 1 was
+/// sent, was acknowledged), is gathered over some rounds: what a crash takes of it makes a message come once
+/// more, which QoS 1 allows.
 pub(crate) struct Journal {
     pub batch: Batch,
     /// number of the round whose records `batch` holds
@@ -28,6 +29,8 @@ pub(crate) struct Journal {
     gates: bool,
     /// `batch` has messages that somebody is owed
     pub owing: bool,
+    /// `batch` has something that is not to wait for more, though no gate does
+    pub prompt: bool,
     /// since when `batch` has something, milliseconds; 0 = it has nothing
     since: u64,
     /// position behind everything that sessions of this shard are owed, as far as they have heard of it
@@ -47,6 +50,7 @@ impl Journal {
             round: 1,
             gates: false,
             owing: false,
+            prompt: false,
             since: 0,
             owed_to: 0,
             pending: VecDeque::new(),
@@ -120,7 +124,12 @@ impl Shard {
             journal.since = self.now.max(1);
         }
         let due = journal.due().is_some_and(|at| at <= self.now);
-        if journal.gates || journal.owing || due || journal.batch.len() > LAZY_BYTES {
+        if journal.gates
+            || journal.owing
+            || journal.prompt
+            || due
+            || journal.batch.len() > LAZY_BYTES
+        {
             self.commit();
         }
     }
@@ -140,7 +149,7 @@ impl Shard {
             journal.handed += journal.batch.len() as u64;
             durable.store.commit(&mut journal.batch)
         };
-        journal.since = 0;
+        (journal.since, journal.prompt) = (0, false);
         if std::mem::take(&mut journal.owing) {
             journal.owed_to = position;
         }
