@@ -18,7 +18,7 @@ use crate::OwnerId;
 use crate::batch::{Batch, Owed};
 use crate::idx::Contents;
 use crate::index::Index;
-use crate::record::{MessageRecord, PROGRESS, Record, Records, put_varint};
+use crate::record::{MessageRecord, NOTHING, PROGRESS, Record, Records, put_varint};
 use crate::segment::{Refs, Segment, Walked, Walker, idx_name, log_name};
 use crate::shared::Shared;
 use std::collections::BTreeSet;
@@ -131,6 +131,11 @@ impl Cleaner {
                 }
                 task.stage = Stage::Remove;
                 say(&index, out);
+                // That nothing is current may be due to records that are not synced yet. What is moved always is, and
+                // all that stands before it.
+                if out.is_empty() && shared.options.sync != crate::Sync::Always {
+                    out.bytes.extend_from_slice(&[NOTHING, 0]);
+                }
             }
             Stage::Remove => {
                 let index = shared.index.lock();

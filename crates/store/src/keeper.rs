@@ -115,23 +115,14 @@ impl Chores {
         true
     }
 
-    /// Takes note of a spare file found at the start; `false`: there are enough.
-    pub fn found(&self, shared: &Shared, name: &str, bytes: u64) -> bool {
+    /// A spare file found at the start is removed. It may hold the beginning of a segment whose name was lost in
+    /// a power cut; under the same number, which is free again, that would count as written.
+    pub fn discard(&self, shared: &Shared, name: &str) {
+        let number = name.strip_prefix(SPARE).and_then(|n| n.parse().ok());
         let mut list = self.list.lock();
-        let number = name
-            .strip_prefix(SPARE)
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(u64::MAX);
-        if !list.spares.is_empty() || bytes != shared.options.segment_bytes || number > 1 << 60 {
-            return false;
-        }
-        list.made = list.made.max(number);
-        list.spares.push(Spare {
-            name: name.to_owned(),
-            bytes,
-        });
-        list.count(shared);
-        true
+        // Its name is not used again, so that nothing can mistake it for a new one if the removal does not last.
+        list.made = list.made.max(number.filter(|n| *n < 1 << 60).unwrap_or(0));
+        let _ = shared.disk.remove(name);
     }
 
     /// Tries again to make a file for which there was no room.

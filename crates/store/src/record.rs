@@ -6,6 +6,8 @@
 
 use crate::{OwnerId, Table};
 
+/// says nothing, and is passed over
+pub(crate) const NOTHING: u8 = 0;
 pub(crate) const PUT: u8 = 1;
 pub(crate) const DELETE: u8 = 2;
 pub(crate) const BEGIN: u8 = 3;

@@ -202,7 +202,7 @@ fn finish_replacing(
     Ok(())
 }
 
-/// Index files without a segment. (Spare files are taken over by the keeper.)
+/// Index files without a segment. (Spare files are removed by the keeper.)
 fn remove_leftovers(disk: &dyn Disk, entries: &[Entry], index: &Index) {
     for entry in entries {
         if let Some(number) = number_before(&entry.name, ".idx")

@@ -189,7 +189,7 @@ impl Engine {
             found.index,
             found.position,
         ));
-        adopt_spares(&shared);
+        discard_spares(&shared);
         for build in found.builds {
             shared.chores.build(build);
         }
@@ -239,15 +239,13 @@ impl Engine {
     }
 }
 
-/// Files that were in reserve are so again; those that are too many go.
-fn adopt_spares(shared: &Shared) {
+/// Files that were in reserve are not used again.
+fn discard_spares(shared: &Shared) {
     let Ok(entries) = shared.disk.list() else {
         return;
     };
-    for entry in entries {
-        if entry.name.starts_with(SPARE) && !shared.chores.found(shared, &entry.name, entry.bytes) {
-            let _ = shared.disk.remove(&entry.name);
-        }
+    for entry in entries.iter().filter(|e| e.name.starts_with(SPARE)) {
+        shared.chores.discard(shared, &entry.name);
     }
 }
 
