@@ -426,12 +426,14 @@ impl Committer {
         let again = self.open.end - self.synced;
         let bytes = self.shared.options.segment_bytes.max(DATA + again + need);
         let number = self.next_number;
-        let (file, capacity) = self.obtain(number, bytes)?;
         // From here on the number may be found on the disk, whatever fails.
         self.next_number += 1;
-        let written = self.begin(&*file, number);
-        let end = match written {
-            Ok(end) => end,
+        let begun = self.obtain(number, bytes).and_then(|(file, capacity)| {
+            let end = self.begin(&*file, number)?;
+            Ok((file, capacity, end))
+        });
+        let (file, capacity, end) = match begun {
+            Ok(begun) => begun,
             Err(e) => {
                 self.void.push(number);
                 self.remove_void();

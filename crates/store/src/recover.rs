@@ -46,6 +46,8 @@ struct Recovery<'a> {
     secret: [u8; 16],
     reports: Vec<String>,
     position: Position,
+    /// up to here the segment folded last was synced when its last frame was written
+    synced: u64,
     builds: Vec<Build>,
 }
 
@@ -77,6 +79,7 @@ pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Found, OpenE
         secret: secret.unwrap_or_else(random),
         reports: Vec::new(),
         position: 0,
+        synced: DATA,
         builds: Vec::new(),
     };
     recovery.drop_void(&mut segments).map_err(failed)?;
@@ -420,6 +423,7 @@ impl Recovery<'_> {
                     if !frame.head.moved && frame.head.position < self.position => {}
                 Walked::Frame(frame) => {
                     self.position = self.position.max(frame.head.after());
+                    self.synced = frame.head.synced;
                     if index.fold(frame.offset, frame.records).is_err() {
                         let at = frame.offset;
                         self.report(format!(
@@ -470,8 +474,12 @@ impl Recovery<'_> {
         } else if self.torn(&file, end, capacity)? {
             self.cut(&name, end);
         }
+        self.synced = DATA;
         self.fold(index, &file, number, end)?;
-        // After a kill these frames may be nowhere but in the memory of the system.
+        // After a kill these frames may be nowhere but in the memory of the system; and if a sync had failed before it,
+        // the system takes them for written, so that another sync alone would not do.
+        let from = if self.synced > DATA { self.synced } else { 0 };
+        write_again(&*file, from, end)?;
         file.sync_data()?;
         self.disk.sync_dir()?;
         Ok((file, capacity, end))
@@ -489,6 +497,18 @@ impl Recovery<'_> {
             }),
         )
     }
+}
+
+/// Writes once more what a file holds from one place to another.
+fn write_again(file: &dyn DiskFile, mut from: u64, to: u64) -> io::Result<()> {
+    let mut bytes = vec![0; 256 << 10];
+    while from < to {
+        let n = (to - from).min(bytes.len() as u64) as usize;
+        file.read_exact_at(from, &mut bytes[..n])?;
+        file.write_all_at(from, &bytes[..n])?;
+        from += n as u64;
+    }
+    Ok(())
 }
 
 /// Writes zeros.
