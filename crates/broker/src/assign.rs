@@ -23,7 +23,14 @@ impl Shard {
     /// `seq` is its number for the group in the store; 0 = it is not stored.
     pub(crate) fn assign(&mut self, group: &Arc<Group>, message: &Arc<Message>, seq: u64) {
         loop {
-            let member = match group.assign(message, seq, self.group_limits()) {
+            let limits = self.group_limits();
+            let keeping = || {
+                if seq > 0 {
+                    // A member on another shard may take it and write what becomes of it: only after it.
+                    self.commit_in_order();
+                }
+            };
+            let member = match group.assign(message, seq, limits, keeping) {
                 Assign::To(member) => member,
                 Assign::Waits => return,
                 Assign::Dropped(dropped) => {

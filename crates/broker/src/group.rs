@@ -106,8 +106,15 @@ impl Group {
         self.state.lock().members.is_empty()
     }
 
-    /// Chooses a member at random among those that can take a message, or keeps it.
-    pub fn assign(&self, message: &Arc<Message>, seq: u64, limits: GroupLimits) -> Assign {
+    /// Chooses a member at random among those that can take a message, or keeps it; `keeping` is called before
+    /// it can be seen by other shards.
+    pub fn assign(
+        &self,
+        message: &Arc<Message>,
+        seq: u64,
+        limits: GroupLimits,
+        keeping: impl FnOnce(),
+    ) -> Assign {
         let mut state = self.state.lock();
         // xorshift64: any spread will do, and none of it is secret.
         state.dice ^= state.dice << 13;
@@ -128,6 +135,7 @@ impl Group {
         if n == 0 || (message.qos == QoS::AtMostOnce && !limits.store_qos0) {
             return Assign::Dropped(vec![(Arc::clone(message), seq)]);
         }
+        keeping();
         state.waiting.push_back((Arc::clone(message), seq));
         state.bytes += message.size();
         let mut dropped = Vec::new();

@@ -102,8 +102,9 @@ impl Retained {
         found.into_iter().map(|(_, message)| message).collect()
     }
 
-    /// Removes what has expired, and calls `removed` with the topics.
-    pub fn sweep(&self, now: u64, mut removed: impl FnMut(&str)) {
+    /// Removes what has expired, and calls `removed` with the topics before anybody else can change them
+    /// again: the store hears of their end before it hears of what comes after.
+    pub fn sweep(&self, now: u64, removed: impl FnOnce(&[String])) {
         let mut old = Vec::new();
         self.tree.read().for_each(|topic, (_, message)| {
             if message.expired(now) {
@@ -114,15 +115,17 @@ impl Retained {
             return;
         }
         let mut tree = self.tree.write();
-        for topic in old {
-            if tree
-                .get(&topic)
-                .is_some_and(|(_, message)| message.expired(now))
-            {
-                tree.remove(&topic);
-                removed(&topic);
+        // One that another thread has replaced meanwhile stays.
+        old.retain(|topic| {
+            let expired = tree
+                .get(topic)
+                .is_some_and(|(_, message)| message.expired(now));
+            if expired {
+                tree.remove(topic);
             }
-        }
+            expired
+        });
+        removed(&old);
         self.count.store(tree.len(), Ordering::Relaxed);
     }
 

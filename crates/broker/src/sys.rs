@@ -108,10 +108,8 @@ impl Shard {
 
     fn sweep_retained(&mut self) {
         let node = Arc::clone(&self.node);
-        let mut gone = Vec::new();
         node.retained
-            .sweep(self.now, |topic| gone.push(topic.to_string()));
-        self.forget_retained(&gone);
+            .sweep(self.now, |topics| self.forget_retained(topics));
     }
 
     pub(crate) fn own_message(&self, topic: &str, payload: &[u8], retain: bool) -> Arc<Message> {

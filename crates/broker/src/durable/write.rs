@@ -422,12 +422,20 @@ impl Shard {
         }
     }
 
-    /// Retained messages have expired.
+    /// Retained messages have expired; the tree is locked meanwhile.
     pub(crate) fn forget_retained(&mut self, topics: &[String]) {
-        if let Some(batch) = self.batch() {
-            for topic in topics {
-                batch.delete(RETAINED, topic.as_bytes());
-            }
+        let Some(batch) = self.batch() else { return };
+        for topic in topics {
+            batch.delete(RETAINED, topic.as_bytes());
+        }
+        self.commit_in_order();
+    }
+
+    /// Hands over what another shard could otherwise write about first. To be called while others cannot get
+    /// at it yet: then the order in the log is that in memory.
+    pub(crate) fn commit_in_order(&mut self) {
+        if self.node.mailboxes.len() > 1 {
+            self.commit();
         }
     }
 
@@ -449,9 +457,6 @@ impl Shard {
             Stored::Removed => batch.delete(RETAINED, topic.as_bytes()),
             Stored::Refused => return,
         }
-        if self.node.mailboxes.len() > 1 {
-            // Before another shard can replace it: the order in the log is that in the tree.
-            self.commit();
-        }
+        self.commit_in_order();
     }
 }
