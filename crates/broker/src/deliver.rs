@@ -194,10 +194,11 @@ impl Shard {
         }
     }
 
-    /// Whether a connection takes nothing and has as much waiting as it may.
+    /// Whether a connection has as much waiting as it may: it takes nothing, or what waits for the disk
+    /// stands before it.
     pub(crate) fn is_choked(&self, id: ConnId) -> bool {
         let conn = &self.conns[id as usize];
-        conn.blocked && conn.out.len() > self.settings.mqtt.max_send_buffer
+        conn.out.len() > self.settings.mqtt.max_send_buffer && (conn.blocked || conn.out.is_gated())
     }
 
     /// Gives a delivery to a session of this shard.

@@ -67,6 +67,12 @@ impl OutBuf {
         }
     }
 
+    /// Whether something waits behind a gate.
+    pub(crate) fn is_gated(&self) -> bool {
+        let extra = self.extra.as_ref();
+        extra.is_some_and(|extra| !extra.gates.is_empty())
+    }
+
     /// Bytes that can be written now.
     pub fn ready_len(&self) -> usize {
         let gate = self.gate();

@@ -286,7 +286,7 @@ impl Shard {
     pub fn input(&mut self, id: ConnId, bytes: &[u8]) -> Taken {
         let mut at = 0;
         let mut wanted = 0;
-        let mut next = if self.congested {
+        let mut next = if self.congested || self.answers_wait(id) {
             Next::Pause(CONGESTED)
         } else {
             Next::Continue
@@ -338,6 +338,15 @@ impl Shard {
             consumed,
             wanted,
             next,
+        }
+    }
+
+    /// Whether so many answers to a client wait for the disk that no more should be asked for.
+    #[inline]
+    fn answers_wait(&self, id: ConnId) -> bool {
+        self.journal.is_some() && {
+            let out = &self.conns[id as usize].out;
+            out.len() > self.settings.mqtt.max_send_buffer && out.is_gated()
         }
     }
 
