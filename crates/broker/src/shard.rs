@@ -627,10 +627,13 @@ impl Shard {
         self.conn_timers.expired(self.now, &mut fired);
         for id in fired.drain(..) {
             self.conn_timer(id);
+            // A will is published in the batch that takes it from its session.
+            self.settle();
         }
         self.session_timers.expired(self.now, &mut fired);
         for slot in fired.drain(..) {
             self.session_timer(slot);
+            self.settle();
         }
         self.fired = fired;
         if self.index == 0 {
