@@ -226,12 +226,14 @@ fn end_before(shared: &Shared, number: u32) -> io::Result<()> {
         return Ok(());
     };
     let file = shared.log_file(before)?;
-    if file.len()? > end {
+    let longer = file.len()? > end;
+    if longer {
         file.set_len(end)?;
-        file.sync_data()?;
-        if let Some(segment) = shared.index.lock().segments.sealed.get_mut(&before) {
-            segment.file_bytes = end;
-        }
+    }
+    // The keeper may have cut it before, and does not sync.
+    file.sync_data()?;
+    if longer && let Some(segment) = shared.index.lock().segments.sealed.get_mut(&before) {
+        segment.file_bytes = end;
     }
     Ok(())
 }
