@@ -137,7 +137,11 @@ impl Shard {
                 let Some((message, seq)) = group.take() else {
                     break;
                 };
-                self.give(&group, &message, seq, member);
+                if !self.give(&group, &message, seq, member) {
+                    // It has room, but its connection takes nothing at QoS 0 now.
+                    self.assign(&group, &message, seq);
+                    break;
+                }
             }
         }
         if !self.sessions[slot as usize].session.has_room() {

@@ -400,8 +400,14 @@ impl Shard {
         if blocked && pending > HARD * limit {
             return self.give_up(id);
         }
-        if pending < limit / 2 && self.conns[id as usize].peek().replaying() {
-            self.replay(id);
+        if pending < limit / 2 {
+            if self.conns[id as usize].peek().replaying() {
+                self.replay(id);
+            }
+            let slot = self.conns[id as usize].session;
+            if slot != NONE && self.sessions[slot as usize].refused_group {
+                self.offer_groups(slot);
+            }
         }
     }
 

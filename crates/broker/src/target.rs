@@ -7,6 +7,9 @@ use emqttd_session::GroupRef;
 /// Set in the owner of a target that is a shared group.
 const GROUP: u64 = 1 << 63;
 
+/// Set in the packed options of a session that lasts.
+const LASTING: u32 = 1 << 5;
+
 /// The owner of messages that no session published.
 pub(crate) const NOBODY: u64 = u64::MAX;
 
@@ -51,6 +54,12 @@ pub(crate) fn receiver(target: &Target) -> Receiver {
     }
 }
 
+/// Whether what is published to a target may have to be stored: a session that lasts, or a group.
+#[inline]
+pub(crate) fn may_last(target: &Target) -> bool {
+    target.owner & GROUP != 0 || target.opts & LASTING != 0
+}
+
 /// The router's target for a group; members keep their own options.
 pub(crate) fn group_target(group: GroupRef) -> Target {
     Target {
@@ -78,7 +87,7 @@ impl Options {
             | u32::from(self.no_local) << 2
             | u32::from(self.keep_retain) << 3
             | u32::from(self.local) << 4
-            | u32::from(self.lasting) << 5
+            | if self.lasting { LASTING } else { 0 }
     }
 
     #[inline]
@@ -92,7 +101,7 @@ impl Options {
             no_local: bits & 4 != 0,
             keep_retain: bits & 8 != 0,
             local: bits & 16 != 0,
-            lasting: bits & 32 != 0,
+            lasting: bits & LASTING != 0,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::group::Group;
 use crate::passing::Passing;
 use crate::retain::Stored;
 use crate::shard::Shard;
-use crate::target::{Options, Owner, Receiver, receiver};
+use crate::target::{Options, Owner, Receiver, may_last, receiver};
 use emqttd_mqtt::QoS;
 use emqttd_router::Target;
 use emqttd_session::{Delivery, Message, Subscription};
@@ -97,7 +97,8 @@ impl Shard {
     /// number each of them knows it.
     pub(crate) fn write_owed(&mut self, passing: &mut Passing<'_>, targets: &[Target], from: u64) {
         self.seqs.clear();
-        if passing.parts.qos == QoS::AtMostOnce && !self.settings.session.upgrade_qos {
+        let qos0 = passing.parts.qos == QoS::AtMostOnce && !self.settings.session.upgrade_qos;
+        if qos0 || !targets.iter().any(may_last) {
             return;
         }
         let mut debts = std::mem::take(&mut self.debts);
@@ -285,7 +286,11 @@ impl Shard {
         if let Some(durable) = self.store() {
             durable.directories[self.index].set(slot, epoch, None);
         }
-        let Some(batch) = self.batch() else { return };
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        journal.prompt = true;
+        let batch = &mut journal.batch;
         let number = owing.number;
         if owing.lasting {
             for key in keys {
@@ -313,7 +318,9 @@ impl Shard {
                 .map(|will| (clock.calendar(will.0), 0, &will.1)),
             conn => {
                 let will = self.conns[conn as usize].peek().will.as_ref();
-                will.map(|will| (0, will.delay, &will.message))
+                // As when the connection ends: after a crash nobody could ask for this client any more.
+                will.filter(|will| self.may_publish_will(conn, will.message.topic()))
+                    .map(|will| (0, will.delay, &will.message))
             }
         };
         let will = will.map(|(due_unix, delay, message)| {
@@ -344,8 +351,11 @@ impl Shard {
             created_at: entry.created_at,
             will,
         };
-        if let Some(batch) = self.batch() {
+        if let Some(journal) = &mut self.journal {
+            let batch = &mut journal.batch;
             batch.put(SESSIONS, &number.to_be_bytes(), &record.value());
+            // Clients come and go seldom, and a will taken back should stay so.
+            journal.prompt = true;
         }
     }
 
