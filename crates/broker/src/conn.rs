@@ -292,11 +292,7 @@ impl ConnSink<'_> {
         match delivery.group {
             None => self.number,
             // A group that is gone is owed nothing.
-            Some(group) => self
-                .groups
-                .get(group)
-                .and_then(|group| group.owing().map(|owing| owing.number))
-                .unwrap_or(0),
+            Some(group) => self.groups.owing(group).map_or(0, |owing| owing.number),
         }
     }
 }

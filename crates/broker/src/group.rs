@@ -312,6 +312,11 @@ impl Groups {
         self.0.read().groups.get(&id.0).cloned()
     }
 
+    /// Who is owed the messages of the group of that number in the store.
+    pub fn owing(&self, id: GroupRef) -> Option<Arc<Owing>> {
+        self.get(id)?.owing().cloned()
+    }
+
     /// Messages waiting in all groups.
     pub fn waiting(&self) -> usize {
         self.0.read().groups.values().map(|g| g.waiting()).sum()

@@ -283,6 +283,20 @@ mod tests {
         Arc::new(Message::new(parts, None, 0, u64::MAX))
     }
 
+    /// Writes up to `most` bytes, as one of the two kinds of transport does.
+    fn take(out: &mut OutBuf, vectored: bool, most: usize) -> Vec<u8> {
+        let taken: Vec<u8> = if vectored {
+            let mut slices = [IoSlice::new(&[]); 3];
+            let n = out.slices(&mut slices);
+            let bytes = slices[..n].iter().flat_map(|s| s.iter().copied());
+            bytes.take(most).collect()
+        } else {
+            out.front().iter().copied().take(most).collect()
+        };
+        out.advance(taken.len());
+        taken
+    }
+
     proptest! {
         /// Pieces with gates before some of them; rounds become durable one after the other.
         #[test]
@@ -317,15 +331,7 @@ mod tests {
                     out.open_gates(durable);
                     continue;
                 }
-                let taken: Vec<u8> = if vectored {
-                    let mut slices = [IoSlice::new(&[]); 3];
-                    let n = out.slices(&mut slices);
-                    slices[..n].iter().flat_map(|s| s.iter().copied()).take(most).collect()
-                } else {
-                    out.front().iter().copied().take(most).collect()
-                };
-                out.advance(taken.len());
-                got.extend(taken);
+                got.extend(take(&mut out, vectored, most));
                 prop_assert!(got.len() <= limit);
             }
             prop_assert_eq!(got, want);
@@ -347,15 +353,7 @@ mod tests {
             let mut got = Vec::new();
             for (vectored, most) in steps.into_iter().chain(std::iter::repeat_n((false, 1000), 100)) {
                 if out.is_empty() { break }
-                let taken: Vec<u8> = if vectored {
-                    let mut slices = [IoSlice::new(&[]); 3];
-                    let n = out.slices(&mut slices);
-                    slices[..n].iter().flat_map(|s| s.iter().copied()).take(most).collect()
-                } else {
-                    out.front().iter().copied().take(most).collect()
-                };
-                out.advance(taken.len());
-                got.extend(taken);
+                got.extend(take(&mut out, vectored, most));
                 // A payload may be empty; the buffer then has nothing in front of it.
                 if out.front().is_empty() { out.advance(0) }
             }

@@ -99,14 +99,11 @@ impl Shard {
         let found = Arc::new(Mutex::new(Vec::with_capacity(missing.len())));
         let all = missing.len();
         for (id, seq, group) in missing {
-            let of_group = group.and_then(|group| self.node.groups.get(group));
-            let owed_to = match group {
-                None => number,
-                Some(_) => of_group
-                    .as_ref()
-                    .and_then(|group| group.owing())
-                    .map_or(0, |owing| owing.number),
+            let of_group = |group| {
+                let owing = self.node.groups.owing(group);
+                owing.map_or(0, |owing| owing.number)
             };
+            let owed_to = group.map_or(number, of_group);
             let load = Load {
                 owner: owed_to,
                 from: seq,
@@ -147,6 +144,10 @@ impl Shard {
             most_bytes: PAGE_BYTES,
             after: self.all_written(),
         };
+        self.load_for_group(group, unread, load);
+    }
+
+    fn load_for_group(&mut self, group: &Arc<Group>, unread: Unread, load: Load) {
         let group = Arc::clone(group);
         self.load(load, move |node, shard, page| {
             let read = Read::Group {
@@ -175,16 +176,7 @@ impl Shard {
             most_bytes: PAGE_BYTES,
             after: self.store().map_or(0, |durable| durable.store.position()),
         };
-        let group = Arc::clone(group);
-        self.load(load, move |node, shard, page| {
-            let unread = Unread::default();
-            let read = Read::Group {
-                group,
-                unread,
-                page,
-            };
-            post(node, shard, read)
-        });
+        self.load_for_group(group, Unread::default(), load);
     }
 
     /// What the store has answered.

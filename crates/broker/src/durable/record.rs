@@ -128,8 +128,12 @@ pub(crate) fn put_message_head(
 
 /// A whole message, as it stands in tables.
 pub(crate) fn put_message(out: &mut Vec<u8>, message: &Message, clock: Clock) {
+    put_message_until(out, message, clock.calendar(message.expires_at));
+}
+
+/// As [`put_message`], with the time at which it expires given apart.
+pub(crate) fn put_message_until(out: &mut Vec<u8>, message: &Message, expires: u64) {
     let parts = message.parts();
-    let expires = clock.calendar(message.expires_at);
     put_message_head(
         out,
         &parts,

@@ -2,7 +2,7 @@
 
 use super::record::{
     Clock, SessionRecord, WillRecord, group_value, owner_key, put_message, put_message_head,
-    put_options, subscription_value,
+    put_message_until, put_options, subscription_value,
 };
 use super::{GROUPS, INBOUND, Owing, RETAINED, SESSIONS, SUBSCRIPTIONS};
 use crate::conn::NONE;
@@ -79,8 +79,7 @@ impl Shard {
 
     /// Whether the session outlives its connection, and the process.
     pub(crate) fn is_lasting(&self, slot: u32) -> bool {
-        let owing = &self.sessions[slot as usize].owing;
-        owing.as_ref().is_some_and(|owing| owing.lasting)
+        self.lasting(slot).is_some()
     }
 
     /// Number of the session in the store, if it is one that lasts.
@@ -209,11 +208,7 @@ impl Shard {
         }
         let owing = match delivery.group {
             None => self.sessions[slot as usize].owing.clone(),
-            Some(group) => self
-                .node
-                .groups
-                .get(group)
-                .and_then(|group| group.owing().cloned()),
+            Some(group) => self.node.groups.owing(group),
         };
         let Some(owing) = owing else { return };
         let mut debts = Debts::default();
@@ -325,13 +320,8 @@ impl Shard {
         };
         let will = will.map(|(due_unix, delay, message)| {
             let mut bytes = Vec::new();
-            let parts = message.parts();
             // The seconds it will live stand where others have their end.
-            let publisher = message.publisher.as_deref();
-            put_message_head(&mut bytes, &parts, publisher, message.timestamp, u64::MAX);
-            bytes.extend_from_slice(parts.topic.as_bytes());
-            bytes.extend_from_slice(parts.properties);
-            bytes.extend_from_slice(parts.payload);
+            put_message_until(&mut bytes, message, u64::MAX);
             WillRecord {
                 due_unix,
                 delay,
