@@ -21,8 +21,6 @@ use std::sync::Arc;
 pub(crate) struct Counts {
     pub sessions: usize,
     pub retained: usize,
-    /// rows that could not be read; they are left out
-    pub unreadable: usize,
 }
 
 /// What has to be known of all owners while sessions are made.
@@ -81,7 +79,6 @@ pub(crate) fn restore(
             .store
             .for_each(table, &mut |key, value| {
                 if row(&mut this, key, value).is_none() {
-                    this.counts.unreadable += 1;
                     log::error!("the store: a row of table {table} cannot be read; it is left out");
                 }
             })
