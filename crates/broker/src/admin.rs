@@ -28,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Handle to the running broker; clones are cheap.
 #[derive(Clone)]
 pub struct Broker {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
 }
 
 impl Broker {
@@ -136,7 +136,7 @@ impl Broker {
     }
 
     /// Runs `f` on a shard and waits for its answer; `None` when the shard has ended.
-    fn on_shard<T: Send + 'static>(
+    pub(crate) fn on_shard<T: Send + 'static>(
         &self,
         index: usize,
         f: impl FnOnce(&mut Shard) -> T + Send + 'static,
@@ -148,7 +148,7 @@ impl Broker {
     }
 
     /// Runs `f` on every shard and waits for all answers.
-    fn on_all<T: Send + 'static>(
+    pub(crate) fn on_all<T: Send + 'static>(
         &self,
         f: impl Fn(&mut Shard) -> T + Send + Sync + 'static,
     ) -> Vec<T> {
@@ -163,7 +163,7 @@ impl Broker {
         std::iter::from_fn(|| answers.recv_timeout(ANSWER).ok()).collect()
     }
 
-    fn on_client<T: Send + 'static>(
+    pub(crate) fn on_client<T: Send + 'static>(
         &self,
         clientid: &str,
         f: impl FnOnce(&mut Shard, u32) -> T + Send + 'static,

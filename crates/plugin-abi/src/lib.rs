@@ -1,0 +1,1 @@
+//! What lies between the broker and a plugin in a library.

@@ -1,0 +1,1 @@
+//! Loads, runs and unloads plugins.
