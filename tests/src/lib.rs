@@ -13,6 +13,7 @@ pub mod client;
 pub mod conformance;
 pub mod connect;
 pub mod packet;
+pub mod plugins;
 pub mod transport;
 
 pub use broker::{Broker, Config, End};

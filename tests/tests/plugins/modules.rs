@@ -1,0 +1,1 @@
+//! `emq_modules`: presence, subscription templates, rewrite.

@@ -1,0 +1,1 @@
+//! `emq_recon`: the rows of `recon`.

@@ -1,0 +1,1 @@
+//! `emq_reloader`: what changes on disk is loaded anew.

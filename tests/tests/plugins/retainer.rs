@@ -1,0 +1,1 @@
+//! `emq_retainer`: retained messages, their limits, expiry and verbs.

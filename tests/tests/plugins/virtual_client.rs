@@ -1,0 +1,1 @@
+//! Virtual clients, through which gateways of plugins go the same way as MQTT clients.
