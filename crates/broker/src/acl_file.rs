@@ -10,36 +10,15 @@
 //! never granted anything through them, and where there is no name the rule does not match.
 
 mod rule;
-pub(crate) mod term;
 #[cfg(test)]
 mod tests;
 
+use emqttd_config::term;
 use rule::Rule;
-use std::fmt;
 use std::net::IpAddr;
 
 /// Something wrong, or merely odd, in the file. Line and column count from 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AclError {
-    /// line of the file
-    pub line: usize,
-    /// character of the line
-    pub column: usize,
-    /// what is wrong, as a sentence without a full stop
-    pub message: String,
-}
-
-impl fmt::Display for AclError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "line {}, column {}: {}",
-            self.line, self.column, self.message
-        )
-    }
-}
-
-impl std::error::Error for AclError {}
+pub use emqttd_config::term::TermError as AclError;
 
 /// Whom the rules are asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

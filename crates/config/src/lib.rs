@@ -16,6 +16,7 @@ mod reader;
 mod reference;
 mod schema;
 mod settings;
+pub mod term;
 mod value;
 
 pub use config::{Config, KeyReport, Loaded, Origin, Reload, SetError, SettableKey};

@@ -1,6 +1,6 @@
 //! One rule of `acl.conf`: from its term to the compiled form, and its match.
 
-use super::term::{Kind, Term};
+use emqttd_config::term::{Kind, Term};
 use super::{Access, AclError, Who};
 use std::net::IpAddr;
 

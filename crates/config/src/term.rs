@@ -4,22 +4,47 @@
 //! Reading never stops at the first mistake: what is wrong with a term is noted and reading goes
 //! on behind its full stop.
 
-use super::AclError;
 use std::fmt;
+
+/// Something wrong, or merely odd, in a file of terms. Line and column count from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TermError {
+    /// line of the file
+    pub line: usize,
+    /// character of the line
+    pub column: usize,
+    /// what is wrong, as a sentence without a full stop
+    pub message: String,
+}
+
+impl fmt::Display for TermError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "line {}, column {}: {}",
+            self.line, self.column, self.message
+        )
+    }
+}
+
+impl std::error::Error for TermError {}
 
 /// Tuples and lists may be nested this deep; more is refused instead of recursing.
 const MAX_DEPTH: usize = 64;
 
 /// Where something begins. Both count from 1; the column counts characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
+pub struct Position {
+    /// line
+    pub line: usize,
+    /// character of the line
+    pub column: usize,
 }
 
 impl Position {
-    pub(crate) fn error(self, message: impl Into<String>) -> AclError {
-        AclError {
+    /// What is wrong here.
+    pub fn error(self, message: impl Into<String>) -> TermError {
+        TermError {
             line: self.line,
             column: self.column,
             message: message.into(),
@@ -29,33 +54,41 @@ impl Position {
 
 /// A term and the place where it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Term {
-    pub(crate) at: Position,
-    pub(crate) kind: Kind,
+pub struct Term {
+    /// where it begins
+    pub at: Position,
+    /// what it is
+    pub kind: Kind,
 }
 
+/// What a term is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// `name`, `'any text'`
     Atom(String),
     /// `"…"`
     Text(String),
     /// `<<…>>`
     Binary(String),
+    /// `42`, `$c`
     Integer(i64),
+    /// `{…}`
     Tuple(Vec<Term>),
+    /// `[…]`
     List(Vec<Term>),
 }
 
 impl Term {
     /// The text of a string or binary.
-    pub(crate) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Text(text) | Kind::Binary(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn atom(&self) -> Option<&str> {
+    /// The name of an atom.
+    pub fn atom(&self) -> Option<&str> {
         match &self.kind {
             Kind::Atom(name) => Some(name),
             _ => None,
@@ -142,7 +175,7 @@ enum Token {
 struct Lexer<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     at: Position,
-    errors: Vec<AclError>,
+    errors: Vec<TermError>,
 }
 
 impl Lexer<'_> {
@@ -165,7 +198,7 @@ impl Lexer<'_> {
         found
     }
 
-    fn tokens(mut self) -> (Vec<(Position, Token)>, Position, Vec<AclError>) {
+    fn tokens(mut self) -> (Vec<(Position, Token)>, Position, Vec<TermError>) {
         let mut tokens = Vec::new();
         while let Some(&c) = self.rest.peek() {
             let at = self.at;
@@ -382,7 +415,7 @@ fn integer(word: &str) -> Option<i64> {
 
 /// Reads every term of `text`. The terms that could be read come with everything that is wrong
 /// with the others, in the order of the file.
-pub(crate) fn read_terms(text: &str) -> (Vec<Term>, Vec<AclError>) {
+pub fn read_terms(text: &str) -> (Vec<Term>, Vec<TermError>) {
     let lexer = Lexer {
         rest: text.chars().peekable(),
         at: Position { line: 1, column: 1 },
@@ -416,7 +449,7 @@ struct Parser {
 }
 
 /// `None`: the lexer has reported it already.
-type Failure = Option<AclError>;
+type Failure = Option<TermError>;
 
 impl Parser {
     fn peek(&self) -> Option<&Token> {
