@@ -18,6 +18,9 @@ mod host;
 mod message;
 mod plugin;
 mod service;
+pub mod topic;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use access::{
     Access, AclAnswer, AclProvider, AuthAnswer, AuthMechanism, AuthProvider, BoxFuture, DynAcl,
