@@ -1,0 +1,1 @@
+//! Passwords: how they are kept, read in the forms of old tables, and proved without being sent.
