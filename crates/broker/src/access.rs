@@ -1,127 +1,121 @@
 //! Who may come in, and what they may do: the authentication and ACL chains (sheet 6).
 //!
-//! A module decides, says that the question is not its own, or is unavailable. Unavailable ends the
+//! A provider decides, says that the question is not its own, or is unavailable. Unavailable ends the
 //! chain and refuses: it never becomes "allowed" because somebody else would have said so.
+//!
+//! A chain is walked as one future. It is polled once by the shard that asks, which is enough for
+//! providers that know the answer; otherwise an [`Executor`] takes it over and the asking connection waits.
 
 use crate::acl_file::{AclFile, Who};
 use crate::info::ChainStep;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use emqttd_config::{AllowAnonymous, Mqtt};
+use emqttd_plugin_sdk::{
+    Access, AclAnswer, AuthAnswer, AuthMechanism, BoxFuture, Client, DynAcl, DynAuth,
+};
+use std::future::Future;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
-pub use crate::acl_file::Access;
+/// Runs what could not be answered at once.
+pub trait Executor: Send + Sync {
+    /// Polls the future to its end, on another thread than the event loops.
+    fn spawn(&self, future: BoxFuture<()>);
+}
 
-/// What a module may look at.
+/// An answer, or the future that will have it.
+pub(crate) enum Ask<T> {
+    Now(T),
+    Later(BoxFuture<T>),
+}
+
+/// Whom `acl.conf` is asked about.
 #[derive(Debug, Clone, Copy)]
-pub struct AccessRequest<'a> {
-    /// client identifier
+pub(crate) struct AccessRequest<'a> {
     pub clientid: &'a str,
-    /// user name, that of the certificate where the listener says so
     pub username: Option<&'a str>,
-    /// peer address
     pub ip: IpAddr,
 }
 
-/// Answer of an authentication module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthAnswer {
-    /// Accepted; superusers pass every ACL.
-    Allow {
-        /// passes every ACL
-        superuser: bool,
-    },
-    /// Refused.
-    Deny,
-    /// Not mine: the next module is asked.
-    Ignore,
-    /// Cannot be known now: refused.
-    Unavailable,
+impl<'a> AccessRequest<'a> {
+    pub fn of(client: &'a Client) -> AccessRequest<'a> {
+        AccessRequest {
+            clientid: &client.clientid,
+            username: client.username.as_deref(),
+            ip: client.peername.ip(),
+        }
+    }
 }
 
-/// Answer of an ACL module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum AclAnswer {
-    Allow,
-    Deny,
-    /// Not mine: the next module is asked.
-    Ignore,
-    /// Cannot be known now: refused.
-    Unavailable,
+/// A provider in its chain.
+struct Entry<T: ?Sized> {
+    sequence: i32,
+    name: Arc<str>,
+    provider: Arc<T>,
 }
 
-/// An authentication module.
-pub trait AuthModule: Send + Sync {
-    /// Its name, as the plugin's.
-    fn name(&self) -> &str;
-    /// Decides. Runs on an event loop: must not block.
-    fn check(&self, request: &AccessRequest<'_>, password: Option<&[u8]>) -> AuthAnswer;
+impl<T: ?Sized> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        Entry {
+            sequence: self.sequence,
+            name: Arc::clone(&self.name),
+            provider: Arc::clone(&self.provider),
+        }
+    }
 }
 
-/// An ACL module.
-pub trait AclModule: Send + Sync {
-    /// Its name, as the plugin's.
-    fn name(&self) -> &str;
-    /// Decides. Runs on an event loop: must not block.
-    fn check(&self, request: &AccessRequest<'_>, access: Access, topic: &str) -> AclAnswer;
-}
-
-/// One step of an enhanced authentication exchange (MQTT 5, section 4.12).
-#[derive(Debug, PartialEq, Eq)]
-pub enum ExchangeStep {
-    /// More is needed; the data goes to the client.
-    Continue(Vec<u8>),
-    /// Accepted, with data for the client.
-    Success {
-        /// for the client; may be empty
-        data: Vec<u8>,
-        /// passes every ACL
-        superuser: bool,
-    },
-    /// Refused.
-    Fail,
-}
-
-/// A running exchange with one client.
-pub trait Exchange: Send {
-    /// Takes the client's authentication data.
-    fn step(&mut self, data: &[u8]) -> ExchangeStep;
-}
-
-/// A mechanism of enhanced authentication, such as SCRAM-SHA-256.
-pub trait AuthMechanism: Send + Sync {
-    /// The Authentication Method it answers to.
-    fn method(&self) -> &str;
-    /// Begins an exchange.
-    fn begin(&self, request: &AccessRequest<'_>) -> Box<dyn Exchange>;
-}
-
-type Chain<T> = ArcSwap<Vec<(i32, Arc<T>)>>;
+type Chain<T> = ArcSwap<Vec<Entry<T>>>;
 
 /// The chains in force.
 pub struct AccessControl {
-    auth: Chain<dyn AuthModule>,
-    acl: Chain<dyn AclModule>,
+    auth: Chain<dyn DynAuth>,
+    acl: Chain<dyn DynAcl>,
     mechanisms: ArcSwap<Vec<Arc<dyn AuthMechanism>>>,
     file: ArcSwapOption<AclFile>,
     generation: AtomicU64,
+    executor: OnceLock<Arc<dyn Executor>>,
 }
 
 /// Higher sequence first; among equals the latest registered first (sheet 6.1).
-fn put<T: ?Sized>(chain: &Chain<T>, sequence: i32, module: &Arc<T>) {
+fn put<T: ?Sized>(chain: &Chain<T>, sequence: i32, name: &str, provider: &Arc<T>) {
+    let entry = Entry {
+        sequence,
+        name: name.into(),
+        provider: Arc::clone(provider),
+    };
     chain.rcu(|old| {
         let mut chain = Vec::clone(old);
-        let at = chain.partition_point(|(s, _)| *s > sequence);
-        chain.insert(at, (sequence, Arc::clone(module)));
+        let at = chain.partition_point(|other| other.sequence > sequence);
+        chain.insert(at, entry.clone());
+        chain
+    });
+}
+
+fn take_out<T: ?Sized>(chain: &Chain<T>, provider: &Arc<T>) {
+    chain.rcu(|old| {
+        let mut chain = Vec::clone(old);
+        chain.retain(|entry| !Arc::ptr_eq(&entry.provider, provider));
+        chain
+    });
+}
+
+fn put_in_place<T: ?Sized>(chain: &Chain<T>, old: &Arc<T>, new: &Arc<T>) {
+    chain.rcu(|chain| {
+        let mut chain = Vec::clone(chain);
+        for entry in chain.iter_mut().filter(|e| Arc::ptr_eq(&e.provider, old)) {
+            entry.provider = Arc::clone(new);
+        }
         chain
     });
 }
 
 impl AccessControl {
-    /// Chains without modules; `acl_file` is read now and must be readable.
+    /// Chains without providers; `acl_file` is read now and must be readable.
     pub fn new(acl_file: Option<&Path>) -> Result<AccessControl, String> {
         let file = acl_file.map(read_acl_file).transpose()?;
         Ok(AccessControl {
@@ -130,31 +124,76 @@ impl AccessControl {
             mechanisms: ArcSwap::default(),
             file: ArcSwapOption::from_pointee(file),
             generation: AtomicU64::new(0),
+            executor: OnceLock::new(),
         })
     }
 
-    /// Adds an authentication module.
-    pub fn add_auth(&self, sequence: i32, module: &Arc<dyn AuthModule>) {
-        put(&self.auth, sequence, module);
+    /// Says who runs what cannot be answered at once; without it each such question has a thread.
+    pub fn set_executor(&self, executor: Arc<dyn Executor>) {
+        // The first one stays: futures may be with it already.
+        let _ = self.executor.set(executor);
     }
 
-    /// Adds an ACL module; decisions made so far are asked for again.
-    pub fn add_acl(&self, sequence: i32, module: &Arc<dyn AclModule>) {
-        put(&self.acl, sequence, module);
+    pub(crate) fn spawn(&self, future: BoxFuture<()>) {
+        match self.executor.get() {
+            Some(executor) => executor.spawn(future),
+            None => drop(std::thread::spawn(move || wait_for(future))),
+        }
+    }
+
+    /// Adds an authentication provider of the plugin `name`.
+    pub fn add_auth(&self, sequence: i32, name: &str, provider: &Arc<dyn DynAuth>) {
+        put(&self.auth, sequence, name, provider);
+    }
+
+    /// Takes an authentication provider out.
+    pub fn remove_auth(&self, provider: &Arc<dyn DynAuth>) {
+        take_out(&self.auth, provider);
+    }
+
+    /// Puts an authentication provider in the place of another: nobody comes in between the two.
+    pub fn replace_auth(&self, old: &Arc<dyn DynAuth>, new: &Arc<dyn DynAuth>) {
+        put_in_place(&self.auth, old, new);
+    }
+
+    /// Adds an ACL provider of the plugin `name`; decisions made so far are asked for again.
+    pub fn add_acl(&self, sequence: i32, name: &str, provider: &Arc<dyn DynAcl>) {
+        put(&self.acl, sequence, name, provider);
         self.forget();
     }
 
-    /// Adds a mechanism of enhanced authentication.
+    /// Takes an ACL provider out; decisions made so far are asked for again.
+    pub fn remove_acl(&self, provider: &Arc<dyn DynAcl>) {
+        take_out(&self.acl, provider);
+        self.forget();
+    }
+
+    /// Puts an ACL provider in the place of another.
+    pub fn replace_acl(&self, old: &Arc<dyn DynAcl>, new: &Arc<dyn DynAcl>) {
+        put_in_place(&self.acl, old, new);
+        self.forget();
+    }
+
+    /// Adds a mechanism of enhanced authentication; of two with one name the later one serves.
     pub fn add_mechanism(&self, mechanism: &Arc<dyn AuthMechanism>) {
         self.mechanisms.rcu(|old| {
             let mut all = Vec::clone(old);
-            all.push(Arc::clone(mechanism));
+            all.insert(0, Arc::clone(mechanism));
+            all
+        });
+    }
+
+    /// Takes a mechanism away; exchanges that have begun go on.
+    pub fn remove_mechanism(&self, mechanism: &Arc<dyn AuthMechanism>) {
+        self.mechanisms.rcu(|old| {
+            let mut all = Vec::clone(old);
+            all.retain(|other| !Arc::ptr_eq(other, mechanism));
             all
         });
     }
 
     /// The mechanism of that name.
-    pub fn mechanism(&self, method: &str) -> Option<Arc<dyn AuthMechanism>> {
+    pub(crate) fn mechanism(&self, method: &str) -> Option<Arc<dyn AuthMechanism>> {
         self.mechanisms
             .load()
             .iter()
@@ -181,45 +220,98 @@ impl AccessControl {
         Ok(())
     }
 
-    /// Walks the authentication chain; `steps` gets each answer.
-    pub fn authenticate(
-        &self,
-        request: &AccessRequest<'_>,
-        password: Option<&[u8]>,
-        mqtt: &Mqtt,
-        mut steps: impl FnMut(ChainStep),
-    ) -> AuthAnswer {
-        for (_, module) in self.auth.load().iter() {
-            let answer = module.check(request, password);
-            steps(ChainStep {
-                module: module.name().into(),
-                answer: auth_text(answer).into(),
-                detail: String::new(),
-            });
-            if answer != AuthAnswer::Ignore {
-                return answer;
-            }
-        }
-        let (allow, detail) = match mqtt.allow_anonymous {
-            AllowAnonymous::True => (true, "true"),
-            AllowAnonymous::False => (false, "false"),
-            AllowAnonymous::Local => (request.ip.to_canonical().is_loopback(), "local"),
-        };
-        let answer = if allow {
-            AuthAnswer::Allow { superuser: false }
-        } else {
-            AuthAnswer::Deny
-        };
-        steps(ChainStep {
-            module: "mqtt.allow_anonymous".into(),
-            answer: auth_text(answer).into(),
-            detail: format!("mqtt.allow_anonymous = {detail}, peer {}", request.ip),
-        });
-        answer
+    /// Whether providers have a say in what clients may do.
+    #[inline]
+    pub(crate) fn has_acl_providers(&self) -> bool {
+        !self.acl.load().is_empty()
     }
 
-    /// Walks the ACL chain: modules, then acl.conf, then `mqtt.acl_nomatch`.
-    pub fn authorize(
+    /// Walks the authentication chain: providers, then `mqtt.allow_anonymous`.
+    pub(crate) fn authenticate(
+        &self,
+        client: &Arc<Client>,
+        password: Option<&[u8]>,
+        mqtt: &Mqtt,
+    ) -> Ask<AuthAnswer> {
+        let chain = self.auth.load_full();
+        let anonymous = anonymous_answer(client.peername.ip(), mqtt);
+        if chain.is_empty() {
+            return Ask::Now(anonymous);
+        }
+        let (client, password) = (Arc::clone(client), password.map(<[u8]>::to_vec));
+        poll_once(Box::pin(async move {
+            let answer = walk_auth(&chain, &client, password, None).await;
+            answer.unwrap_or(anonymous)
+        }))
+    }
+
+    /// Walks the ACL chain: providers, then acl.conf, then `mqtt.acl_nomatch`. `client` is only made when
+    /// there are providers.
+    pub(crate) fn authorize(
+        self: &AccessControl,
+        request: &AccessRequest<'_>,
+        client: impl FnOnce() -> Arc<Client>,
+        access: Access,
+        topic: &str,
+        mqtt: &Mqtt,
+    ) -> Ask<bool> {
+        let by_file = self.by_file(request, access, topic, mqtt, None);
+        let chain = self.acl.load();
+        if chain.is_empty() {
+            return Ask::Now(by_file);
+        }
+        let (chain, client, topic) = (Arc::clone(&chain), client(), topic.to_string());
+        poll_once(Box::pin(async move {
+            let answer = walk_acl(&chain, &client, access, &topic, None).await;
+            answer.unwrap_or(by_file)
+        }))
+    }
+
+    /// The authentication chain step by step, for people. Blocks.
+    pub(crate) fn explain_auth(
+        &self,
+        client: &Arc<Client>,
+        password: Option<&[u8]>,
+        mqtt: &Mqtt,
+    ) -> Vec<ChainStep> {
+        let chain = self.auth.load_full();
+        let mut steps = Vec::new();
+        let password = password.map(<[u8]>::to_vec);
+        if wait_for(walk_auth(&chain, client, password, Some(&mut steps))).is_none() {
+            let ip = client.peername.ip();
+            let detail = match mqtt.allow_anonymous {
+                AllowAnonymous::True => "true",
+                AllowAnonymous::False => "false",
+                AllowAnonymous::Local => "local",
+            };
+            steps.push(ChainStep {
+                module: "mqtt.allow_anonymous".into(),
+                answer: auth_text(anonymous_answer(ip, mqtt)).into(),
+                detail: format!("mqtt.allow_anonymous = {detail}, peer {ip}"),
+            });
+        }
+        steps
+    }
+
+    /// The ACL chain step by step, for people. Blocks.
+    pub(crate) fn explain_acl(
+        &self,
+        client: &Arc<Client>,
+        access: Access,
+        topic: &str,
+        mqtt: &Mqtt,
+    ) -> Vec<ChainStep> {
+        let chain = self.acl.load_full();
+        let mut steps = Vec::new();
+        if wait_for(walk_acl(&chain, client, access, topic, Some(&mut steps))).is_none() {
+            let request = AccessRequest::of(client);
+            self.by_file(&request, access, topic, mqtt, Some(&mut steps));
+        }
+        steps
+    }
+
+    /// The end of the ACL chain: acl.conf, then `mqtt.acl_nomatch`.
+    fn by_file(
         &self,
         request: &AccessRequest<'_>,
         access: Access,
@@ -227,58 +319,133 @@ impl AccessControl {
         mqtt: &Mqtt,
         mut steps: Option<&mut Vec<ChainStep>>,
     ) -> bool {
-        let mut step = |module: &str, answer: &str, detail: String| {
+        let mut step = |module: &str, answer: &str, detail: &dyn Fn() -> String| {
             if let Some(steps) = &mut steps {
                 steps.push(ChainStep {
                     module: module.into(),
                     answer: answer.into(),
-                    detail,
+                    detail: detail(),
                 });
             }
         };
-        for (_, module) in self.acl.load().iter() {
-            let answer = module.check(request, access, topic);
-            step(module.name(), acl_text(answer), String::new());
-            match answer {
-                AclAnswer::Allow => return true,
-                AclAnswer::Deny | AclAnswer::Unavailable => return false,
-                AclAnswer::Ignore => {}
-            }
-        }
         if let Some(file) = &*self.file.load() {
             let who = Who {
                 clientid: request.clientid,
                 username: request.username,
                 ip: Some(request.ip),
             };
-            match file.check(&who, access, topic) {
-                Some(decision) => {
-                    let text = format!(
-                        "line {}: {}",
-                        decision.line,
-                        file.rule_text(decision.line).unwrap_or_default()
-                    );
-                    step(
-                        "acl_internal",
-                        if decision.allow { "allow" } else { "deny" },
-                        text,
-                    );
-                    return decision.allow;
-                }
-                None => step("acl_internal", "ignore", "no rule matches".into()),
+            if let Some(decision) = file.check(&who, access, topic) {
+                let answer = if decision.allow { "allow" } else { "deny" };
+                step("acl_internal", answer, &|| {
+                    let rule = file.rule_text(decision.line).unwrap_or_default();
+                    format!("line {}: {rule}", decision.line)
+                });
+                return decision.allow;
             }
+            step("acl_internal", "ignore", &|| "no rule matches".into());
         }
         let nomatch = if mqtt.acl_nomatch_allow {
             "allow"
         } else {
             "deny"
         };
-        step(
-            "mqtt.acl_nomatch",
-            nomatch,
-            format!("mqtt.acl_nomatch = {nomatch}"),
-        );
+        step("mqtt.acl_nomatch", nomatch, &|| {
+            format!("mqtt.acl_nomatch = {nomatch}")
+        });
         mqtt.acl_nomatch_allow
+    }
+}
+
+/// What `mqtt.allow_anonymous` says when nobody has decided.
+fn anonymous_answer(ip: IpAddr, mqtt: &Mqtt) -> AuthAnswer {
+    let allow = match mqtt.allow_anonymous {
+        AllowAnonymous::True => true,
+        AllowAnonymous::False => false,
+        AllowAnonymous::Local => ip.to_canonical().is_loopback(),
+    };
+    if allow {
+        AuthAnswer::Allow { superuser: false }
+    } else {
+        AuthAnswer::Deny
+    }
+}
+
+/// Asks one provider after the other; `None` = nobody has decided.
+async fn walk_auth(
+    chain: &[Entry<dyn DynAuth>],
+    client: &Arc<Client>,
+    password: Option<Vec<u8>>,
+    mut steps: Option<&mut Vec<ChainStep>>,
+) -> Option<AuthAnswer> {
+    for entry in chain {
+        let provider = Arc::clone(&entry.provider);
+        let answer = provider.check(Arc::clone(client), password.clone()).await;
+        if let Some(steps) = &mut steps {
+            steps.push(chain_step(&entry.name, auth_text(answer)));
+        }
+        if answer != AuthAnswer::Ignore {
+            return Some(answer);
+        }
+    }
+    None
+}
+
+/// Asks one provider after the other; `None` = nobody has decided.
+async fn walk_acl(
+    chain: &[Entry<dyn DynAcl>],
+    client: &Arc<Client>,
+    access: Access,
+    topic: &str,
+    mut steps: Option<&mut Vec<ChainStep>>,
+) -> Option<bool> {
+    for entry in chain {
+        let provider = Arc::clone(&entry.provider);
+        let answer = provider
+            .check(Arc::clone(client), access, topic.to_string())
+            .await;
+        if let Some(steps) = &mut steps {
+            steps.push(chain_step(&entry.name, acl_text(answer)));
+        }
+        match answer {
+            AclAnswer::Allow => return Some(true),
+            AclAnswer::Deny | AclAnswer::Unavailable => return Some(false),
+            AclAnswer::Ignore => {}
+        }
+    }
+    None
+}
+
+fn chain_step(module: &str, answer: &str) -> ChainStep {
+    ChainStep {
+        module: module.into(),
+        answer: answer.into(),
+        detail: String::new(),
+    }
+}
+
+/// The answer, if it needs no waiting. Whoever polls the rest registers a waker of his own.
+fn poll_once<T>(mut future: BoxFuture<T>) -> Ask<T> {
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Ask::Now(answer),
+        Poll::Pending => Ask::Later(future),
+    }
+}
+
+/// Polls a future to its end on this thread.
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => std::thread::park(),
+        }
     }
 }
 

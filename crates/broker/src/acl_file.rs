@@ -31,14 +31,7 @@ pub struct Who<'a> {
     pub ip: Option<IpAddr>,
 }
 
-/// What the client wants to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// publish to a topic name
-    Publish,
-    /// subscribe to a topic filter, given without `$share/<group>/`, `$queue/`, `$local/`
-    Subscribe,
-}
+pub use emqttd_plugin_sdk::Access;
 
 /// The rule that decided, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

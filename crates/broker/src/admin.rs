@@ -4,7 +4,7 @@
 //! Every call may block for as long as the event loops take to answer (milliseconds): never call them
 //! from an event loop.
 
-use crate::access::{Access, AccessControl, AccessRequest};
+use crate::access::AccessControl;
 use crate::conn::NONE;
 use crate::durable::{DurableTable, NodeStore, Storage};
 use crate::info::*;
@@ -15,9 +15,10 @@ use crate::subscribe::parts_of;
 use crate::target::{NOBODY, Options};
 use emqttd_config::Settings;
 use emqttd_mqtt::QoS;
+use emqttd_plugin_sdk::{Access, Client};
 use emqttd_session::{Message, MessageParts, Publisher, Subscription};
 use emqttd_store::Store;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -484,15 +485,7 @@ impl Broker {
     /// Asks the ACL again about the subscriptions of all connected clients: after any change of what it
     /// may answer.
     pub fn recheck(&self) {
-        self.on_all(|shard| {
-            for id in 0..shard.conns.len() as u32 {
-                if shard.conns[id as usize].session != NONE {
-                    let slot = shard.conns[id as usize].session;
-                    shard.sessions[slot as usize].acl_generation = shard.node.access.generation();
-                    shard.recheck_subscriptions(id);
-                }
-            }
-        });
+        self.on_all(Shard::recheck_all);
     }
 
     /// Walks the real ACL chain.
@@ -509,17 +502,11 @@ impl Broker {
         } else {
             Access::Subscribe
         };
-        let request = AccessRequest {
-            clientid,
-            username,
-            ip,
-        };
+        let client = imagined(clientid, username, ip);
         let settings = self.node.settings.load();
-        let mut steps = Vec::new();
         self.node
             .access
-            .authorize(&request, access, topic, &settings.mqtt, Some(&mut steps));
-        steps
+            .explain_acl(&client, access, topic, &settings.mqtt)
     }
 
     /// Walks the real authentication chain.
@@ -530,17 +517,11 @@ impl Broker {
         password: Option<&[u8]>,
         ip: IpAddr,
     ) -> Vec<ChainStep> {
-        let request = AccessRequest {
-            clientid,
-            username,
-            ip,
-        };
+        let client = imagined(clientid, username, ip);
         let settings = self.node.settings.load();
-        let mut steps = Vec::new();
         self.node
             .access
-            .authenticate(&request, password, &settings.mqtt, |step| steps.push(step));
-        steps
+            .explain_auth(&client, password, &settings.mqtt)
     }
 
     /// Event loops.
@@ -554,6 +535,23 @@ impl Broker {
             control.shutdown();
         }
     }
+}
+
+/// A client that asks only on paper.
+fn imagined(clientid: &str, username: Option<&str>, ip: IpAddr) -> Arc<Client> {
+    Arc::new(Client {
+        clientid: clientid.into(),
+        username: username.map(Into::into),
+        peername: SocketAddr::new(ip, 0),
+        clean_sess: true,
+        proto_ver: 4,
+        keepalive: 0,
+        will_topic: None,
+        headers: None,
+        mountpoint: None,
+        listener: String::new(),
+        connected_at: 0,
+    })
 }
 
 fn client_info(shard: &Shard, slot: u32) -> Option<ClientInfo> {

@@ -1,7 +1,6 @@
 //! Shared groups at work: a message of a group finds the member that can take it.
 
 use crate::group::{Assign, Group, GroupLimits, Member};
-use crate::hooks::HookPoint;
 use crate::metrics::Metric;
 use crate::shard::{Later, Mail, Shard};
 use crate::target::{Options, Owner};
@@ -37,9 +36,7 @@ impl Shard {
                     for (message, seq) in dropped {
                         self.write_group_done(group, seq, message.size());
                         self.counters.add(Metric::DroppedGroupFull, 1);
-                        self.node.hooks.each(HookPoint::MessageDropped, |h| {
-                            h.message_dropped(&message, "group_full")
-                        });
+                        self.node.hooks.dropped(&message, "group_full");
                     }
                     return;
                 }

@@ -1,14 +1,15 @@
 //! One connection as the protocol sees it: what was agreed in CONNECT, and the encoder of what leaves.
 
-use crate::access::Exchange;
+use crate::ask::Asking;
 use crate::durable::journal::Journal;
 use crate::durable::record::note_of;
 use crate::group::Groups;
-use crate::hooks::{HookPoint, HookTable};
+use crate::hooks::{HookTable, by_name, view};
 use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
 use crate::out::{OutBuf, SHARE_FROM};
 use emqttd_mqtt::{AckKind, PublishHead, QoS, ReasonCode, Version};
+use emqttd_plugin_sdk::{Client, Exchange, HookPoint};
 use emqttd_router::Target;
 use emqttd_session::{Change, Delivery, Effect, Message, Publisher, Sink};
 use emqttd_store::OwnerId;
@@ -22,6 +23,9 @@ pub type ConnId = u32;
 
 /// No session, no connection.
 pub(crate) const NONE: u32 = u32::MAX;
+
+/// No DISCONNECT with a reason code.
+pub(crate) const NO_CODE: u16 = 0x100;
 
 /// Who is at the other end, as far as the transport knows.
 #[derive(Debug, Clone)]
@@ -57,6 +61,8 @@ pub(crate) struct Will {
     pub message: Arc<Message>,
     /// Will Delay Interval, seconds
     pub delay: u32,
+    /// what the ACL said at CONNECT, for the record in the store; it is asked again at the end
+    pub allowed: bool,
 }
 
 /// Retained messages on their way to a connection: those of one subscription at a time, so that a client
@@ -140,6 +146,8 @@ pub(crate) struct Detail {
     pub keepalive: u16,
     pub clean_start: bool,
     pub problem_information: bool,
+    /// reason code of the DISCONNECT that was sent or came; [`NO_CODE`] = none
+    pub disconnect_code: u16,
 }
 
 /// What most connections never need.
@@ -152,6 +160,10 @@ pub(crate) struct Rare {
     pub replay: Replay,
     pub acl_cache: AclCache,
     pub exchange: Option<RunningExchange>,
+    /// questions to the access chains
+    pub asking: Option<Box<Asking>>,
+    /// as plugins see it
+    pub client: Option<Arc<Client>>,
     pub trace: Option<emqttd_logging::trace::TraceFile>,
     /// PUBLISH packets that may still come now, in thousandths, and since when
     pub rate: (u64, u64),
@@ -195,6 +207,8 @@ pub(crate) struct Conn {
     pub superuser: bool,
     pub bridge: bool,
     pub traced: bool,
+    /// it has asked the access chains and has not used the answers yet
+    pub asking: bool,
     /// it had its time to take what was left: its socket may be closed at once
     pub given_up: bool,
     /// its listener has a mountpoint, which is taken off the topics it is sent
@@ -220,6 +234,7 @@ impl Default for Conn {
             superuser: false,
             bridge: false,
             traced: false,
+            asking: false,
             given_up: false,
             mounted: false,
             blocked: false,
@@ -352,7 +367,7 @@ impl Sink for ConnSink<'_> {
             && let Some(client) = &conn.peek().publisher
         {
             self.hooks.each(HookPoint::MessageDelivered, |h| {
-                h.message_delivered(client, &delivery.message)
+                h.message_delivered(by_name(client), &view(&delivery.message))
             });
         }
         true

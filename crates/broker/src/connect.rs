@@ -1,16 +1,18 @@
 //! CONNECT: who comes in, and with which session.
 
-use crate::access::{AccessRequest, AuthAnswer, ExchangeStep};
 use crate::conn::{AliasesOut, ConnId, NONE, Phase, RunningExchange, Will};
-use crate::hooks::HookPoint;
+use crate::hooks::by_name;
 use crate::metrics::Metric;
 use crate::node::unix_seconds;
+use crate::packet::Taken;
 use crate::shard::{Later, SessionSlot, Shard};
 use emqttd_mqtt::{
     Auth, ConnAckOut, ConnAckProps, Connect, DecodeError, DecodeErrorKind, ReasonCode, Version,
 };
+use emqttd_plugin_sdk::{Access, AuthAnswer, ExchangeStep, HookPoint};
 use emqttd_session::{Message, MessageParts, Publisher, Session};
 use hashbrown::hash_table::Entry;
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -27,7 +29,12 @@ struct Extras<'a> {
 
 impl Shard {
     /// CONNECT from a client that has not sent one before. `whole` is the packet with its header.
-    pub(crate) fn on_connect(&mut self, id: ConnId, connect: &Connect<'_>, whole: &[u8]) {
+    pub(crate) fn on_connect(
+        &mut self,
+        id: ConnId,
+        connect: &Connect<'_>,
+        whole: &[u8],
+    ) -> Taken {
         let version = connect.version;
         let conn = &mut self.conns[id as usize];
         conn.version = version;
@@ -38,78 +45,82 @@ impl Shard {
             .properties
             .request_problem_information()
             .unwrap_or(true);
-        if connect.client_id.len() > self.settings.mqtt.max_clientid_len {
-            return self.refuse(
-                id,
-                ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
-                connect.client_id,
-                connect.username,
-            );
+        (detail.clean_start, detail.keepalive) = (connect.clean_start, connect.keep_alive);
+        if let Err(reason) = self.examine_clientid(connect) {
+            self.refuse(id, reason, connect.client_id, connect.username);
+            return Taken::Done;
         }
         let assigned = connect.client_id.is_empty();
-        // [MQTT-3.1.3-8] of 3.1.1: an empty id needs a clean session; 3.1 has none at all.
-        if assigned
-            && (version == Version::V31 || (version == Version::V311 && !connect.clean_start))
+        let publisher = match self.asking_publisher(id) {
+            Some(publisher) => publisher,
+            None => self.new_publisher(id, connect),
+        };
+        self.conns[id as usize].detail().publisher = Some(Arc::clone(&publisher));
+        let longest = usize::from(u16::MAX) - self.mount_len(id);
+        let longest = match version {
+            Version::V5 => longest,
+            _ => crate::publish::MAX_TOPIC_LEN_3.min(longest),
+        };
+        if connect
+            .will
+            .as_ref()
+            .is_some_and(|will| will.topic.len() > longest)
         {
-            return self.refuse(
-                id,
-                ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
-                "",
-                connect.username,
-            );
+            let reason = ReasonCode::TOPIC_NAME_INVALID;
+            self.refuse(id, reason, connect.client_id, connect.username);
+            return Taken::Done;
         }
-        let clientid: Arc<str> = if assigned {
+        if let Some(method) = connect.properties.auth_method() {
+            self.begin_exchange(id, &publisher, method, connect, whole);
+            return Taken::Done;
+        }
+        match self.authenticate(id, connect, &publisher) {
+            None => return Taken::Waits,
+            Some(AuthAnswer::Allow { superuser }) => {
+                self.conns[id as usize].superuser = superuser;
+                let known = self.may_resume(id, &publisher, connect.clean_start)
+                    & self.may_leave(id, connect).is_some();
+                if !known {
+                    return Taken::Waits;
+                }
+                let extras = Extras {
+                    assigned,
+                    ..Extras::default()
+                };
+                self.accept(id, connect, publisher, &extras);
+            }
+            Some(AuthAnswer::Deny | AuthAnswer::Ignore | AuthAnswer::Unavailable) => {
+                self.refuse_access(id, &publisher);
+            }
+        }
+        Taken::Done
+    }
+
+    fn examine_clientid(&self, connect: &Connect<'_>) -> Result<(), ReasonCode> {
+        let invalid = Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+        if connect.client_id.len() > self.settings.mqtt.max_clientid_len {
+            return invalid;
+        }
+        // [MQTT-3.1.3-8] of 3.1.1: an empty id needs a clean session; 3.1 has none at all.
+        match connect.version {
+            Version::V31 if connect.client_id.is_empty() => invalid,
+            Version::V311 if connect.client_id.is_empty() && !connect.clean_start => invalid,
+            _ => Ok(()),
+        }
+    }
+
+    /// Who asks to come in: the user name is that of the certificate where the listener says so.
+    fn new_publisher(&mut self, id: ConnId, connect: &Connect<'_>) -> Arc<Publisher> {
+        let clientid: Arc<str> = if connect.client_id.is_empty() {
             self.new_clientid()
         } else {
             connect.client_id.into()
         };
-        let detail = self.conns[id as usize].detail();
-        let username: Option<Arc<str>> = match &detail.peer.cert_username {
+        let username = match &self.conns[id as usize].peek().peer.cert_username {
             Some(name) => Some((&**name).into()),
             None => connect.username.map(Into::into),
         };
-        let publisher = Arc::new(Publisher { clientid, username });
-        detail.publisher = Some(Arc::clone(&publisher));
-        let max_topic = if version == Version::V5 {
-            usize::from(u16::MAX) - self.mount_len(id)
-        } else {
-            crate::publish::MAX_TOPIC_LEN_3.min(usize::from(u16::MAX) - self.mount_len(id))
-        };
-        let will_topic = connect.will.as_ref().map_or("", |will| will.topic);
-        if will_topic.len() > max_topic {
-            let reason = ReasonCode::TOPIC_NAME_INVALID;
-            return self.refuse(id, reason, connect.client_id, connect.username);
-        }
-        if let Some(method) = connect.properties.auth_method() {
-            return self.begin_exchange(id, &publisher, method, connect, whole);
-        }
-        let request = AccessRequest {
-            clientid: &publisher.clientid,
-            username: publisher.username.as_deref(),
-            ip: self.conns[id as usize].peek().peer.addr.ip(),
-        };
-        let settings = Arc::clone(&self.settings);
-        match self
-            .node
-            .access
-            .authenticate(&request, connect.password, &settings.mqtt, |_| {})
-        {
-            AuthAnswer::Allow { superuser } => {
-                self.conns[id as usize].superuser = superuser;
-                self.accept(
-                    id,
-                    connect,
-                    publisher,
-                    &Extras {
-                        assigned,
-                        ..Extras::default()
-                    },
-                );
-            }
-            AuthAnswer::Deny | AuthAnswer::Ignore | AuthAnswer::Unavailable => {
-                self.refuse_access(id, &publisher);
-            }
-        }
+        Arc::new(Publisher { clientid, username })
     }
 
     /// Every failed authentication is CONNACK 4 (sheet 6.1), or 0x86; both hooks run.
@@ -127,9 +138,35 @@ impl Shard {
             &publisher.clientid,
             username.as_deref(),
         );
-        self.node.hooks.each(HookPoint::ClientDisconnected, |h| {
-            h.client_disconnected(publisher, "auth_failure")
-        });
+        self.tell_disconnected(id, publisher, "auth_failure");
+    }
+
+    /// Runs `client.connected`.
+    fn tell_connected(&self, id: ConnId, publisher: &Publisher, connack: u8) {
+        if self.node.hooks.has(HookPoint::ClientConnected) {
+            let client = self.client_of(id, publisher);
+            self.node.hooks.each(HookPoint::ClientConnected, |h| {
+                h.client_connected(&client, connack);
+            });
+        }
+    }
+
+    /// Runs `client.disconnected`, after the will.
+    pub(crate) fn tell_disconnected(
+        &mut self,
+        id: ConnId,
+        publisher: &Publisher,
+        why: &'static str,
+    ) {
+        if self.node.hooks.has(HookPoint::ClientDisconnected) {
+            let client = self.client_of(id, publisher);
+            let code = u8::try_from(self.conns[id as usize].peek().disconnect_code).ok();
+            self.later.push_back(Later::Hook(Box::new(move |hooks| {
+                hooks.each(HookPoint::ClientDisconnected, |h| {
+                    h.client_disconnected(&client, why, code);
+                });
+            })));
+        }
     }
 
     /// Answers a CONNECT that cannot be used and closes [MQTT-3.2.2-5 of 3.1.1], [MQTT-3.1.4-2].
@@ -147,9 +184,7 @@ impl Shard {
             username: username.map(Into::into),
         };
         let code = connack_code(Version::V311, reason);
-        self.node.hooks.each(HookPoint::ClientConnected, |h| {
-            h.client_connected(&publisher, code)
-        });
+        self.tell_connected(id, &publisher, code);
         self.reply(id, |out| {
             emqttd_mqtt::encode_connack(out, version, &connack)
         });
@@ -213,10 +248,11 @@ impl Shard {
         let kept = kept.is_some_and(|slot| self.is_lasting(slot));
         let (slot, present) = self.take_session(connect.clean_start, &publisher, expiry > 0);
         let now = self.now;
+        let allowed = self.may_leave(id, connect) == Some(true);
         let will = connect
             .will
             .as_ref()
-            .map(|will| self.make_will(id, will, &publisher));
+            .map(|will| self.make_will(id, will, &publisher, allowed));
         let most_keepalive = self.settings.mqtt.max_keepalive;
         let keepalive = match (connect.keep_alive, most_keepalive) {
             (_, 0) => connect.keep_alive,
@@ -284,9 +320,7 @@ impl Shard {
         }
         self.write_session(slot);
         self.node.gauges.clients.up();
-        self.node.hooks.each(HookPoint::ClientConnected, |h| {
-            h.client_connected(&publisher, 0)
-        });
+        self.tell_connected(id, &publisher, 0);
         let position = self.conns[id as usize].out.end();
         self.send_connack(
             id,
@@ -369,9 +403,9 @@ impl Shard {
         if lasting {
             self.make_lasting(slot);
         }
-        self.node
-            .hooks
-            .each(HookPoint::SessionCreated, |h| h.session_created(publisher));
+        self.node.hooks.each(HookPoint::SessionCreated, |h| {
+            h.session_created(by_name(publisher));
+        });
         (slot, false)
     }
 
@@ -414,24 +448,35 @@ impl Shard {
         slot
     }
 
+    /// Whether the will may be published as things are now; `None` = the client has to wait for the answer.
+    /// Asked only where it would be stored.
+    fn may_leave(&mut self, id: ConnId, connect: &Connect<'_>) -> Option<bool> {
+        match &connect.will {
+            Some(will) if self.journal.is_some() => {
+                let topic = self.mounted(id, will.topic);
+                self.may(id, Access::Publish, &topic)
+            }
+            _ => Some(true),
+        }
+    }
+
+    /// A topic name with the mountpoint of the client's listener.
+    fn mounted<'t>(&self, id: ConnId, topic: &'t str) -> Cow<'t, str> {
+        let listener = &self.conns[id as usize].peek().peer.listener;
+        match &listener.settings.mountpoint {
+            Some(prefix) => Cow::Owned(format!("{prefix}{topic}")),
+            None => Cow::Borrowed(topic),
+        }
+    }
+
     fn make_will(
         &self,
         id: ConnId,
         will: &emqttd_mqtt::Will<'_>,
         publisher: &Arc<Publisher>,
+        allowed: bool,
     ) -> Box<Will> {
-        let mounted;
-        let mut topic = will.topic;
-        if let Some(prefix) = &self.conns[id as usize]
-            .peek()
-            .peer
-            .listener
-            .settings
-            .mountpoint
-        {
-            mounted = format!("{prefix}{topic}");
-            topic = &mounted;
-        }
+        let topic = &self.mounted(id, will.topic);
         let mut properties = Vec::new();
         will.properties.forwardable(&mut properties);
         let parts = MessageParts {
@@ -451,6 +496,7 @@ impl Shard {
                 lifetime,
             )),
             delay: will.properties.will_delay().unwrap_or(0),
+            allowed,
         })
     }
 
@@ -524,12 +570,8 @@ impl Shard {
                 username.as_deref(),
             );
         };
-        let request = AccessRequest {
-            clientid: &publisher.clientid,
-            username: publisher.username.as_deref(),
-            ip: self.conns[id as usize].peek().peer.addr.ip(),
-        };
-        let mut exchange = mechanism.begin(&request);
+        let client = self.connecting_client(id, connect, publisher);
+        let mut exchange = mechanism.begin(&client);
         let step = exchange.step(connect.properties.auth_data().unwrap_or_default());
         let running = RunningExchange {
             method: method.into(),
@@ -545,7 +587,6 @@ impl Shard {
     /// AUTH from the client: goes on with an exchange, or begins to re-authenticate.
     pub(crate) fn on_auth(&mut self, id: ConnId, auth: &Auth<'_>) {
         let publisher = self.conns[id as usize].peek().publisher.clone();
-        let ip = self.conns[id as usize].peek().peer.addr.ip();
         let Some(mut running) = self.conns[id as usize].detail().rare().exchange.take() else {
             // [MQTT-4.12.0-7]: without a method in CONNECT there is no AUTH.
             return self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_error");
@@ -560,13 +601,7 @@ impl Shard {
             && let (Some(mechanism), Some(publisher)) =
                 (self.node.access.mechanism(&running.method), publisher)
         {
-            let username = publisher.username.as_deref();
-            let request = AccessRequest {
-                clientid: &publisher.clientid,
-                username,
-                ip,
-            };
-            running.exchange = Some(mechanism.begin(&request));
+            running.exchange = Some(mechanism.begin(&self.client_of(id, &publisher)));
         } else if auth.reason != ReasonCode::CONTINUE_AUTHENTICATION {
             running.exchange = None;
         }
@@ -634,9 +669,7 @@ impl Shard {
                         &publisher.clientid,
                         username,
                     );
-                    self.node.hooks.each(HookPoint::ClientDisconnected, |h| {
-                        h.client_disconnected(&publisher, "auth_failure")
-                    });
+                    self.tell_disconnected(id, &publisher, "auth_failure");
                 }
             }
             ExchangeStep::Fail => self.close(id, ReasonCode::NOT_AUTHORIZED, "auth_failure"),
@@ -690,14 +723,11 @@ impl Shard {
 
     /// Publishes a will if its client may; its lifetime begins now.
     pub(crate) fn publish_will(&mut self, id: ConnId, will: &Arc<Message>) {
-        if !self.may_publish_will(id, will.topic()) {
-            log::error!(
-                "the will on {} is denied",
-                emqttd_logging::escape(will.topic())
-            );
-            return;
-        }
-        self.publish_allowed_will(will);
+        self.judge_will(id, will, |shard, will, allowed| {
+            if allowed {
+                shard.publish_allowed_will(&will);
+            }
+        });
     }
 
     pub(crate) fn publish_allowed_will(&mut self, will: &Arc<Message>) {

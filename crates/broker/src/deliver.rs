@@ -1,13 +1,14 @@
 //! From a message and its targets to the outputs and queues of its receivers.
 
 use crate::conn::{ConnId, NONE};
-use crate::hooks::HookPoint;
+use crate::hooks::{by_name, view};
 use crate::metrics::Metric;
 use crate::out::SHARE_FROM;
 use crate::passing::Passing;
 use crate::shard::Shard;
 use crate::target::Options;
 use emqttd_mqtt::{PublishHead, QoS, Version};
+use emqttd_plugin_sdk::HookPoint;
 use emqttd_router::Target;
 use emqttd_session::{Ack, Delivery, Dropped, Effect, Message, Sent, Session};
 use std::sync::Arc;
@@ -259,7 +260,7 @@ impl Shard {
                 Effect::Acked(message) => {
                     let publisher = &self.sessions[slot as usize].publisher;
                     self.node.hooks.each(HookPoint::MessageAcked, |h| {
-                        h.message_acked(publisher, &message)
+                        h.message_acked(by_name(publisher), &view(&message));
                     });
                     continue;
                 }
@@ -291,9 +292,7 @@ impl Shard {
                 }
             };
             self.counters.add(metric, 1);
-            self.node.hooks.each(HookPoint::MessageDropped, |h| {
-                h.message_dropped(&message, reason)
-            });
+            self.node.hooks.dropped(&message, reason);
         }
         self.effects = effects;
     }

@@ -4,102 +4,26 @@
 //! uses costs the test of one bit.
 
 use arc_swap::ArcSwap;
-use emqttd_mqtt::QoS;
-use emqttd_session::{Message, Publisher};
+use emqttd_plugin_sdk::{Change, ClientRef, Flow, HookPoint, Hooks, Verdict};
+use emqttd_session::{Message, MessageParts, Publisher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// A hook point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-#[allow(missing_docs)]
-pub enum HookPoint {
-    ClientConnected = 1 << 0,
-    ClientDisconnected = 1 << 1,
-    ClientSubscribe = 1 << 2,
-    ClientUnsubscribe = 1 << 3,
-    SessionCreated = 1 << 4,
-    SessionSubscribed = 1 << 5,
-    SessionUnsubscribed = 1 << 6,
-    SessionTerminated = 1 << 7,
-    MessagePublish = 1 << 8,
-    MessageDelivered = 1 << 9,
-    MessageAcked = 1 << 10,
-    MessageDropped = 1 << 11,
-}
-
-/// Whether a chain goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Flow<T> {
-    /// To the next callback, with this value.
-    Next(T),
-    /// The chain ends here, and what it was asked about does not happen.
-    Stop,
-}
-
-/// An entry of the table that subscribe and unsubscribe hooks may change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicEntry {
-    /// filter without prefixes and mountpoint
-    pub topic: String,
-    /// requested QoS; not meaningful for unsubscribe
-    pub qos: QoS,
-    /// group of a shared subscription
-    pub share: Option<String>,
-    /// subscribed as `$local/`
-    pub local: bool,
-}
-
-/// A set of callbacks; the ones not overridden do nothing. They run on event loops: they must not block.
-#[allow(unused_variables)]
-pub trait Hooks: Send + Sync {
-    /// The points it wants, as a union of [`HookPoint`] values.
-    fn points(&self) -> u32;
-    /// After a CONNECT that parsed, also a refused one; `connack` is the 3.x return code.
-    fn client_connected(&self, client: &Publisher, connack: u8) {}
-    /// When a connection that had sent CONNECT ends, but not on takeover.
-    fn client_disconnected(&self, client: &Publisher, reason: &str) {}
-    /// After the ACL, before the session.
-    fn client_subscribe(
-        &self,
-        client: &Publisher,
-        table: Vec<TopicEntry>,
-    ) -> Flow<Vec<TopicEntry>> {
-        Flow::Next(table)
-    }
-    /// Before the session.
-    fn client_unsubscribe(
-        &self,
-        client: &Publisher,
-        table: Vec<TopicEntry>,
-    ) -> Flow<Vec<TopicEntry>> {
-        Flow::Next(table)
-    }
-    /// A new session.
-    fn session_created(&self, client: &Publisher) {}
-    /// Per topic, also when it was already there.
-    fn session_subscribed(&self, client: &Publisher, entry: &TopicEntry) {}
-    /// Per topic that was there.
-    fn session_unsubscribed(&self, client: &Publisher, topic: &str) {}
-    /// A session ended.
-    fn session_terminated(&self, client: &Publisher, reason: &str) {}
-    /// Every message that enters the broker.
-    fn message_publish(&self, message: Arc<Message>) -> Flow<Arc<Message>> {
-        Flow::Next(message)
-    }
-    /// Every PUBLISH written to a client.
-    fn message_delivered(&self, client: &Publisher, message: &Message) {}
-    /// PUBACK, or the first PUBREC.
-    fn message_acked(&self, client: &Publisher, message: &Message) {}
-    /// A message that somebody will not get, with the reason.
-    fn message_dropped(&self, message: &Message, reason: &str) {}
-}
 
 /// The callbacks in force.
 #[derive(Default)]
 pub struct HookTable {
     points: AtomicU32,
     chain: ArcSwap<Vec<(i32, Arc<dyn Hooks>)>>,
+}
+
+/// What `message.publish` has made of a message.
+pub(crate) enum Passed {
+    /// it goes on as it was
+    Same,
+    /// this goes on in its place
+    Changed(Arc<Message>),
+    /// nothing goes on
+    Dropped,
 }
 
 impl HookTable {
@@ -114,6 +38,15 @@ impl HookTable {
     /// Takes a set of callbacks away.
     pub fn remove(&self, hooks: &Arc<dyn Hooks>) {
         self.change(|chain| chain.retain(|(_, h)| !Arc::ptr_eq(h, hooks)));
+    }
+
+    /// Puts a set of callbacks in the place of another: no message passes without one of the two.
+    pub fn replace(&self, old: &Arc<dyn Hooks>, new: &Arc<dyn Hooks>) {
+        self.change(|chain| {
+            for (_, hooks) in chain.iter_mut().filter(|(_, h)| Arc::ptr_eq(h, old)) {
+                *hooks = Arc::clone(new);
+            }
+        });
     }
 
     fn change(&self, f: impl Fn(&mut Vec<(i32, Arc<dyn Hooks>)>)) {
@@ -138,6 +71,14 @@ impl HookTable {
 
     /// Calls `f` with each set of callbacks that wants the point, in order.
     pub fn each(&self, point: HookPoint, mut f: impl FnMut(&dyn Hooks)) {
+        self.ask(point, |hooks| {
+            f(hooks);
+            Flow::Next
+        });
+    }
+
+    /// As [`HookTable::each`], until one of them stops the chain.
+    pub fn ask(&self, point: HookPoint, mut f: impl FnMut(&dyn Hooks) -> Flow) -> Flow {
         if self.has(point) {
             for (_, hooks) in self
                 .chain
@@ -145,32 +86,100 @@ impl HookTable {
                 .iter()
                 .filter(|(_, h)| h.points() & point as u32 != 0)
             {
-                f(&**hooks);
+                if f(&**hooks) == Flow::Stop {
+                    return Flow::Stop;
+                }
             }
+        }
+        Flow::Next
+    }
+
+    /// Runs `message.publish`.
+    pub(crate) fn publish(&self, message: &Arc<Message>) -> Passed {
+        let mut changed: Option<Arc<Message>> = None;
+        let flow = self.ask(HookPoint::MessagePublish, |hooks| {
+            let current = changed.as_ref().unwrap_or(message);
+            match hooks.message_publish(&view(current)) {
+                Verdict::Pass => {}
+                Verdict::Drop => return Flow::Stop,
+                Verdict::Change(change) => match apply(current, &change) {
+                    Ok(new) => changed = Some(Arc::new(new)),
+                    Err(topic) => log::error!(
+                        "a plugin wants the topic {} for a message on {}: it is not valid, the message stays \
+                         as it is",
+                        emqttd_logging::escape(topic),
+                        emqttd_logging::escape(current.topic())
+                    ),
+                },
+            }
+            Flow::Next
+        });
+        match (flow, changed) {
+            (Flow::Stop, _) => Passed::Dropped,
+            (Flow::Next, None) => Passed::Same,
+            (Flow::Next, Some(changed)) => Passed::Changed(changed),
         }
     }
 
-    /// Passes `value` along the chain; `None` when a callback stopped it.
-    pub fn fold<T>(
-        &self,
-        point: HookPoint,
-        mut value: T,
-        f: impl Fn(&dyn Hooks, T) -> Flow<T>,
-    ) -> Option<T> {
-        if !self.has(point) {
-            return Some(value);
-        }
-        for (_, hooks) in self
-            .chain
-            .load()
-            .iter()
-            .filter(|(_, h)| h.points() & point as u32 != 0)
-        {
-            match f(&**hooks, value) {
-                Flow::Next(next) => value = next,
-                Flow::Stop => return None,
-            }
-        }
-        Some(value)
+    /// Tells of a message that somebody will not get.
+    pub(crate) fn dropped(&self, message: &Message, reason: &str) {
+        self.each(HookPoint::MessageDropped, |h| {
+            h.message_dropped(&view(message), reason);
+        });
     }
+}
+
+/// A message as plugins see it.
+pub(crate) fn view(message: &Message) -> emqttd_plugin_sdk::Message<'_> {
+    emqttd_plugin_sdk::Message {
+        topic: message.topic(),
+        payload: message.payload(),
+        qos: to_plugin(message.qos),
+        retain: message.retain,
+        from: message.publisher.as_deref().map(by_name),
+        properties: message.properties(),
+        timestamp: message.timestamp,
+    }
+}
+
+/// A client as plugins see it where its names are enough.
+pub(crate) fn by_name(publisher: &Publisher) -> ClientRef<'_> {
+    ClientRef {
+        clientid: &publisher.clientid,
+        username: publisher.username.as_deref(),
+    }
+}
+
+pub(crate) fn to_plugin(qos: emqttd_mqtt::QoS) -> emqttd_plugin_sdk::QoS {
+    match qos {
+        emqttd_mqtt::QoS::AtMostOnce => emqttd_plugin_sdk::QoS::AtMostOnce,
+        emqttd_mqtt::QoS::AtLeastOnce => emqttd_plugin_sdk::QoS::AtLeastOnce,
+        emqttd_mqtt::QoS::ExactlyOnce => emqttd_plugin_sdk::QoS::ExactlyOnce,
+    }
+}
+
+pub(crate) fn from_plugin(qos: emqttd_plugin_sdk::QoS) -> emqttd_mqtt::QoS {
+    match qos {
+        emqttd_plugin_sdk::QoS::AtMostOnce => emqttd_mqtt::QoS::AtMostOnce,
+        emqttd_plugin_sdk::QoS::AtLeastOnce => emqttd_mqtt::QoS::AtLeastOnce,
+        emqttd_plugin_sdk::QoS::ExactlyOnce => emqttd_mqtt::QoS::ExactlyOnce,
+    }
+}
+
+/// The changed message, or the topic name that is not one.
+fn apply<'a>(message: &'a Message, change: &'a Change) -> Result<Message, &'a str> {
+    let old = message.parts();
+    let topic = change.topic.as_deref().unwrap_or(old.topic);
+    if topic.len() > usize::from(u16::MAX) || emqttd_mqtt::topic::validate_name(topic).is_err() {
+        return Err(topic);
+    }
+    let parts = MessageParts {
+        topic,
+        properties: old.properties,
+        payload: change.payload.as_deref().unwrap_or(old.payload),
+        qos: change.qos.map_or(old.qos, from_plugin),
+        retain: change.retain.unwrap_or(old.retain),
+    };
+    let publisher = message.publisher.clone();
+    Ok(Message::new(parts, publisher, message.timestamp, message.expires_at))
 }

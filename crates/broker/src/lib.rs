@@ -6,6 +6,7 @@ mod access;
 pub mod acl_file;
 mod admin;
 mod alarm;
+mod ask;
 mod assign;
 mod conn;
 mod connect;
@@ -21,6 +22,8 @@ mod node;
 mod out;
 mod packet;
 mod passing;
+mod post;
+mod pipe;
 mod publish;
 mod retain;
 mod shard;
@@ -30,15 +33,13 @@ mod target;
 mod timer;
 mod trace;
 
-pub use access::{
-    Access, AccessControl, AccessRequest, AclAnswer, AclModule, AuthAnswer, AuthMechanism,
-    AuthModule, Exchange, ExchangeStep,
-};
+pub use access::{AccessControl, Executor};
+pub use acl_file::Access;
 pub use admin::Broker;
 pub use alarm::{Alarm, Alarms, Severity};
 pub use conn::{ConnId, Peer};
 pub use durable::{DurableTable, Storage, StoreWake};
-pub use hooks::{Flow, HookPoint, HookTable, Hooks, TopicEntry};
+pub use hooks::HookTable;
 pub use info::*;
 pub use listener::ListenerState;
 pub use metrics::{Counters, Metric};

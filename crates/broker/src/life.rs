@@ -1,10 +1,11 @@
 //! How connections and sessions end.
 
 use crate::conn::{ConnId, NONE, Phase};
-use crate::hooks::HookPoint;
+use crate::hooks::by_name;
 use crate::metrics::Metric;
 use crate::shard::{Later, Shard};
 use emqttd_mqtt::{Disconnect, ReasonCode, Version};
+use emqttd_plugin_sdk::HookPoint;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -12,7 +13,11 @@ impl Shard {
     /// DISCONNECT from the client: the will is dropped [MQTT-3.14.4-3], unless it asks for it.
     pub(crate) fn on_disconnect(&mut self, id: ConnId, disconnect: &Disconnect<'_>) {
         self.counters.add(Metric::Disconnect, 1);
+        let v5 = self.version_of(id) == Version::V5;
         let detail = self.conns[id as usize].detail();
+        if v5 {
+            detail.disconnect_code = u16::from(disconnect.reason.0);
+        }
         if let Some(expiry) = disconnect.properties.session_expiry() {
             // [MQTT-3.14.2-2]: a session that was to end with its connection cannot be made to last.
             if detail.expiry == 0 && expiry > 0 {
@@ -44,6 +49,7 @@ impl Shard {
 
     pub(crate) fn say_goodbye(&mut self, id: ConnId, reason: ReasonCode) {
         self.counters.add(Metric::DisconnectSent, 1);
+        self.conns[id as usize].detail().disconnect_code = u16::from(reason.0);
         // [MQTT-3.14.2-3]: no text that would make the packet too large for the client.
         let conn = &self.conns[id as usize];
         let fits = conn.max_packet as usize >= reason.name().len() + 16;
@@ -92,14 +98,21 @@ impl Shard {
         if wait == 0 {
             return self.publish_will(id, &will.message);
         }
-        if self.may_publish_will(id, will.message.topic()) {
-            let due = self.now + u64::from(wait) * 1000;
-            self.sessions[slot as usize].will = Some(Box::new((due, will.message)));
-        }
+        let due = self.now + u64::from(wait) * 1000;
+        self.sessions[slot as usize].will = Some(Box::new((due, Arc::clone(&will.message))));
+        let owner = self.owner_of(slot);
+        self.judge_will(id, &will.message, move |shard, will, allowed| {
+            let Some(slot) = shard.living(owner).filter(|_| !allowed) else {
+                return;
+            };
+            let waiting = &mut shard.sessions[slot as usize].will;
+            if waiting.take_if(|waiting| Arc::ptr_eq(&waiting.1, &will)).is_some() {
+                shard.write_session(slot);
+            }
+        });
     }
 
-    /// Takes the connection away from its session. On takeover no hook runs, and the session stays for
-    /// the one who comes.
+    /// Takes the connection away from its session. On takeover the session stays for the one who comes.
     pub(crate) fn detach(&mut self, id: ConnId, why: &'static str, taken_over: bool) {
         let slot = std::mem::replace(&mut self.conns[id as usize].session, NONE);
         let detail = self.conns[id as usize].detail();
@@ -117,12 +130,10 @@ impl Shard {
             group.refused(owner);
         }
         let publisher = Arc::clone(&entry.publisher);
+        self.tell_disconnected(id, &publisher, why);
         if taken_over {
             return;
         }
-        self.node.hooks.each(HookPoint::ClientDisconnected, |h| {
-            h.client_disconnected(&publisher, why)
-        });
         let entry = &mut self.sessions[slot as usize];
         if entry.expiry == 0 {
             return self.end_session(slot, "normal");
@@ -159,9 +170,14 @@ impl Shard {
             // The session ends before the delay is over [MQTT-3.1.3-9].
             self.publish_allowed_will(&will.1);
         }
-        self.node.hooks.each(HookPoint::SessionTerminated, |h| {
-            h.session_terminated(&entry.publisher, why)
-        });
+        if self.node.hooks.has(HookPoint::SessionTerminated) {
+            let publisher = entry.publisher;
+            self.later.push_back(Later::Hook(Box::new(move |hooks| {
+                hooks.each(HookPoint::SessionTerminated, |h| {
+                    h.session_terminated(by_name(&publisher), why);
+                });
+            })));
+        }
         // Also of groups that it has left meanwhile.
         let owed = entry.session.into_owed();
         self.pass_to_others(owed);

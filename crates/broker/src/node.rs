@@ -2,6 +2,7 @@
 
 use crate::access::AccessControl;
 use crate::alarm::Alarms;
+use crate::conn::Peer;
 use crate::durable::{NodeStore, Volatile};
 use crate::group::Groups;
 use crate::hooks::HookTable;
@@ -12,10 +13,12 @@ use crate::shard::Mail;
 use crate::trace::Traces;
 use arc_swap::ArcSwap;
 use emqttd_config::Settings;
+use emqttd_plugin_sdk::{Pipe, PipeEvents};
 use emqttd_router::Router;
 use emqttd_session::{Limits, QueueLimits};
 use parking_lot::{Mutex, RwLock};
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -70,6 +73,11 @@ impl Mailbox {
     #[inline]
     pub fn is_full(&self) -> bool {
         self.load.load(Ordering::Relaxed) > BACKLOG
+    }
+
+    /// As [`Mailbox::is_full`], for those who cannot wait and have to do without.
+    pub fn is_overfull(&self) -> bool {
+        self.load.load(Ordering::Relaxed) > 4 * BACKLOG
     }
 
     /// Takes everything that was left.
@@ -129,8 +137,23 @@ pub trait ListenerControl: Send + Sync {
     fn start(&self, protocol: &str, listen_on: &str) -> Result<(), String>;
     /// Closes a listener and its connections.
     fn stop(&self, protocol: &str, listen_on: &str) -> Result<(), String>;
+    /// Certificates, keys and lists of authorities that open listeners use, each once.
+    fn cert_files(&self) -> Vec<PathBuf>;
+    /// Reads them again for the connections to come; those that are there keep theirs. The error names each
+    /// file that cannot be used, and its listener stays as it was.
+    fn reload_certs(&self) -> Result<(), String>;
     /// Begins the orderly end of all event loops.
     fn shutdown(&self);
+    /// A virtual connection, which its listener has counted in already; on failure it has been counted out.
+    ///
+    /// # Errors
+    /// When no event loop runs any more.
+    fn open_pipe(&self, peer: Peer, events: Box<dyn PipeEvents>) -> Result<Arc<dyn Pipe>, String>;
+    /// Ends all connections of a plugin's listener and lets no more of them in; waits for that.
+    ///
+    /// # Errors
+    /// When an event loop does not answer in time.
+    fn close_pipes(&self, listener: &Arc<ListenerState>) -> Result<(), String>;
 }
 
 /// Called with new settings.

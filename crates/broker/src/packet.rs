@@ -1,11 +1,21 @@
 //! From bytes to the function for each packet.
 
+use crate::ask::WAITING;
 use crate::conn::{ConnId, Phase};
 use crate::metrics::Metric;
 use crate::shard::{Next, Shard, Step};
 use emqttd_mqtt::{
     Ack, AckKind, DecodeError, DecodeErrorKind, Packet, PacketType, ReasonCode, Version,
 };
+
+/// What a packet came to whose sender may have to wait for an answer of the access chains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// it has been used
+    Done,
+    /// it comes again when the answer is there
+    Waits,
+}
 
 impl Shard {
     /// The next packet of a connection.
@@ -43,26 +53,41 @@ impl Shard {
             return Ok(Step::Wait(0, Next::Pause(STALLED)));
         }
         if phase == Phase::Connected && header.first >> 4 == PacketType::Publish as u8 {
-            if let Some(pause) = self.over_rate(id) {
+            // One that is taken again was counted before.
+            if !self.conns[id as usize].asking
+                && let Some(pause) = self.over_rate(id)
+            {
                 return Ok(Step::Wait(0, Next::Pause(pause)));
             }
-            self.on_publish(id, version, header.first, body)?;
-            return Ok(Step::Done(whole));
+            return match self.on_publish(id, version, header.first, body)? {
+                Taken::Done => Ok(self.done(id, whole)),
+                Taken::Waits => Ok(WAITING),
+            };
         }
         let packet = emqttd_mqtt::decode(version, header.first, body)?;
-        if self.conns[id as usize].traced {
-            crate::trace::received(&self.conns[id as usize], &packet);
+        let conn = &self.conns[id as usize];
+        if conn.traced && !conn.asking {
+            crate::trace::received(conn, &packet);
         }
         match phase {
             Phase::Fresh => self.first_packet(id, packet, &bytes[..whole]),
             Phase::Authenticating => self
                 .authenticating_packet(id, packet)
                 .map(|()| Step::Done(whole)),
-            Phase::Connected => self
-                .connected_packet(id, packet)
-                .map(|()| Step::Done(whole)),
+            Phase::Connected => Ok(match self.connected_packet(id, packet)? {
+                Taken::Done => self.done(id, whole),
+                Taken::Waits => WAITING,
+            }),
             Phase::Free | Phase::Closing => Ok(Step::Done(whole)),
         }
+    }
+
+    /// A packet has been used; `len` is its length.
+    fn done(&mut self, id: ConnId, len: usize) -> Step {
+        if self.conns[id as usize].asking {
+            self.forget_answers(id);
+        }
+        Step::Done(len)
     }
 
     fn first_packet(
@@ -83,9 +108,13 @@ impl Shard {
                 return Ok(Step::Wait(0, Next::Move(shard)));
             }
         }
-        self.counters.add(Metric::Connect, 1);
-        self.on_connect(id, &connect, whole);
-        Ok(Step::Done(whole.len()))
+        if !self.conns[id as usize].asking {
+            self.counters.add(Metric::Connect, 1);
+        }
+        Ok(match self.on_connect(id, &connect, whole) {
+            Taken::Done => self.done(id, whole.len()),
+            Taken::Waits => WAITING,
+        })
     }
 
     fn authenticating_packet(&mut self, id: ConnId, packet: Packet<'_>) -> Result<(), DecodeError> {
@@ -108,13 +137,17 @@ impl Shard {
         }
     }
 
-    fn connected_packet(&mut self, id: ConnId, packet: Packet<'_>) -> Result<(), DecodeError> {
+    fn connected_packet(
+        &mut self,
+        id: ConnId,
+        packet: Packet<'_>,
+    ) -> Result<Taken, DecodeError> {
         match packet {
             Packet::PubAck(ack) => self.on_puback(id, &ack),
             Packet::PubRec(ack) => self.on_pubrec(id, &ack),
             Packet::PubRel(ack) => self.on_pubrel(id, &ack),
             Packet::PubComp(ack) => self.on_pubcomp(id, &ack),
-            Packet::Subscribe(subscribe) => self.on_subscribe(id, &subscribe)?,
+            Packet::Subscribe(subscribe) => return self.on_subscribe(id, &subscribe),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(id, &unsubscribe)?,
             Packet::PingReq => {
                 self.counters.add(Metric::Pingreq, 1);
@@ -141,7 +174,7 @@ impl Shard {
                 return Err(DecodeError::new(DecodeErrorKind::ProtocolError, detail));
             }
         }
-        Ok(())
+        Ok(Taken::Done)
     }
 
     /// Appends a packet to a connection's output.

@@ -1,10 +1,10 @@
 //! From an inbound PUBLISH to the output of its receivers: the path that has to be fast.
 
-use crate::access::{Access, AccessRequest};
 use crate::conn::{ConnId, Known, Phase, PublishCache};
-use crate::hooks::HookPoint;
+use crate::hooks::Passed;
 use crate::metrics::Metric;
 use crate::node::Node;
+use crate::packet::Taken;
 use crate::passing::Passing;
 use crate::retain::Stored;
 use crate::shard::{Mail, Shard};
@@ -13,6 +13,7 @@ use emqttd_config::AclDenyAction;
 use emqttd_mqtt::{
     AckKind, DecodeError, DecodeErrorKind, Packet, Publish, QoS, ReasonCode, Version,
 };
+use emqttd_plugin_sdk::{Access, HookPoint};
 use emqttd_router::Target;
 use emqttd_session::{Inbound, Message, MessageParts, Session};
 use std::sync::Arc;
@@ -32,10 +33,78 @@ impl Shard {
         version: Version,
         first: u8,
         body: &[u8],
-    ) -> Result<(), DecodeError> {
+    ) -> Result<Taken, DecodeError> {
         let mut cache = self.conns[id as usize].cache.take().unwrap_or_default();
         let PublishCache { topic, known } = &mut *cache;
         let publish = emqttd_mqtt::decode_publish_known(version, first, body, topic)?;
+        let Some(new_topic) = self.publish_with(id, &publish, topic, known)? else {
+            self.conns[id as usize].cache = Some(cache);
+            return Ok(Taken::Waits);
+        };
+        // The connection may have been closed meanwhile, and its memory given back.
+        if self.conns[id as usize].phase == Phase::Connected {
+            if let Some(new_topic) = new_topic {
+                *topic = new_topic;
+            }
+            self.conns[id as usize].cache = Some(cache);
+        }
+        Ok(Taken::Done)
+    }
+
+    /// Gives the topic to remember when it is another than `topic`; nothing at all when the client has to
+    /// wait for the ACL.
+    fn publish_with(
+        &mut self,
+        id: ConnId,
+        publish: &Publish<'_>,
+        remembered: &str,
+        known: &mut Known,
+    ) -> Result<Option<Option<String>>, DecodeError> {
+        let alias_topic;
+        let mut topic = publish.topic;
+        if self.version_of(id) == Version::V5
+            && let Some(alias) = publish.properties.topic_alias()
+        {
+            alias_topic = self.resolve_alias(id, alias, publish.topic)?;
+            topic = alias_topic.as_deref().unwrap_or(publish.topic);
+        }
+        let same = std::ptr::eq(topic, remembered) || topic == remembered;
+        if !same {
+            self.check_topic_name(id, topic)?;
+        }
+        let acl_generation = self.node.access.generation();
+        let allowed = match known.acl_generation == acl_generation
+            && same
+            && self.settings.mqtt.cache_acl
+        {
+            true => known.allowed,
+            false => match self.may_publish(id, topic) {
+                Some(allowed) => allowed,
+                None => return Ok(None),
+            },
+        };
+        self.note_publish(id, publish);
+        let mut new_topic = None;
+        if !same {
+            known.route_generation = 0;
+            // A long name is not remembered; nothing is then known of the empty one, which matches none.
+            new_topic = Some(if topic.len() > CACHE_TOPIC_LEN {
+                String::new()
+            } else {
+                topic.to_string()
+            });
+        }
+        (known.acl_generation, known.allowed) = (acl_generation, allowed);
+        if allowed {
+            self.accept_publish(id, publish, topic, known);
+        } else {
+            self.refuse_publish(id, publish, topic);
+        }
+        Ok(Some(new_topic))
+    }
+
+    /// Counts a PUBLISH, and shows it to the trace of its client.
+    fn note_publish(&mut self, id: ConnId, publish: &Publish<'_>) {
         self.counters.add(
             match publish.qos {
                 QoS::AtMostOnce => Metric::Qos0Received,
@@ -45,58 +114,8 @@ impl Shard {
             1,
         );
         if self.conns[id as usize].traced {
-            crate::trace::received(&self.conns[id as usize], &Packet::Publish(publish));
+            crate::trace::received(&self.conns[id as usize], &Packet::Publish(*publish));
         }
-        let new_topic = self.publish_with(id, &publish, topic, known)?;
-        // The connection may have been closed meanwhile, and its memory given back.
-        if self.conns[id as usize].phase == Phase::Connected {
-            if let Some(new_topic) = new_topic {
-                *topic = new_topic;
-            }
-            self.conns[id as usize].cache = Some(cache);
-        }
-        Ok(())
-    }
-
-    /// Gives the topic to remember when it is another than `topic`.
-    fn publish_with(
-        &mut self,
-        id: ConnId,
-        publish: &Publish<'_>,
-        remembered: &str,
-        known: &mut Known,
-    ) -> Result<Option<String>, DecodeError> {
-        let alias_topic;
-        let mut topic = publish.topic;
-        if self.version_of(id) == Version::V5
-            && let Some(alias) = publish.properties.topic_alias()
-        {
-            alias_topic = self.resolve_alias(id, alias, publish.topic)?;
-            topic = alias_topic.as_deref().unwrap_or(publish.topic);
-        }
-        let mut new_topic = None;
-        if !std::ptr::eq(topic, remembered) && topic != remembered {
-            self.check_topic_name(id, topic)?;
-            known.route_generation = 0;
-            known.acl_generation = u64::MAX;
-            // A long name is not remembered; nothing is then known of the empty one, which matches none.
-            new_topic = Some(if topic.len() > CACHE_TOPIC_LEN {
-                String::new()
-            } else {
-                topic.to_string()
-            });
-        }
-        let acl_generation = self.node.access.generation();
-        if known.acl_generation != acl_generation || !self.settings.mqtt.cache_acl {
-            known.allowed = self.may_publish(id, topic);
-            known.acl_generation = acl_generation;
-        }
-        if known.allowed {
-            self.accept_publish(id, publish, topic, known);
-        } else {
-            self.refuse_publish(id, publish, topic);
-        }
-        Ok(new_topic)
     }
 
     /// Topic alias of an inbound PUBLISH: sets it, or gives the topic it stands for [MQTT-3.3.2-7].
@@ -148,62 +167,33 @@ impl Shard {
         settings.mountpoint.as_ref().map_or(0, String::len)
     }
 
-    fn may_publish(&mut self, id: ConnId, topic: &str) -> bool {
+    /// Whether the client may publish there; `None` = it has to wait for the answer.
+    fn may_publish(&mut self, id: ConnId, topic: &str) -> Option<bool> {
         let generation = self.node.access.generation();
         let conn = &mut self.conns[id as usize];
         if conn.superuser {
-            return true;
+            return Some(true);
         }
         let most = if self.settings.mqtt.cache_acl {
             self.settings.mqtt.acl_cache_max_size
         } else {
             0
         };
-        let detail = conn.detail();
-        let cached = detail
-            .rare
-            .as_ref()
-            .and_then(|rare| rare.acl_cache.get(topic));
-        if let Some((seen, allowed)) = cached
+        let rare = conn.peek().rare.as_ref();
+        if let Some((seen, allowed)) = rare.and_then(|rare| rare.acl_cache.get(topic))
             && *seen == generation
         {
-            return *allowed;
+            return Some(*allowed);
         }
-        let allowed = authorize(&self.node, &self.settings, detail, Access::Publish, topic);
+        let allowed = self.may(id, Access::Publish, topic)?;
         if most > 0 && topic.len() <= CACHE_TOPIC_LEN {
-            let cache = &mut detail.rare().acl_cache;
+            let cache = &mut self.conns[id as usize].detail().rare().acl_cache;
             if cache.len() >= most {
                 cache.clear();
             }
             cache.insert(topic.into(), (generation, allowed));
         }
-        allowed
-    }
-
-    /// Whether the client of this connection may subscribe; never cached (sheet 6.4).
-    pub(crate) fn may_subscribe(&mut self, id: ConnId, filter: &str) -> bool {
-        let conn = &self.conns[id as usize];
-        conn.superuser
-            || authorize(
-                &self.node,
-                &self.settings,
-                conn.peek(),
-                Access::Subscribe,
-                filter,
-            )
-    }
-
-    /// Whether a will may be published: asked with the mounted topic (sheet 14, 25).
-    pub(crate) fn may_publish_will(&self, id: ConnId, topic: &str) -> bool {
-        let conn = &self.conns[id as usize];
-        conn.superuser
-            || authorize(
-                &self.node,
-                &self.settings,
-                conn.peek(),
-                Access::Publish,
-                topic,
-            )
+        Some(allowed)
     }
 
     /// A denied PUBLISH: 3.x clients get no answer (sheet 6.3), MQTT 5 has one.
@@ -376,21 +366,13 @@ impl Shard {
             return Some(None);
         }
         let message = Arc::clone(passing.keep());
-        let result =
-            self.node
-                .hooks
-                .fold(HookPoint::MessagePublish, Arc::clone(&message), |h, m| {
-                    h.message_publish(m)
-                });
-        match result {
-            None => {
-                self.node.hooks.each(HookPoint::MessageDropped, |h| {
-                    h.message_dropped(&message, "hook")
-                });
+        match self.node.hooks.publish(&message) {
+            Passed::Same => Some(None),
+            Passed::Changed(changed) => Some(Some(changed)),
+            Passed::Dropped => {
+                self.node.hooks.dropped(&message, "hook");
                 None
             }
-            Some(same) if Arc::ptr_eq(&same, &message) => Some(None),
-            Some(changed) => Some(Some(changed)),
         }
     }
 
@@ -413,10 +395,7 @@ impl Shard {
             if !passing.parts.topic.starts_with("$SYS/") {
                 self.counters.add(Metric::Dropped, 1);
                 if self.node.hooks.has(HookPoint::MessageDropped) {
-                    let message = passing.keep();
-                    self.node.hooks.each(HookPoint::MessageDropped, |h| {
-                        h.message_dropped(message, "no_subscribers")
-                    });
+                    self.node.hooks.dropped(passing.keep(), "no_subscribers");
                 }
             }
             return;
@@ -505,23 +484,4 @@ fn run_of_shard(targets: &[Target], shard: u16) -> usize {
         .iter()
         .take_while(|t| matches!(receiver(t), Receiver::Session(owner) if owner.shard == shard))
         .count()
-}
-
-fn authorize(
-    node: &Node,
-    settings: &emqttd_config::Settings,
-    detail: &crate::conn::Detail,
-    access: Access,
-    topic: &str,
-) -> bool {
-    let Some(publisher) = &detail.publisher else {
-        return false;
-    };
-    let request = AccessRequest {
-        clientid: &publisher.clientid,
-        username: publisher.username.as_deref(),
-        ip: detail.peer.addr.ip(),
-    };
-    node.access
-        .authorize(&request, access, topic, &settings.mqtt, None)
 }

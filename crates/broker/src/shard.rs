@@ -3,12 +3,13 @@
 //! The event loop (`net`) opens and closes connections here, hands in bytes, and takes out what is to
 //! be written. A client id belongs to one shard, so everything about a client happens on one thread.
 
-use crate::conn::{Conn, ConnId, ConnSink, Detail, NONE, Peer, Phase, Replay};
+use crate::conn::{Conn, ConnId, ConnSink, Detail, NO_CODE, NONE, Peer, Phase, Replay};
 use crate::durable::Owing;
 use crate::durable::journal::Journal;
 use crate::durable::load::Read;
 use crate::durable::write::Debts;
 use crate::group::Group;
+use crate::hooks::HookTable;
 use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
 use crate::node::{Mailbox, Node, unix_millis};
@@ -46,6 +47,8 @@ pub(crate) enum Mail {
     },
     /// what was asked of the store
     Read(Read),
+    /// a message that a plugin publishes
+    Own(Arc<Message>),
     /// a closure for the shard itself
     Call(Box<dyn FnOnce(&mut Shard) + Send>),
 }
@@ -62,7 +65,9 @@ impl Mail {
             } => {
                 message.size() + size_of_val(&**targets) + size_of_val(&**seqs) + size_of::<Mail>()
             }
-            Mail::Assigned { message, .. } => message.size() + size_of::<Mail>(),
+            Mail::Assigned { message, .. } | Mail::Own(message) => {
+                message.size() + size_of::<Mail>()
+            }
             // Bounded by what was asked for.
             Mail::Read(_) | Mail::Call(_) => 0,
         }
@@ -144,6 +149,10 @@ pub struct Shard {
     /// mail gathered this round, by shard
     pub(crate) outgoing: Vec<Vec<Mail>>,
     pub(crate) effects: Vec<Effect>,
+    /// number of the last question that could not be answered at once
+    pub(crate) questions: u64,
+    /// connections that have their answers
+    pub(crate) awake: Vec<ConnId>,
     /// sessions and messages that wait for the present call to end (wills, bounced group messages)
     pub(crate) later: VecDeque<Later>,
     /// what is to be stored of this round; `None` = nothing is stored
@@ -176,6 +185,8 @@ pub(crate) enum Later {
     Publish(Arc<Message>),
     /// find another member for a group's message
     Assign(Arc<Group>, Arc<Message>, u64),
+    /// tell plugins what has become of a client
+    Hook(Box<dyn FnOnce(&HookTable) + Send>),
 }
 
 impl Shard {
@@ -195,6 +206,8 @@ impl Shard {
             dirty: Vec::new(),
             outgoing: node.mailboxes.iter().map(|_| Vec::new()).collect(),
             effects: Vec::new(),
+            questions: 0,
+            awake: Vec::new(),
             later: VecDeque::new(),
             journal: crate::durable::journal::journal_of(&node),
             health: Health::Good,
@@ -265,6 +278,7 @@ impl Shard {
                 keepalive: 0,
                 clean_start: true,
                 problem_information: true,
+                disconnect_code: NO_CODE,
                 close_reason: "closed",
             })),
             ..Conn::default()
@@ -286,7 +300,9 @@ impl Shard {
     pub fn input(&mut self, id: ConnId, bytes: &[u8]) -> Taken {
         let mut at = 0;
         let mut wanted = 0;
-        let mut next = if self.congested || self.answers_wait(id) {
+        let mut next = if self.is_waiting(id) {
+            Next::Pause(crate::ask::WAIT)
+        } else if self.congested || self.answers_wait(id) {
             Next::Pause(CONGESTED)
         } else {
             Next::Continue
@@ -608,6 +624,7 @@ impl Shard {
                     owner,
                 } => self.assigned(message, seq, &group, owner),
                 Mail::Read(read) => self.read(read),
+                Mail::Own(message) => self.publish_message(message, crate::target::NOBODY),
                 Mail::Call(call) => call(self),
             }
             self.settle();
@@ -623,6 +640,7 @@ impl Shard {
             match later {
                 Later::Publish(message) => self.publish_message(message, crate::target::NOBODY),
                 Later::Assign(group, message, seq) => self.assign(&group, &message, seq),
+                Later::Hook(tell) => tell(&self.node.hooks),
             }
         }
     }

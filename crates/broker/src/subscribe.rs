@@ -2,8 +2,9 @@
 
 use crate::conn::{ConnId, NONE};
 use crate::group::Group;
-use crate::hooks::{HookPoint, TopicEntry};
+use crate::hooks::{by_name, from_plugin, to_plugin};
 use crate::metrics::Metric;
+use crate::packet::Taken;
 use crate::shard::{Later, Shard};
 use crate::target::{Options, group_target};
 use emqttd_mqtt::topic::SubscriptionFilter;
@@ -11,6 +12,7 @@ use emqttd_mqtt::{
     DecodeError, DecodeErrorKind, QoS, ReasonCode, Subscribe, SubscriptionOptions, Unsubscribe,
     Version,
 };
+use emqttd_plugin_sdk::{Access, Flow, HookPoint, TopicEntry};
 use emqttd_router::Target;
 use emqttd_session::{Delivery, Message, Subscription};
 use std::collections::VecDeque;
@@ -50,20 +52,26 @@ impl Shard {
         &mut self,
         id: ConnId,
         packet: &Subscribe<'_>,
-    ) -> Result<(), DecodeError> {
-        self.counters.add(Metric::Subscribe, 1);
-        let written = self.written();
+    ) -> Result<Taken, DecodeError> {
         let v5 = self.version_of(id) == Version::V5;
         let mut wanted = Vec::new();
         for (filter, options) in packet.filters() {
             wanted.push(self.examine(id, filter, options)?);
         }
+        let mut waits = false;
         for one in wanted.iter_mut().filter(|one| one.refused.is_none()) {
             // A literal `%u` or `%c` asked for by a client is no variable and is never granted by one.
-            if !self.may_subscribe(id, &one.entry.topic) {
-                one.refused = Some(ReasonCode::NOT_AUTHORIZED);
+            match self.may(id, Access::Subscribe, &one.entry.topic) {
+                Some(true) => {}
+                Some(false) => one.refused = Some(ReasonCode::NOT_AUTHORIZED),
+                None => waits = true,
             }
         }
+        if waits {
+            return Ok(Taken::Waits);
+        }
+        self.counters.add(Metric::Subscribe, 1);
+        let written = self.written();
         let denied = wanted
             .iter()
             .any(|one| one.refused == Some(ReasonCode::NOT_AUTHORIZED));
@@ -71,7 +79,7 @@ impl Shard {
             self.log_denied(id, &wanted);
             if self.settings.mqtt.acl_deny_action == emqttd_config::AclDenyAction::Disconnect {
                 self.close(id, ReasonCode::NOT_AUTHORIZED, "acl_denied");
-                return Ok(());
+                return Ok(Taken::Done);
             }
             if !v5 {
                 // EMQ refuses the whole packet for one denied filter (sheet 6.3).
@@ -87,7 +95,7 @@ impl Shard {
         for one in &wanted {
             let code = match one.refused {
                 Some(reason) => reason,
-                None => self.grant(id, one, sub_id, &mut replays),
+                None => self.grant(id, one, sub_id, false, &mut replays),
             };
             codes.push(if v5 || !code.is_error() { code.0 } else { 0x80 });
         }
@@ -102,7 +110,7 @@ impl Shard {
         self.gate_if_written(id, position, written);
         if self.closing(id) {
             // SUBACK was larger than the client takes.
-            return Ok(());
+            return Ok(Taken::Done);
         }
         for key in replays {
             self.begin_replay(id, &key);
@@ -110,7 +118,41 @@ impl Shard {
         self.mark_replays(id);
         let slot = self.conns[id as usize].session;
         self.offer_groups(slot);
-        Ok(())
+        Ok(Taken::Done)
+    }
+
+    /// Subscribes a connected client on behalf of a plugin: `client.subscribe` runs, the ACL is not asked,
+    /// and no SUBACK is sent.
+    pub(crate) fn subscribe_for(&mut self, id: ConnId, table: Vec<TopicEntry>) {
+        let wanted = |entry: TopicEntry| Wanted {
+            options: SubscriptionOptions {
+                qos: from_plugin(entry.qos),
+                ..SubscriptionOptions::default()
+            },
+            entry,
+            refused: None,
+        };
+        let mut wanted: Vec<Wanted> = table.into_iter().map(wanted).collect();
+        self.ask_subscribe_hook(id, &mut wanted);
+        let mut replays = Vec::new();
+        for one in wanted.iter().filter(|one| one.refused.is_none()) {
+            self.grant(id, one, 0, true, &mut replays);
+        }
+        for key in replays {
+            self.begin_replay(id, &key);
+        }
+        self.mark_replays(id);
+        let slot = self.conns[id as usize].session;
+        self.offer_groups(slot);
+    }
+
+    /// Takes subscriptions of a connected client away on behalf of a plugin; `client.unsubscribe` runs.
+    pub(crate) fn unsubscribe_for(&mut self, id: ConnId, table: Vec<TopicEntry>) {
+        let mut entries: Vec<_> = table.into_iter().map(Ok).collect();
+        self.ask_unsubscribe_hook(id, &mut entries);
+        for entry in entries.into_iter().flatten() {
+            self.take_away(id, &entry);
+        }
     }
 
     /// The parts of a filter, with what is wrong with it. 3.x clients are closed for a bad one (sheet 7.2).
@@ -139,7 +181,7 @@ impl Shard {
             }
             let entry = TopicEntry {
                 topic: filter.into(),
-                qos: options.qos,
+                qos: to_plugin(options.qos),
                 share: None,
                 local: false,
             };
@@ -158,7 +200,7 @@ impl Shard {
         }
         let entry = TopicEntry {
             topic: parsed.filter.into(),
-            qos: options.qos,
+            qos: to_plugin(options.qos),
             share: parsed.share.map(Into::into),
             local: parsed.local,
         };
@@ -193,18 +235,19 @@ impl Shard {
         let Some(publisher) = self.conns[id as usize].peek().publisher.clone() else {
             return;
         };
-        let table: Vec<TopicEntry> = wanted
+        let mut table: Vec<TopicEntry> = wanted
             .iter()
             .filter(|one| one.refused.is_none())
             .map(|one| one.entry.clone())
             .collect();
-        let answer = self
-            .node
-            .hooks
-            .fold(HookPoint::ClientSubscribe, table, |h, t| {
-                h.client_subscribe(&publisher, t)
-            });
-        let mut entries = answer.into_iter().flatten();
+        let client = by_name(&publisher);
+        let flow = self.node.hooks.ask(HookPoint::ClientSubscribe, |h| {
+            h.client_subscribe(client, &mut table)
+        });
+        if flow == Flow::Stop {
+            table.clear();
+        }
+        let mut entries = table.into_iter();
         for one in wanted.iter_mut().filter(|one| one.refused.is_none()) {
             match entries.next() {
                 Some(entry) if emqttd_mqtt::topic::validate_filter(&entry.topic).is_ok() => {
@@ -220,6 +263,7 @@ impl Shard {
         id: ConnId,
         one: &Wanted,
         sub_id: u32,
+        unchecked: bool,
         replays: &mut Vec<String>,
     ) -> ReasonCode {
         let conn = &self.conns[id as usize];
@@ -233,11 +277,11 @@ impl Shard {
             return ReasonCode::QUOTA_EXCEEDED;
         }
         let subscription = Subscription {
-            qos: one.entry.qos,
+            qos: from_plugin(one.entry.qos),
             no_local: one.options.no_local,
             retain_as_published: one.options.retain_as_published || bridge,
             id: sub_id,
-            unchecked: false,
+            unchecked,
         };
         let new = self.subscribe(slot, &key, subscription);
         let send_retained = match one.options.retain_handling {
@@ -256,7 +300,7 @@ impl Shard {
             .insert_str(0, mountpoint.as_deref().unwrap_or(""));
         let publisher = &self.sessions[slot as usize].publisher;
         self.node.hooks.each(HookPoint::SessionSubscribed, |h| {
-            h.session_subscribed(publisher, &entry)
+            h.session_subscribed(by_name(publisher), &entry);
         });
         ReasonCode(one.entry.qos as u8)
     }
@@ -400,9 +444,7 @@ impl Shard {
             self.forget_group(&group);
             while let Some((message, _)) = group.take() {
                 self.counters.add(Metric::DroppedGroupFull, 1);
-                self.node.hooks.each(HookPoint::MessageDropped, |h| {
-                    h.message_dropped(&message, "group_gone")
-                });
+                self.node.hooks.dropped(&message, "group_gone");
             }
         } else {
             // Another member may have room for what this one was about to take.
@@ -457,7 +499,7 @@ impl Shard {
             match SubscriptionFilter::parse(filter, v5) {
                 Ok(parsed) => entries.push(Ok(TopicEntry {
                     topic: parsed.filter.into(),
-                    qos: QoS::AtMostOnce,
+                    qos: to_plugin(QoS::AtMostOnce),
                     share: parsed.share.map(Into::into),
                     local: parsed.local,
                 })),
@@ -497,14 +539,15 @@ impl Shard {
         let Some(publisher) = self.conns[id as usize].peek().publisher.clone() else {
             return;
         };
-        let table: Vec<TopicEntry> = entries.iter().flatten().cloned().collect();
-        let ask = |h: &dyn crate::hooks::Hooks, t| h.client_unsubscribe(&publisher, t);
-        let mut answer = self
-            .node
-            .hooks
-            .fold(HookPoint::ClientUnsubscribe, table, ask)
-            .into_iter()
-            .flatten();
+        let mut table: Vec<TopicEntry> = entries.iter().flatten().cloned().collect();
+        let client = by_name(&publisher);
+        let flow = self.node.hooks.ask(HookPoint::ClientUnsubscribe, |h| {
+            h.client_unsubscribe(client, &mut table)
+        });
+        if flow == Flow::Stop {
+            table.clear();
+        }
+        let mut answer = table.into_iter();
         for entry in entries.iter_mut().filter(|entry| entry.is_ok()) {
             // A stop leaves the subscription and is answered all the same (sheet 5.2).
             *entry = answer.next().ok_or(ReasonCode::NO_SUBSCRIPTION_EXISTED);
@@ -539,11 +582,16 @@ impl Shard {
         if !gone {
             return ReasonCode::NO_SUBSCRIPTION_EXISTED;
         }
-        let topic = parts_of(&key).filter;
-        let publisher = &self.sessions[slot as usize].publisher;
-        self.node.hooks.each(HookPoint::SessionUnsubscribed, |h| {
-            h.session_unsubscribed(publisher, topic)
-        });
+        if self.node.hooks.has(HookPoint::SessionUnsubscribed) {
+            let entry = TopicEntry {
+                topic: parts_of(&key).filter.to_string(),
+                ..entry.clone()
+            };
+            let publisher = &self.sessions[slot as usize].publisher;
+            self.node.hooks.each(HookPoint::SessionUnsubscribed, |h| {
+                h.session_unsubscribed(by_name(publisher), &entry);
+            });
+        }
         ReasonCode::SUCCESS
     }
 
@@ -683,36 +731,41 @@ impl Shard {
         if slot == NONE || self.conns[id as usize].superuser {
             return;
         }
-        let mount = self.conns[id as usize]
-            .peek()
-            .peer
-            .listener
-            .settings
-            .mountpoint
-            .clone()
-            .unwrap_or_default();
-        let keys: Vec<String> = self.sessions[slot as usize]
-            .session
-            .subscriptions
-            .iter()
-            .filter(|(_, subscription)| !subscription.unchecked)
-            .map(|(key, _)| key.to_string())
-            .collect();
         let mut taken_away = false;
-        for key in keys {
-            let mounted = parts_of(&key).filter;
-            let filter = mounted.strip_prefix(mount.as_str()).unwrap_or(mounted);
-            if !self.may_subscribe(id, filter) {
-                log::warn!(
-                    "the ACL no longer allows a subscription to {}: ended",
-                    emqttd_logging::escape(filter)
-                );
-                taken_away |= self.unsubscribe(slot, &key);
-            }
+        for (key, filter) in self.checked_filters(id, slot) {
+            taken_away |= self.recheck(id, slot, &key, &filter);
         }
         if taken_away {
             self.forget_unsubscribed(slot);
         }
+    }
+
+    /// As [`Shard::recheck_subscriptions`], for all clients of this shard.
+    pub(crate) fn recheck_all(&mut self) {
+        for id in 0..self.conns.len() as u32 {
+            let slot = self.conns[id as usize].session;
+            if slot != NONE {
+                self.sessions[slot as usize].acl_generation = self.node.access.generation();
+                self.recheck_subscriptions(id);
+            }
+        }
+    }
+
+    /// The subscriptions of a session that the ACL has a say in: their names, and the filters as its client
+    /// writes them.
+    pub(crate) fn checked_filters(&self, id: ConnId, slot: u32) -> Vec<(String, String)> {
+        let listener = &self.conns[id as usize].peek().peer.listener;
+        let mount = listener.settings.mountpoint.as_deref().unwrap_or("");
+        let subscriptions = &self.sessions[slot as usize].session.subscriptions;
+        subscriptions
+            .iter()
+            .filter(|(_, subscription)| !subscription.unchecked)
+            .map(|(key, _)| {
+                let mounted = parts_of(key).filter;
+                let filter = mounted.strip_prefix(mount).unwrap_or(mounted);
+                (key.to_string(), filter.to_string())
+            })
+            .collect()
     }
 
     /// Whether one of its filters matches.
@@ -724,7 +777,7 @@ impl Shard {
     }
 
     /// Drops what waits for a session, or was not acknowledged, and matches none of its subscriptions.
-    fn forget_unsubscribed(&mut self, slot: u32) {
+    pub(crate) fn forget_unsubscribed(&mut self, slot: u32) {
         let filters: Vec<String> = self.sessions[slot as usize]
             .session
             .subscriptions
@@ -743,9 +796,7 @@ impl Shard {
         }
         for message in gone {
             self.counters.add(Metric::AclDenied, 1);
-            self.node.hooks.each(HookPoint::MessageDropped, |h| {
-                h.message_dropped(&message, "acl_denied")
-            });
+            self.node.hooks.dropped(&message, "acl_denied");
         }
     }
 }

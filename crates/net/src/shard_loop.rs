@@ -197,6 +197,9 @@ impl ShardLoop {
         if self.shard.has_mail() {
             self.shard.receive();
         }
+        for id in self.shard.take_awake() {
+            self.wake(id as usize);
+        }
         self.shard.timers();
         self.flush();
         self.shard.post();
@@ -497,6 +500,16 @@ impl ShardLoop {
         let bytes = std::mem::take(&mut socket.partial);
         self.input(key, &bytes);
         self.read_again(key);
+    }
+
+    /// What a connection waited for is there: it is read on before its pause is over.
+    fn wake(&mut self, key: usize) {
+        if let Some(socket) = self.sockets.get_mut(key)
+            && socket.paused_until > 0
+        {
+            socket.paused_until = self.now;
+            self.resume(key);
+        }
     }
 
     fn flush(&mut self) {

@@ -313,8 +313,8 @@ impl Shard {
                 .map(|will| (clock.calendar(will.0), 0, &will.1)),
             conn => {
                 let will = self.conns[conn as usize].peek().will.as_ref();
-                // As when the connection ends: after a crash nobody could ask for this client any more.
-                will.filter(|will| self.may_publish_will(conn, will.message.topic()))
+                // After a crash nobody could ask for this client any more: what was said at CONNECT counts.
+                will.filter(|will| will.allowed)
                     .map(|will| (0, will.delay, &will.message))
             }
         };
