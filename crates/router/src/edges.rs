@@ -21,6 +21,11 @@ impl Edges {
         }
     }
 
+    /// Bytes of the table.
+    pub fn memory(&self) -> usize {
+        self.slots.capacity() * size_of::<u64>()
+    }
+
     /// The id with this hash for which `is` holds.
     #[inline]
     pub fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {

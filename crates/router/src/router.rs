@@ -16,6 +16,8 @@ pub struct Router {
     /// Distinct filters in `wild`.
     wild_filters: usize,
     targets: Targets,
+    /// bytes of the filters in `exact`
+    text: usize,
     seed: u64,
 }
 
@@ -67,6 +69,7 @@ impl Router {
             wild: Trie::new(seed),
             wild_filters: 0,
             targets: Targets::new(),
+            text: 0,
             seed,
         }
     }
@@ -96,6 +99,7 @@ impl Router {
                     hash,
                 };
                 self.targets.insert(&mut entry.targets, target);
+                self.text += filter.len();
                 self.exact
                     .insert_unique(spread(hash), entry, |e| spread(e.hash));
                 None
@@ -125,6 +129,7 @@ impl Router {
             .ok()?;
         let removed = self.targets.remove(&mut entry.get_mut().targets, owner)?;
         if entry.get().targets.is_empty() {
+            self.text -= filter.len();
             entry.remove();
         }
         Some(removed)
@@ -242,6 +247,11 @@ impl Router {
     /// Whether there is no filter at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes held. Walks filters with more than one target and long levels, nothing else.
+    pub fn memory(&self) -> usize {
+        self.exact.allocation_size() + self.text + self.wild.memory() + self.targets.memory()
     }
 
     /// Calls `f` for every filter with its targets, in no particular order.

@@ -40,6 +40,12 @@ impl<T> Slab<T> {
         id
     }
 
+    /// Bytes of the table, without what records hold elsewhere.
+    pub fn memory(&self) -> usize {
+        let records: usize = self.chunks.iter().map(Vec::capacity).sum();
+        records * size_of::<T>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// Every record with its id, those that were removed (and are now `T::default()`) included.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0u32..).zip(self.chunks.iter().flatten())

@@ -69,6 +69,12 @@ impl Targets {
         }
     }
 
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        let lists = self.lists.iter().map(|(_, list)| list.memory());
+        self.singles.memory() + self.lists.memory() + lists.sum::<usize>()
+    }
+
     #[inline]
     pub fn get(&self, handle: Handle) -> &[Target] {
         match handle.place() {
@@ -131,6 +137,13 @@ struct List {
 }
 
 impl List {
+    /// Bytes held beside the list itself.
+    fn memory(&self) -> usize {
+        let places = self.places.as_ref();
+        self.targets.capacity() * size_of::<Target>()
+            + places.map_or(0, |places| places.allocation_size())
+    }
+
     fn position(&self, owner: u64) -> Option<usize> {
         match &self.places {
             Some(places) => places.get(&owner).map(|at| *at as usize),

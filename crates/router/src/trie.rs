@@ -99,6 +99,12 @@ impl<P: Data> Trie<P> {
         }
     }
 
+    /// Bytes held, without what the data of nodes hold elsewhere.
+    pub fn memory(&self) -> usize {
+        let texts = self.long.iter().map(|(_, text)| text.len());
+        self.nodes.memory() + self.edges.memory() + self.long.memory() + texts.sum::<usize>()
+    }
+
     #[inline]
     pub fn cutter(&self) -> &Cutter {
         &self.cutter

@@ -184,3 +184,27 @@ fn ids_are_reused_and_nothing_is_left_behind() {
         assert_eq!(left, ["keep/+/a-level-of-some-length"]);
     }
 }
+
+#[test]
+fn memory_grows_with_what_is_held_and_is_given_back() {
+    let mut router = Router::new();
+    let empty = router.memory();
+    let filters = |n: u64| [format!("exact/{n}"), format!("wild/{n}/+"), "all/#".into()];
+    for owner in 0..1_000 {
+        for filter in filters(owner) {
+            router.subscribe(&filter, target(owner));
+        }
+    }
+    // A thousand names of 7 to 9 bytes, three thousand targets of 16 bytes.
+    assert!(
+        router.memory() > empty + 7_000 + 48_000,
+        "{}",
+        router.memory()
+    );
+    for owner in 0..1_000 {
+        for filter in filters(owner) {
+            router.unsubscribe(&filter, owner);
+        }
+    }
+    assert_eq!(router.memory(), empty);
+}

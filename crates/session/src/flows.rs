@@ -131,6 +131,16 @@ impl Flows {
             && self.backlog.is_none()
     }
 
+    /// Bytes of messages that are in flight and still needed.
+    pub fn bytes_in_flight(&self) -> usize {
+        let out = self.inflight.iter().map(|(_, entry)| match &entry.stage {
+            Stage::Published(delivery) => delivery.message.size(),
+            Stage::Released | Stage::Unloaded { .. } => 0,
+        });
+        let inbound = self.awaiting.iter().map(|(_, entry)| entry.message.size());
+        out.sum::<usize>() + inbound.sum::<usize>()
+    }
+
     /// Messages and bytes that wait on disk only.
     pub fn beside(&self) -> (usize, usize) {
         self.backlog

@@ -151,6 +151,18 @@ impl Session {
         self.flows.as_ref().map_or(0, |flows| flows.queue.len())
     }
 
+    /// Bytes of those, each message counted as if this session alone held it.
+    pub fn queue_bytes_in_memory(&self) -> usize {
+        self.flows.as_ref().map_or(0, |flows| flows.queue.bytes())
+    }
+
+    /// Bytes of messages in flight, in both directions, counted likewise.
+    pub fn inflight_bytes(&self) -> usize {
+        self.flows
+            .as_ref()
+            .map_or(0, |flows| flows.bytes_in_flight())
+    }
+
     /// Bytes waiting, in memory and on disk.
     pub fn queue_bytes(&self) -> usize {
         self.flows

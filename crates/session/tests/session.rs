@@ -215,3 +215,22 @@ fn inbound_qos_2_of_an_earlier_connection_makes_room() {
     assert_eq!(session.begin_qos2(3, 2, keep), Inbound::Replaced(1));
     assert_eq!(session.begin_qos2(4, 2, keep), Inbound::Full);
 }
+
+#[test]
+fn bytes_are_counted_where_they_are_held() {
+    let mut session = Session::new(Arc::new(Limits {
+        max_inflight: 1,
+        ..Limits::default()
+    }));
+    let mut wire = connect(&mut session, Version::V311, 65_535, 0);
+    for name in 1..=3 {
+        session.send(delivery(name, QoS::ExactlyOnce), 0, &mut wire);
+    }
+    // The topic has one byte, the payload ten.
+    assert_eq!(session.inflight_bytes(), 11);
+    assert_eq!(session.queue_bytes_in_memory(), 22);
+    session.pubrec(1, false, 0, &mut wire);
+    assert_eq!(session.inflight_bytes(), 0, "released: no body is needed");
+    session.begin_qos2(7, 0, || message(9));
+    assert_eq!(session.inflight_bytes(), 11);
+}

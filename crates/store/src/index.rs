@@ -113,6 +113,16 @@ impl Index {
         }
     }
 
+    /// Bytes held, as far as they can be told without a walk through the owners.
+    pub fn memory(&self) -> usize {
+        let sealed = self.segments.iter().map(|segment| match &segment.refs {
+            Some(Refs::Memory(refs)) => refs.memory(),
+            Some(Refs::File(_)) | None => 0,
+        });
+        let refs = self.mem.memory() + sealed.sum::<usize>();
+        self.owners.memory() + self.keys.memory() + refs
+    }
+
     pub fn hash(&self, table: crate::Table, key: &[u8]) -> KeyHash {
         KeyHash::new(&self.secret, table, key)
     }

@@ -73,6 +73,11 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        self.slab.capacity() * size_of::<Entry>() + self.places.allocation_size()
+    }
+
     pub fn get(&self, key: KeyHash) -> Option<Location> {
         let slab = &self.slab;
         let place = self

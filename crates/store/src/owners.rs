@@ -138,6 +138,13 @@ pub(crate) struct Owners {
 }
 
 impl Owners {
+    /// Bytes held, without what single owners have beside their place.
+    pub fn memory(&self) -> usize {
+        self.slab.capacity() * size_of::<Owner>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.places.allocation_size()
+    }
+
     #[inline]
     pub fn find(&self, id: OwnerId) -> Option<u32> {
         let slab = &self.slab;

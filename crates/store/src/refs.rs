@@ -87,6 +87,14 @@ impl MemRefs {
         });
     }
 
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        let slots = self.by_owner.get().map_or(0, Vec::capacity);
+        self.heads.capacity() * size_of::<Head>()
+            + self.links.capacity() * size_of::<Link>()
+            + slots * size_of::<u32>()
+    }
+
     /// Who was touched, each once, in ascending order.
     pub fn touched(&self) -> Vec<OwnerId> {
         let mut owners: Vec<OwnerId> = self.heads.iter().map(|h| h.owner).collect();

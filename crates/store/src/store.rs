@@ -96,6 +96,11 @@ impl Store {
         self.shared.status()
     }
 
+    /// Bytes of memory by which it finds things; they grow with owners and keys, not with messages on disk.
+    pub fn memory(&self) -> usize {
+        self.shared.index.lock().memory()
+    }
+
     /// The value of a key, of what is durable.
     ///
     /// # Errors

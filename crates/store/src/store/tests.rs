@@ -369,3 +369,18 @@ fn a_store_over_its_limit_says_so_until_there_is_room() {
     rest(&mut engine);
     assert_eq!(store.health(), Health::Good, "{:?}", store.status());
 }
+
+#[test]
+fn memory_grows_with_keys() {
+    let disk = SimDisk::new(1);
+    let (store, mut engine, _) = open(&disk);
+    let empty = store.memory();
+    let mut batch = Batch::new();
+    for n in 0..1_000u32 {
+        batch.put(9, &n.to_be_bytes(), b"value");
+    }
+    store.commit(&mut batch);
+    rest(&mut engine);
+    // 12 bytes of a key's hash, as many of its place.
+    assert!(store.memory() > empty + 24_000, "{}", store.memory());
+}
