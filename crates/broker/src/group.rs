@@ -317,6 +317,12 @@ impl Groups {
         self.get(id)?.owing().cloned()
     }
 
+    /// Bytes of messages waiting in all groups.
+    pub fn bytes(&self) -> usize {
+        let table = self.0.read();
+        table.groups.values().map(|g| g.state.lock().bytes).sum()
+    }
+
     /// Messages waiting in all groups.
     pub fn waiting(&self) -> usize {
         self.0.read().groups.values().map(|g| g.waiting()).sum()

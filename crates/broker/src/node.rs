@@ -80,6 +80,11 @@ impl Mailbox {
         self.load.load(Ordering::Relaxed) > 4 * BACKLOG
     }
 
+    /// Weight of what was left.
+    pub fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
     /// Takes everything that was left.
     pub fn take(&self, into: &mut Vec<Mail>) {
         // Cleared first: whoever posts after this finds the flag down and wakes the shard again.
@@ -222,7 +227,12 @@ impl Node {
 
     /// Milliseconds since the node started, and a bit: never 0.
     pub fn now(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64 + 1
+        Node::clock(self.started.elapsed())
+    }
+
+    /// What [`Node::now`] says so long after the start.
+    pub fn clock(since_start: Duration) -> u64 {
+        since_start.as_millis() as u64 + 1
     }
 
     /// The shard to which a client id belongs.

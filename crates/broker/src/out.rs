@@ -48,6 +48,11 @@ impl OutBuf {
         self.bytes.len() - self.start + self.extra.as_ref().map_or(0, |extra| extra.len)
     }
 
+    /// Bytes of memory it holds; payloads that others refer to as well are counted whole.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.extra.as_ref().map_or(0, |extra| extra.len)
+    }
+
     /// Whether nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {

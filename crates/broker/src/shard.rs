@@ -174,6 +174,7 @@ pub struct Shard {
     /// bytes appended to outputs, and to mail, since they were last written
     pub(crate) pressure: usize,
     pub(crate) sys: crate::sys::Ticker,
+    pub(crate) work: crate::figures::Work,
     /// taken from the mailbox and not yet worked on
     incoming: VecDeque<Mail>,
     fired: Vec<u32>,
@@ -220,6 +221,7 @@ impl Shard {
             swamped: false,
             pressure: 0,
             sys: crate::sys::Ticker::new(now),
+            work: Default::default(),
             incoming: VecDeque::new(),
             fired: Vec::new(),
             node,
@@ -244,7 +246,9 @@ impl Shard {
 
     /// Begins a round: the clock is read once for all that happens in it.
     pub fn begin_round(&mut self) {
-        self.begin_round_at(self.node.now());
+        let now = self.node.started.elapsed();
+        self.work.begin(now);
+        self.begin_round_at(Node::clock(now));
     }
 
     /// As [`Shard::begin_round`], at a time of the caller's (milliseconds, never less than before): for
@@ -486,6 +490,11 @@ impl Shard {
     /// Whether other threads have left something here.
     pub fn has_mail(&self) -> bool {
         !self.incoming.is_empty() || self.node.mailboxes[self.index].is_waiting()
+    }
+
+    /// Weight of mail that was taken and waits for its turn.
+    pub(crate) fn mail_behind(&self) -> usize {
+        self.incoming.iter().map(Mail::weight).sum()
     }
 
     /// Whether so much has been appended to outputs that they should be written before more is read.

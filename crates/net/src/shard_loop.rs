@@ -147,6 +147,7 @@ impl ShardLoop {
                 }
             }
             self.round(&events);
+            self.shard.end_round();
             if self
                 .ending
                 .is_some_and(|at| self.now >= at || self.sockets.is_empty())
