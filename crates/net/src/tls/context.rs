@@ -1,5 +1,6 @@
 //! What the connections of one listener share: certificate, key, versions, who may come in.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -50,6 +51,11 @@ impl TlsContext {
         Ok((context, warnings))
     }
 
+    /// The files it is made of.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        files(&self.settings)
+    }
+
     /// The configuration of now.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.config.load_full()
@@ -76,14 +82,18 @@ impl TlsContext {
     }
 }
 
-fn fingerprint(settings: &Tls) -> Fingerprint {
+fn files(settings: &Tls) -> impl Iterator<Item = &PathBuf> {
     let files = [
         &settings.keyfile,
         &settings.certfile,
         &settings.cacertfile,
         &settings.crlfile,
     ];
-    Fingerprint::of(files.into_iter().flatten())
+    files.into_iter().flatten()
+}
+
+fn fingerprint(settings: &Tls) -> Fingerprint {
+    Fingerprint::of(files(settings))
 }
 
 fn build(settings: &Tls) -> Result<(ServerConfig, Vec<String>), String> {
