@@ -4,7 +4,7 @@
 use crate::admission::{RateLimit, allowed};
 use crate::listen::OpenListener;
 use crate::shard_loop::{Alarm, Command, LISTENERS, Moved, ShardLoop};
-use crate::socket::{Layers, Socket, Stage};
+use crate::socket::{Layers, Socket, Stage, Transport};
 use emqttd_broker::{ListenerState, Peer};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -55,7 +55,7 @@ impl ShardLoop {
         state.set_closed();
         for key in self.sockets.iter().map(|(key, _)| key).collect::<Vec<_>>() {
             let socket = &self.sockets[key];
-            let theirs = match &socket.layers {
+            let theirs = match socket.layers() {
                 Some(layers) => Arc::ptr_eq(&layers.peer.listener, state),
                 None => self.shard.came_by(key as u32, state),
             };
@@ -131,22 +131,18 @@ impl ShardLoop {
         }
         listener.look_at_files(now);
         let layers = Layers::new(&listener.state, addr, listener.tls.as_ref(), now);
-        let limit = listener.state.settings.rate_limit;
-        let socket = Socket {
-            stream,
-            partial: Vec::new(),
-            layers,
-            limit: limit.map(|(burst, rate)| Box::new(RateLimit::new(burst, rate, now))),
-            wanted: 0,
-            open: false,
-            paused_until: 0,
-            again: false,
+        let transport = match layers {
+            None => Transport::Tcp(stream),
+            Some(layers) => Transport::Layered(stream, layers),
         };
+        let limit = listener.state.settings.rate_limit;
+        let limit = limit.map(|(burst, rate)| RateLimit::new(burst, rate, now));
+        let socket = Socket::new(transport, limit);
         let state = Arc::clone(&listener.state);
         let Some(key) = self.register(socket) else {
             return state.leave("closed");
         };
-        match &self.sockets[key].layers {
+        match self.sockets[key].layers() {
             Some(layers) if layers.stage != Stage::Ready => {
                 self.alarms.insert((layers.deadline, Alarm::Setup(key)), ());
             }
@@ -170,11 +166,17 @@ impl ShardLoop {
         let entry = self.sockets.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self
-            .poll
-            .registry()
-            .register(&mut socket.stream, Token(key), interest)
-        {
+        let registry = self.poll.registry();
+        let registered = match &mut socket.transport {
+            Transport::Tcp(stream) | Transport::Layered(stream, _) => {
+                registry.register(stream, Token(key), interest)
+            }
+            Transport::Pipe(end) => {
+                end.arrive(key);
+                Ok(())
+            }
+        };
+        if let Err(error) = registered {
             log::error!("a connection cannot be watched: {error}");
             return None;
         }
@@ -192,10 +194,11 @@ impl ShardLoop {
         let listener = Arc::clone(&peer.listener);
         socket.again = false;
         let bytes = std::mem::take(&mut socket.partial);
-        if listener.is_closed() {
+        if listener.is_closed() || self.ending.is_some() {
             return listener.leave("shutdown");
         }
         let paused_until = socket.paused_until;
+        let is_pipe = matches!(socket.transport, Transport::Pipe(_));
         let Some(key) = self.register(socket) else {
             return listener.leave("closed");
         };
@@ -205,14 +208,27 @@ impl ShardLoop {
         }
         // What came while it was on its way raises an event now, as it is registered.
         self.input(key, &bytes);
+        if is_pipe {
+            self.read(key, true);
+        }
     }
 
     pub(crate) fn move_to(&mut self, key: usize, shard: usize) {
         let mut socket = self.sockets.remove(key);
         socket.open = false;
         let peer = self.shard.give_away(key as u32);
-        if let (Some(peer), Ok(())) = (peer, self.poll.registry().deregister(&mut socket.stream)) {
-            self.all[shard].send(Command::Adopt(Box::new(Moved { socket, peer })));
+        let deregistered = match &mut socket.transport {
+            Transport::Tcp(stream) | Transport::Layered(stream, _) => {
+                self.poll.registry().deregister(stream)
+            }
+            Transport::Pipe(end) => {
+                end.leave_for(&self.all[shard]);
+                Ok(())
+            }
+        };
+        if let (Some(peer), Ok(())) = (peer, deregistered) {
+            // Refused by an event loop that has ended: then the connection ends here.
+            let _ = self.all[shard].send(Command::Adopt(Box::new(Moved { socket, peer })));
         }
     }
 }

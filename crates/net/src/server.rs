@@ -1,11 +1,18 @@
 //! All event loops of a broker, and the listeners they hold.
 
 use crate::listen::OpenListener;
-use crate::shard_loop::{Command, Inbox, ShardLoop};
-use emqttd_broker::{Broker, ListenerControl, ListenerState, Shard};
+use crate::pipe;
+use crate::shard_loop::{Command, Inbox, Moved, ShardLoop};
+use crate::socket::{Socket, Transport};
+use crate::tls::TlsContext;
+use emqttd_broker::{Broker, ListenerControl, ListenerState, Peer, Shard};
 use emqttd_config::{Listener, ListenerKind};
+use emqttd_plugin_sdk::{Pipe, PipeEvents};
+use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -21,10 +28,18 @@ pub struct Server {
 
 struct Control {
     inboxes: Vec<Arc<Inbox>>,
+    /// the event loop whose turn it is to get a virtual connection
+    turn: AtomicUsize,
     broker: Broker,
     /// listeners that were open once, for `listeners start`
     known: Mutex<Vec<Listener>>,
-    open: Mutex<Vec<Arc<ListenerState>>>,
+    open: Mutex<Vec<Opened>>,
+}
+
+/// An open listener, and what its TLS connections share.
+struct Opened {
+    state: Arc<ListenerState>,
+    tls: Option<Arc<TlsContext>>,
 }
 
 impl Server {
@@ -57,6 +72,7 @@ impl Server {
         }
         let control = Arc::new(Control {
             inboxes,
+            turn: AtomicUsize::new(0),
             broker: broker.clone(),
             known: Mutex::default(),
             open: Mutex::default(),
@@ -105,9 +121,30 @@ impl Control {
             known.push(state.settings.clone());
         }
         let inbox = &self.inboxes[open.len() % self.inboxes.len()];
-        open.push(Arc::clone(&state));
-        inbox.send(Command::Open(Box::new(listener)));
+        open.push(Opened {
+            state: Arc::clone(&state),
+            tls: listener.tls.clone(),
+        });
+        // An event loop that has ended opens nothing.
+        let _ = inbox.send(Command::Open(Box::new(listener)));
         state
+    }
+
+    /// Has every event loop close a listener with its connections, and waits for that.
+    fn close(&self, state: &Arc<ListenerState>) -> Result<(), String> {
+        let (sender, done) = mpsc::sync_channel(self.inboxes.len());
+        let commands = self.inboxes.iter().map(|inbox| {
+            let command = Command::Close(Arc::clone(state), sender.clone());
+            inbox.send(command).is_ok()
+        });
+        // One that has ended has closed all that it had.
+        let asked = commands.filter(|sent| *sent).count();
+        drop(sender);
+        for _ in 0..asked {
+            done.recv_timeout(CLOSING)
+                .map_err(|_| "timeout".to_string())?;
+        }
+        Ok(())
     }
 }
 
@@ -130,26 +167,76 @@ impl ListenerControl for Control {
 
     fn stop(&self, protocol: &str, listen_on: &str) -> Result<(), String> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = open
-            .iter()
-            .position(|state| state.protocol() == protocol && state.listen_on() == listen_on);
-        let state = open.remove(at.ok_or_else(|| "not_found".to_string())?);
+        let at = open.iter().position(|Opened { state, .. }| {
+            state.protocol() == protocol && state.listen_on() == listen_on
+        });
+        let Opened { state, .. } = open.remove(at.ok_or_else(|| "not_found".to_string())?);
         drop(open);
-        let (sender, done) = mpsc::sync_channel(self.inboxes.len());
-        for inbox in &self.inboxes {
-            inbox.send(Command::Close(Arc::clone(&state), sender.clone()));
+        self.close(&state)
+    }
+
+    fn cert_files(&self) -> Vec<PathBuf> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let contexts = open.iter().filter_map(|listener| listener.tls.as_ref());
+        let files: BTreeSet<PathBuf> = contexts.flat_map(|tls| tls.files()).cloned().collect();
+        files.into_iter().collect()
+    }
+
+    fn reload_certs(&self) -> Result<(), String> {
+        // Reading takes its time: listeners may open and close meanwhile.
+        let contexts: Vec<(String, Arc<TlsContext>)> = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let secured = open.iter().filter_map(|listener| {
+                let tls = listener.tls.clone()?;
+                Some((listener.state.listen_on(), tls))
+            });
+            secured.collect()
+        };
+        let mut errors = Vec::new();
+        for (name, tls) in contexts {
+            match tls.reload() {
+                Ok(warnings) => {
+                    for warning in warnings {
+                        log::warn!("listener on {name}: {warning}");
+                    }
+                }
+                Err(error) => errors.push(format!("listener on {name}: {error}")),
+            }
         }
-        drop(sender);
-        for _ in &self.inboxes {
-            done.recv_timeout(CLOSING)
-                .map_err(|_| "timeout".to_string())?;
+        if errors.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        Err(errors.join("; "))
     }
 
     fn shutdown(&self) {
         for inbox in &self.inboxes {
-            inbox.send(Command::Shutdown);
+            // One that has ended has stopped already.
+            let _ = inbox.send(Command::Shutdown);
         }
+    }
+
+    fn open_pipe(&self, peer: Peer, events: Box<dyn PipeEvents>) -> Result<Arc<dyn Pipe>, String> {
+        // Any event loop will do: with its CONNECT it moves to that of its client id.
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let inbox = &self.inboxes[turn % self.inboxes.len()];
+        let (end, pipe) = pipe::pipe(inbox, events);
+        let socket = Socket::new(Transport::Pipe(Box::new(end)), None);
+        match inbox.send(Command::Adopt(Box::new(Moved { socket, peer }))) {
+            Ok(()) => Ok(pipe),
+            Err(command) => {
+                if let Command::Adopt(mut moved) = command {
+                    moved.peer.listener.leave("shutdown");
+                    if let Transport::Pipe(end) = &mut moved.socket.transport {
+                        end.dismiss();
+                    }
+                }
+                Err("the broker stops".into())
+            }
+        }
+    }
+
+    fn close_pipes(&self, listener: &Arc<ListenerState>) -> Result<(), String> {
+        self.close(listener)
     }
 }

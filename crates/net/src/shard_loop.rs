@@ -4,10 +4,12 @@
 //! timers; write each connection that has output once; hand batches to the other shards. For a lone
 //! message that makes three system calls: wait, read, write.
 //!
-//! Sockets are registered once, edge-triggered, for reading and writing.
+//! Sockets are registered once, edge-triggered, for reading and writing. Virtual connections have no socket:
+//! of their events a command tells.
 
 use crate::listen::OpenListener;
-use crate::socket::{Fed, Layers, Socket, Stage};
+use crate::pipe::{Received, Shared};
+use crate::socket::{Fed, Layers, Socket, Stage, Transport};
 use emqttd_broker::{Broker, ListenerState, Next, Peer, Shard};
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -16,7 +18,7 @@ use slab::Slab;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Bytes read from one socket at a time, by all into the same place.
@@ -34,8 +36,10 @@ pub(crate) const LISTENERS: usize = usize::MAX / 2;
 
 /// What other threads ask of an event loop.
 pub(crate) enum Command {
-    /// a connection whose client id belongs to this shard
+    /// a connection whose client id belongs to this shard, or a new virtual one
     Adopt(Box<Moved>),
+    /// news of a virtual connection
+    Pipe(Arc<Shared>),
     /// a listener to accept from
     Open(Box<OpenListener>),
     /// a listener to close, with its connections; the answer comes when that is done
@@ -52,17 +56,35 @@ pub(crate) struct Moved {
 
 /// Where commands are left for an event loop.
 pub(crate) struct Inbox {
-    commands: Mutex<Vec<Command>>,
+    commands: Mutex<Commands>,
     waker: Waker,
 }
 
+#[derive(Default)]
+struct Commands {
+    waiting: Vec<Command>,
+    /// the event loop has ended
+    ended: bool,
+}
+
 impl Inbox {
-    pub fn send(&self, command: Command) {
-        self.commands
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(command);
-        self.wake();
+    /// Leaves a command; gives it back when the event loop has ended.
+    pub fn send(&self, command: Command) -> Result<(), Command> {
+        let mut commands = self.commands();
+        if commands.ended {
+            return Err(command);
+        }
+        let first = commands.waiting.is_empty();
+        commands.waiting.push(command);
+        drop(commands);
+        if first {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    fn commands(&self) -> MutexGuard<'_, Commands> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake(&self) {
@@ -207,16 +229,16 @@ impl ShardLoop {
     }
 
     fn commands(&mut self) {
-        let commands = std::mem::take(
-            &mut *self
-                .inbox
-                .commands
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let commands = std::mem::take(&mut self.inbox.commands().waiting);
         for command in commands {
             match command {
                 Command::Adopt(moved) => self.adopt(*moved),
+                Command::Pipe(pipe) => {
+                    self.pipe_ready(&pipe);
+                    if self.shard.pressed() {
+                        self.flush();
+                    }
+                }
                 Command::Open(listener) => self.open_listener(*listener),
                 Command::Close(state, done) => {
                     self.close_listener(&state);
@@ -255,15 +277,28 @@ impl ShardLoop {
         let Some(socket) = self.sockets.get(key) else {
             return false;
         };
-        let wire = socket
-            .layers
-            .as_ref()
-            .is_some_and(|layers| !layers.wire().is_empty());
-        wire || (socket.open && self.shard.is_blocked(key as u32))
+        socket.wire_waits() || (socket.open && self.shard.is_blocked(key as u32))
+    }
+
+    /// A gateway has left bytes, takes bytes again, or has ended its connection.
+    fn pipe_ready(&mut self, pipe: &Shared) {
+        let Some(news) = pipe.news(&self.inbox) else {
+            return;
+        };
+        if news.resumed
+            && let Some(socket) = self.sockets.get_mut(news.key)
+            && let Transport::Pipe(end) = &mut socket.transport
+        {
+            end.resume();
+            if self.waits_for_room(news.key) {
+                self.write(news.key);
+            }
+        }
+        self.read(news.key, true);
     }
 
     /// `ended`: the other side has closed, so reading goes on until that is seen.
-    fn read(&mut self, key: usize, ended: bool) {
+    pub(crate) fn read(&mut self, key: usize, ended: bool) {
         for _ in 0..TURNS {
             let Some(socket) = self.sockets.get_mut(key) else {
                 return;
@@ -271,17 +306,18 @@ impl ShardLoop {
             if socket.paused_until > self.now || (socket.open && self.shard.closing(key as u32)) {
                 return;
             }
-            if socket.layers.is_some() || socket.partial.len() > COPIED {
-                match self.read_slowly(key) {
+            let stream = match &mut socket.transport {
+                Transport::Tcp(stream) if socket.partial.len() <= COPIED => stream,
+                _ => match self.read_slowly(key) {
                     Some(full) if full || ended => continue,
                     _ => return,
-                }
-            }
+                },
+            };
             // What is left of the last read goes in front, so that packets are decoded in one piece.
             let kept = socket.partial.len();
             self.scratch[..kept].copy_from_slice(&socket.partial);
             socket.partial = Vec::new();
-            let n = match socket.stream.read(&mut self.scratch[kept..]) {
+            let n = match stream.read(&mut self.scratch[kept..]) {
                 Ok(0) => return self.lost(key, "closed"),
                 Ok(n) => n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -331,10 +367,14 @@ impl ShardLoop {
         self.alarms.insert((until, Alarm::Resume(key)), ());
     }
 
-    /// Reads a connection with layers, or one in the middle of a large packet. `Some(true)`: read on.
+    /// Reads a connection with layers, a virtual one, or one in the middle of a large packet. `Some(true)`:
+    /// read on.
     fn read_slowly(&mut self, key: usize) -> Option<bool> {
-        let socket = self.sockets.get_mut(key)?;
-        let n = match socket.stream.read(&mut self.scratch) {
+        let stream = match &mut self.sockets.get_mut(key)?.transport {
+            Transport::Tcp(stream) | Transport::Layered(stream, _) => stream,
+            Transport::Pipe(_) => return self.read_pipe(key),
+        };
+        let n = match stream.read(&mut self.scratch) {
             Ok(0) => {
                 self.lost(key, "closed");
                 return None;
@@ -351,7 +391,7 @@ impl ShardLoop {
         let socket = self.sockets.get_mut(key)?;
         let full = n == self.scratch.len();
         let mut bytes = std::mem::take(&mut socket.partial);
-        let Some(layers) = &mut socket.layers else {
+        let Transport::Layered(_, layers) = &mut socket.transport else {
             bytes.extend_from_slice(&self.scratch[..n]);
             self.input_or_keep(key, bytes);
             return Some(full);
@@ -395,14 +435,32 @@ impl ShardLoop {
             return None;
         }
         // Replies of the layers (handshake, pong) do not wait for MQTT output.
-        if self
-            .sockets
-            .get(key)
-            .is_some_and(|s| s.layers.as_ref().is_some_and(|l| !l.wire().is_empty()))
-        {
+        if self.sockets.get(key).is_some_and(Socket::wire_waits) {
             self.write(key);
         }
         Some(full)
+    }
+
+    /// Takes what a gateway has left. `Some`: there may be more.
+    fn read_pipe(&mut self, key: usize) -> Option<bool> {
+        let socket = self.sockets.get_mut(key)?;
+        let Transport::Pipe(end) = &mut socket.transport else {
+            return None;
+        };
+        match end.receive() {
+            Received::Nothing => return None,
+            Received::End(reason) => {
+                self.lost(key, reason);
+                return None;
+            }
+            Received::Bytes(bytes) if socket.partial.is_empty() => self.input(key, &bytes),
+            Received::Bytes(more) => {
+                let mut bytes = std::mem::take(&mut socket.partial);
+                bytes.extend_from_slice(&more);
+                self.input_or_keep(key, bytes);
+            }
+        }
+        Some(false)
     }
 
     /// Gives gathered bytes to the shard once the packet they begin with is whole: a large one in small
@@ -411,7 +469,7 @@ impl ShardLoop {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
-        if bytes.len() >= socket.wanted {
+        if bytes.len() >= socket.wanted as usize {
             return self.input(key, &bytes);
         }
         self.shard.grew(key as u32, bytes.len());
@@ -431,7 +489,8 @@ impl ShardLoop {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
-        socket.wanted = taken.wanted;
+        // No packet of MQTT is longer.
+        socket.wanted = u32::try_from(taken.wanted).unwrap_or(u32::MAX);
         if !left.is_empty() {
             socket.partial = Vec::with_capacity(left.len().max(taken.wanted.min(SCRATCH)));
             socket.partial.extend_from_slice(left);
@@ -456,7 +515,7 @@ impl ShardLoop {
                     let late = self
                         .sockets
                         .get(key)
-                        .and_then(|s| s.layers.as_ref())
+                        .and_then(Socket::layers)
                         .is_some_and(|layers| {
                             layers.stage != Stage::Ready && layers.deadline <= self.now
                         });
@@ -530,19 +589,23 @@ impl ShardLoop {
         };
         let id = key as u32;
         let result = if !socket.open {
-            write_layers(&mut socket.stream, socket.layers.as_deref_mut(), None)
+            match &mut socket.transport {
+                Transport::Layered(stream, layers) => write_layers(stream, layers, None),
+                Transport::Tcp(_) | Transport::Pipe(_) => Ok((0, false)),
+            }
         } else {
             let closing = self.shard.closing(id);
             let out = self.shard.output(id);
-            match &mut socket.layers {
-                None => write_plain(&mut socket.stream, out),
-                Some(layers) => {
+            match &mut socket.transport {
+                Transport::Tcp(stream) => write_plain(stream, out),
+                Transport::Layered(stream, layers) => {
                     layers.wrap(out);
                     if closing && out.is_empty() {
                         layers.say_goodbye();
                     }
-                    write_layers(&mut socket.stream, Some(layers), Some(out))
+                    write_layers(stream, layers, Some(out))
                 }
+                Transport::Pipe(end) => Ok(end.write(out)),
             }
         };
         if !socket.open {
@@ -580,14 +643,30 @@ impl ShardLoop {
     pub(crate) fn drop_socket(&mut self, key: usize, reason: &'static str) {
         // Its descriptor leaves epoll as it is closed, when `socket` goes: nobody else holds it, and a
         // system call is saved for each connection.
-        let Some(socket) = self.sockets.try_remove(key) else {
+        let Some(mut socket) = self.sockets.try_remove(key) else {
             return;
         };
+        if let Transport::Pipe(end) = &mut socket.transport {
+            // What the protocol says of the end comes before what the transport saw of it.
+            end.end(self.shard.close_reason(key as u32));
+        }
         if socket.open {
             self.shard.release(key as u32);
-        } else if let Some(layers) = &socket.layers {
+        } else if let Some(layers) = socket.layers() {
             layers.peer.listener.leave(reason);
         }
+    }
+}
+
+impl Drop for ShardLoop {
+    /// Whatever comes from now on is refused, and what came is dropped: gateways are told.
+    fn drop(&mut self) {
+        let left = {
+            let mut commands = self.inbox.commands();
+            commands.ended = true;
+            std::mem::take(&mut commands.waiting)
+        };
+        drop(left);
     }
 }
 
@@ -619,12 +698,9 @@ fn write_plain(stream: &mut TcpStream, out: &mut emqttd_broker::OutBuf) -> io::R
 
 fn write_layers(
     stream: &mut TcpStream,
-    layers: Option<&mut Layers>,
+    layers: &mut Layers,
     mut out: Option<&mut emqttd_broker::OutBuf>,
 ) -> io::Result<Written> {
-    let Some(layers) = layers else {
-        return Ok((0, false));
-    };
     let mut total = 0;
     loop {
         if let Some(out) = &mut out {

@@ -1,6 +1,7 @@
 //! One accepted connection and what lies between its socket and MQTT.
 
 use crate::admission::RateLimit;
+use crate::pipe::PipeEnd;
 use crate::proxy;
 use crate::tls::{TlsContext, TlsStream, cert_username};
 use crate::ws::{self, Handshake, HandshakeOptions, WsDecoder};
@@ -15,16 +16,14 @@ const WIRE: usize = 64 * 1024;
 /// Bytes for a TLS record or a WebSocket frame.
 const CHUNK: usize = 16 * 1024;
 
-/// A socket in the event loop. Idle ones hold no buffer.
+/// A connection in the event loop. Idle ones hold no buffer.
 pub(crate) struct Socket {
-    pub stream: TcpStream,
+    pub transport: Transport,
     /// bytes that came and are not a whole packet yet
     pub partial: Vec<u8>,
-    /// what lies between; plain TCP has nothing
-    pub layers: Option<Box<Layers>>,
     pub limit: Option<Box<RateLimit>>,
     /// bytes of the packet that `partial` begins with; 0 = unknown
-    pub wanted: usize,
+    pub wanted: u32,
     /// the broker knows it
     pub open: bool,
     /// not read until then, milliseconds; 0 = read
@@ -33,11 +32,49 @@ pub(crate) struct Socket {
     pub again: bool,
 }
 
+/// What carries the bytes of a connection.
+pub(crate) enum Transport {
+    Tcp(TcpStream),
+    /// a socket, and what lies between it and MQTT
+    Layered(TcpStream, Box<Layers>),
+    /// a gateway
+    Pipe(Box<PipeEnd>),
+}
+
+// A million of them may be idle.
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<Socket>() == 64);
+
 impl Socket {
+    /// One that the broker does not know yet.
+    pub fn new(transport: Transport, limit: Option<RateLimit>) -> Socket {
+        Socket {
+            transport,
+            partial: Vec::new(),
+            limit: limit.map(Box::new),
+            wanted: 0,
+            open: false,
+            paused_until: 0,
+            again: false,
+        }
+    }
+
+    /// What lies between its socket and MQTT.
+    pub fn layers(&self) -> Option<&Layers> {
+        match &self.transport {
+            Transport::Layered(_, layers) => Some(layers),
+            Transport::Tcp(_) | Transport::Pipe(_) => None,
+        }
+    }
+
+    /// Bytes of the layers wait for the socket.
+    pub fn wire_waits(&self) -> bool {
+        self.layers().is_some_and(|layers| !layers.wire().is_empty())
+    }
+
     /// More waits on the wire than output alone can put there: answers that nobody takes.
     pub fn overflows(&self) -> bool {
-        self.layers
-            .as_ref()
+        self.layers()
             .is_some_and(|layers| layers.wire().len() > 4 * WIRE)
     }
 }
