@@ -62,6 +62,15 @@ pub(crate) fn usage_row(call: &str, what: &str) -> String {
 }
 
 impl Command {
+    fn new(name: &str, usage: Option<&[(&str, &str)]>, task: Task) -> Command {
+        let row = |(call, what): &(&str, &str)| ((*call).to_owned(), (*what).to_owned());
+        Command {
+            name: name.to_owned(),
+            usage: usage.map(|rows| rows.iter().map(row).collect()),
+            task,
+        }
+    }
+
     fn usage_rows(&self, out: &mut String) {
         for (call, what) in self.usage.iter().flatten() {
             out.push_str(&usage_row(call, what));
@@ -92,30 +101,39 @@ impl Cli {
 
     /// [`Cli::register`] of a command that may fail.
     pub fn register_task(&self, name: &str, usage: &[(&str, &str)], task: Task) {
-        let rows = usage
-            .iter()
-            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
-            .collect();
-        self.add(name, Some(rows), task);
+        self.add(Command::new(name, Some(usage), task));
     }
 
     /// Adds a command that the usage text does not show.
     pub fn register_hidden(&self, name: &str, handler: Handler) {
-        self.add(name, None, Box::new(move |call| handler(call).map(Ok)));
+        let task: Task = Box::new(move |call| handler(call).map(Ok));
+        self.add(Command::new(name, None, task));
     }
 
-    fn add(&self, name: &str, usage: Option<Vec<(String, String)>>, task: Task) {
-        let command = Arc::new(Command {
-            name: name.to_owned(),
-            usage,
-            task,
-        });
+    fn add(&self, command: Command) {
         let mut commands = self.commands.write();
+        let name = command.name.clone();
+        let command = Arc::new(command);
         match commands.iter_mut().find(|c| c.name == name) {
             Some(old) => {
                 log::warn!("command {name} is registered again and replaces the former one");
                 *old = command;
             }
+            None => commands.push(command),
+        }
+    }
+
+    /// Whether there is a command of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.commands.read().iter().any(|c| c.name == name)
+    }
+
+    /// [`Cli::register_task`], without a warning when it puts a command in the place of another.
+    pub fn put(&self, name: &str, usage: &[(&str, &str)], task: Task) {
+        let mut commands = self.commands.write();
+        let command = Arc::new(Command::new(name, Some(usage), task));
+        match commands.iter_mut().find(|c| c.name == name) {
+            Some(old) => *old = command,
             None => commands.push(command),
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     Reloadable, Reply, RetainSettings, Row, Severity, TopicEntry,
 };
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -232,7 +233,19 @@ impl Context {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.tasks.keep(self.runtime.spawn(future))
+        let host = Arc::clone(&self.host);
+        let mut future = Box::pin(future);
+        let watched = std::future::poll_fn(move |cx| {
+            // Who waits for the task gets the panic; the broker counts it.
+            match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                Ok(poll) => poll,
+                Err(panic) => {
+                    host.panicked("a task");
+                    resume_unwind(panic)
+                }
+            }
+        });
+        self.tasks.keep(self.runtime.spawn(watched))
     }
 
     /// Runs work that takes long without awaiting; `None` when it panicked.
@@ -240,7 +253,11 @@ impl Context {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        self.runtime.spawn_blocking(work).await.ok()
+        let done = self.runtime.spawn_blocking(work).await;
+        if done.as_ref().is_err_and(|error| error.is_panic()) {
+            self.host.panicked("work that blocks");
+        }
+        done.ok()
     }
 
     /// Waits for a future. Blocks: only while the plugin starts, and in commands.
@@ -248,15 +265,19 @@ impl Context {
         self.runtime.block_on(future)
     }
 
-    /// Calls `f` again and again, `interval` apart, until the timer is dropped or the plugin ends.
+    /// Calls `f` again and again, `interval` apart, until the timer is dropped or the plugin ends. When it
+    /// panics the next call comes all the same.
     pub fn every(&self, interval: Duration, f: impl Fn() + Send + Sync + 'static) -> Timer {
+        let host = Arc::clone(&self.host);
         let task = self.spawn(async move {
             let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             ticks.tick().await;
             loop {
                 ticks.tick().await;
-                f();
+                if catch_unwind(AssertUnwindSafe(&f)).is_err() {
+                    host.panicked("a timer");
+                }
             }
         });
         Timer(task)

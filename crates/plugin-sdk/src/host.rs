@@ -111,4 +111,9 @@ pub trait Host: Send + Sync {
         what: Reloadable,
         reload: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     );
+
+    /// A task or timer of the plugin, `what`, has panicked; it is counted as a call's panic is.
+    fn panicked(&self, what: &str) {
+        let _ = what;
+    }
 }
