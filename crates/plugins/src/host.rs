@@ -1,0 +1,615 @@
+//! The broker, as one plugin sees it: what it registers is noted, so that it can be taken away again.
+
+use crate::guard::Guard;
+use crate::manager::Shared;
+use crate::wrap::{
+    GuardedAcl, GuardedAuth, GuardedCommand, GuardedHooks, GuardedHttp, GuardedMechanism,
+    GuardedPipe, GuardedReload, Refusing,
+};
+use emqttd_broker::VERSION;
+use emqttd_plugin_sdk::{
+    AuthMechanism, Call, Command, Config, DynAcl, DynAuth, Figures, Holder, Hooks, Host, HostError,
+    HttpHandler, PeerInfo, Pipe, PipeEvents, PluginListener, Publish, Reloadable, Reply,
+    RetainSettings, Row, Severity, TopicEntry,
+};
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::runtime::Handle;
+
+/// Where a plugin is between its start and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    /// it starts: what it registers is not in force yet
+    #[default]
+    Starting,
+    Running,
+    /// what it registers now would stay for ever: it is not taken
+    Ended,
+}
+
+/// What a plugin has registered.
+#[derive(Default)]
+struct Registered {
+    phase: Phase,
+    hooks: Vec<(i32, Arc<dyn Hooks>)>,
+    auth: Vec<(i32, Arc<dyn DynAuth>)>,
+    acl: Vec<(i32, Arc<dyn DynAcl>)>,
+    mechanisms: Vec<Arc<dyn AuthMechanism>>,
+    commands: Vec<Arc<GuardedCommand>>,
+    http: Option<Arc<GuardedHttp>>,
+    metrics: Vec<(String, Arc<AtomicU64>)>,
+    reloads: Vec<(Reloadable, Arc<GuardedReload>)>,
+    listeners: Vec<PluginListener>,
+    alarms: BTreeSet<String>,
+    retains: bool,
+}
+
+/// Chain entries that refuse, in the place of those of a plugin that was switched off.
+#[derive(Default)]
+pub(crate) struct Refusals {
+    auth: Vec<Arc<dyn DynAuth>>,
+    acl: Vec<Arc<dyn DynAcl>>,
+}
+
+/// A line of `plugins show`: what it is, and its particulars.
+pub(crate) type Fact = (String, String);
+
+/// The broker for one life of one plugin.
+pub(crate) struct NativeHost {
+    shared: Arc<Shared>,
+    guard: Arc<Guard>,
+    runtime: Handle,
+    config: RwLock<Config>,
+    registered: Mutex<Registered>,
+}
+
+impl NativeHost {
+    pub fn new(
+        shared: &Arc<Shared>,
+        guard: &Arc<Guard>,
+        runtime: Handle,
+        config: Config,
+    ) -> NativeHost {
+        NativeHost {
+            shared: Arc::clone(shared),
+            guard: Arc::clone(guard),
+            runtime,
+            config: RwLock::new(config),
+            registered: Mutex::default(),
+        }
+    }
+
+    /// Goes on with the counters of the plugin's former life.
+    pub fn inherit(&self, old: &NativeHost) {
+        self.registered.lock().metrics = old.registered.lock().metrics.clone();
+    }
+
+    /// Whether it has listeners: two lives of it cannot run beside each other.
+    pub fn listens(&self) -> bool {
+        !self.registered.lock().listeners.is_empty()
+    }
+
+    /// Puts other values in the place of the plugin's configuration, and gives the former.
+    pub fn set_config(&self, config: Config) -> Config {
+        std::mem::replace(&mut self.config.write(), config)
+    }
+
+    /// The plugin has started: what it has registered comes into force. In the place of `old`, if that is
+    /// given: no message and no question passes without one of the two.
+    pub fn commit(&self, old: Option<&NativeHost>) {
+        let mut registered = self.registered.lock();
+        registered.phase = Phase::Running;
+        match old {
+            Some(old) => self.put_in(&registered, &mut old.registered.lock()),
+            None => self.put_in(&registered, &mut Registered::default()),
+        }
+    }
+
+    fn put_in(&self, new: &Registered, old: &mut Registered) {
+        let (hooks, access) = (self.shared.broker.hooks(), self.shared.broker.access());
+        pair(&new.hooks, &old.hooks, |place, priority, new| match place {
+            Some(old) => hooks.replace(old, new),
+            None => hooks.add(priority, Arc::clone(new)),
+        });
+        pair(&new.auth, &old.auth, |place, sequence, new| match place {
+            Some(old) => access.replace_auth(old, new),
+            None => access.add_auth(sequence, &self.guard.name, new),
+        });
+        pair(&new.acl, &old.acl, |place, sequence, new| match place {
+            Some(old) => access.replace_acl(old, new),
+            None => access.add_acl(sequence, &self.guard.name, new),
+        });
+        for mechanism in &new.mechanisms {
+            access.add_mechanism(mechanism);
+        }
+        for command in &new.commands {
+            let known = old.commands.iter().any(|c| c.inner.name == command.inner.name);
+            self.add_command(command, known);
+        }
+        // Those left in `old` are taken out with the rest of it; a command by its name only.
+        old.commands
+            .retain(|old| !new.commands.iter().any(|c| c.inner.name == old.inner.name));
+        if !new.acl.is_empty() || !old.acl.is_empty() {
+            self.shared.broker.post_forget();
+        }
+    }
+
+    fn add_command(&self, command: &Arc<GuardedCommand>, replaces: bool) {
+        let cli = &self.shared.cli;
+        let name = &command.inner.name;
+        if !replaces && cli.has(name) {
+            log::error!(
+                "plugin {}: there is a command {name} already; that of the plugin is not added",
+                self.guard.name
+            );
+            return;
+        }
+        let rows: Vec<(&str, &str)> = command
+            .inner
+            .usage
+            .iter()
+            .map(|(call, what)| (call.as_str(), what.as_str()))
+            .collect();
+        let command = Arc::clone(command);
+        let task = Box::new(move |call: emqttd_management::Call<'_>| {
+            let reply = command.run(Call {
+                args: call.args,
+                stdin: call.stdin,
+            });
+            match reply {
+                Reply::Text(text) => Some(Ok(text)),
+                Reply::Failed(text) => Some(Err(text)),
+                Reply::Usage => None,
+            }
+        });
+        cli.put(name, &rows, task);
+    }
+
+    /// Takes everything out of force. With `refuse` the chains get entries that refuse in the place of the
+    /// plugin's. Blocks while virtual connections of the plugin end.
+    pub fn withdraw(&self, refuse: bool) -> Refusals {
+        let mut refusals = Refusals::default();
+        let (listeners, retains, alarms) = {
+            let mut registered = self.registered.lock();
+            let running = registered.phase == Phase::Running;
+            registered.phase = Phase::Ended;
+            if running {
+                self.take_out(&registered, refuse.then_some(&mut refusals));
+            }
+            registered.reloads.clear();
+            (
+                std::mem::take(&mut registered.listeners),
+                std::mem::take(&mut registered.retains),
+                std::mem::take(&mut registered.alarms),
+            )
+        };
+        let broker = &self.shared.broker;
+        // With the lock open: connections that end call hooks, and those may ask for something.
+        for listener in listeners {
+            broker.plugin_listener_gone(&listener.protocol, &listener.listen_on);
+        }
+        if retains && let Err(error) = broker.retain(None) {
+            log::error!("plugin {}: {error}", self.guard.name);
+        }
+        for id in alarms {
+            broker.post_alarm(&id, emqttd_broker::Severity::Warning, "", None);
+        }
+        refusals
+    }
+
+    fn take_out(&self, registered: &Registered, mut refusals: Option<&mut Refusals>) {
+        let broker = &self.shared.broker;
+        for (_, hooks) in &registered.hooks {
+            broker.hooks().remove(hooks);
+        }
+        let access = broker.access();
+        for (_, provider) in &registered.auth {
+            match &mut refusals {
+                None => access.remove_auth(provider),
+                Some(refusals) => {
+                    let refusing: Arc<dyn DynAuth> = Arc::new(Refusing);
+                    access.replace_auth(provider, &refusing);
+                    refusals.auth.push(refusing);
+                }
+            }
+        }
+        for (_, provider) in &registered.acl {
+            match &mut refusals {
+                None => access.remove_acl(provider),
+                Some(refusals) => {
+                    let refusing: Arc<dyn DynAcl> = Arc::new(Refusing);
+                    access.replace_acl(provider, &refusing);
+                    refusals.acl.push(refusing);
+                }
+            }
+        }
+        for mechanism in &registered.mechanisms {
+            access.remove_mechanism(mechanism);
+        }
+        for command in &registered.commands {
+            self.shared.cli.unregister(&command.inner.name);
+        }
+        if !registered.acl.is_empty() {
+            broker.post_forget();
+        }
+    }
+
+    /// Whether nobody can be in a call of the plugin, or come into one.
+    pub fn is_quiet(&self) -> bool {
+        let registered = self.registered.lock();
+        fn alone<T: ?Sized>(list: &[(i32, Arc<T>)]) -> bool {
+            list.iter().all(|(_, arc)| Arc::strong_count(arc) == 1)
+        }
+        alone(&registered.hooks)
+            && alone(&registered.auth)
+            && alone(&registered.acl)
+            && registered
+                .mechanisms
+                .iter()
+                .all(|m| Arc::strong_count(m) == 1)
+            && registered
+                .commands
+                .iter()
+                .all(|c| Arc::strong_count(c) == 1)
+            && registered
+                .http
+                .iter()
+                .all(|h| Arc::strong_count(h) == 1)
+    }
+
+    /// Lets go of what was registered. Nobody else may hold it any more: see [`NativeHost::is_quiet`].
+    pub fn clear(&self) {
+        let cleared = std::mem::replace(
+            &mut *self.registered.lock(),
+            Registered {
+                phase: Phase::Ended,
+                ..Registered::default()
+            },
+        );
+        // Code of the plugin, too.
+        self.guard
+            .call_even_closed(crate::desk::Site::Stop, || drop(cleared));
+    }
+
+    /// What answers HTTP requests.
+    pub fn http_handler(&self) -> Option<Arc<GuardedHttp>> {
+        let registered = self.registered.lock();
+        (registered.phase == Phase::Running)
+            .then(|| registered.http.clone())
+            .flatten()
+    }
+
+    /// What the plugin can reload of its own.
+    pub fn reloads(&self) -> Vec<(Reloadable, Arc<GuardedReload>)> {
+        self.registered.lock().reloads.clone()
+    }
+
+    /// What it has registered, for people.
+    pub fn facts(&self) -> Vec<Fact> {
+        let registered = self.registered.lock();
+        let mut facts = Vec::new();
+        for (priority, hooks) in &registered.hooks {
+            let points = crate::desk::points(hooks.points());
+            facts.push(("hooks".into(), format!("{points} (priority {priority})")));
+        }
+        for (sequence, _) in &registered.auth {
+            facts.push(("auth".into(), format!("sequence {sequence}")));
+        }
+        for (sequence, _) in &registered.acl {
+            facts.push(("acl".into(), format!("sequence {sequence}")));
+        }
+        for mechanism in &registered.mechanisms {
+            facts.push(("mechanism".into(), mechanism.method().into()));
+        }
+        for command in &registered.commands {
+            facts.push(("command".into(), command.inner.name.clone()));
+        }
+        if registered.http.is_some() {
+            facts.push((
+                "http".into(),
+                format!("/api/plugins/{}/", self.guard.name),
+            ));
+        }
+        for listener in &registered.listeners {
+            let text = format!("{} on {}", listener.protocol, listener.listen_on);
+            facts.push(("listener".into(), text));
+        }
+        for (what, _) in &registered.reloads {
+            facts.push(("reloadable".into(), what.name.clone()));
+        }
+        for (name, counter) in &registered.metrics {
+            let count = counter.load(std::sync::atomic::Ordering::Relaxed);
+            facts.push((format!("{}/{name}", self.guard.name), count.to_string()));
+        }
+        facts
+    }
+
+    /// Adds to what is registered, unless the plugin has ended.
+    fn register(&self, add: impl FnOnce(&mut Registered, bool)) {
+        let mut registered = self.registered.lock();
+        match registered.phase {
+            Phase::Starting => add(&mut registered, false),
+            Phase::Running => add(&mut registered, true),
+            Phase::Ended => log::warn!(
+                "plugin {} wants to register something, and is not loaded any more",
+                self.guard.name
+            ),
+        }
+    }
+
+    fn table(&self, table: &str) -> emqttd_broker::DurableTable {
+        let name = format!("plugin/{}/{table}", self.guard.name);
+        self.shared.broker.table(&name)
+    }
+}
+
+impl Refusals {
+    /// Nobody is refused any more.
+    pub fn lift(&self, shared: &Shared) {
+        let access = shared.broker.access();
+        for provider in &self.auth {
+            access.remove_auth(provider);
+        }
+        for provider in &self.acl {
+            access.remove_acl(provider);
+        }
+        if !self.acl.is_empty() {
+            shared.broker.post_forget();
+        }
+    }
+}
+
+/// Gives each of `new` the place of one of `old` with the same number, if there is one.
+fn pair<T: ?Sized>(
+    new: &[(i32, Arc<T>)],
+    old: &[(i32, Arc<T>)],
+    put: impl Fn(Option<&Arc<T>>, i32, &Arc<T>),
+) {
+    let mut free: Vec<&(i32, Arc<T>)> = old.iter().collect();
+    for (number, entry) in new {
+        let at = free.iter().position(|(other, _)| other == number);
+        let place = at.map(|at| free.remove(at));
+        put(place.map(|(_, old)| old), *number, entry);
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> HostError {
+    HostError(error.to_string())
+}
+
+impl Host for NativeHost {
+    fn plugin(&self) -> &str {
+        &self.guard.name
+    }
+
+    fn node(&self) -> String {
+        self.shared.broker.node_name()
+    }
+
+    fn version(&self) -> String {
+        VERSION.into()
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.shared.broker.settings().node.data_dir.clone()
+    }
+
+    fn log_dir(&self) -> PathBuf {
+        self.shared.broker.settings().log.dir.clone()
+    }
+
+    fn config(&self) -> Config {
+        self.config.read().clone()
+    }
+
+    fn auth(&self, sequence: i32, provider: Arc<dyn DynAuth>) {
+        let provider: Arc<dyn DynAuth> = Arc::new(GuardedAuth {
+            guard: Arc::clone(&self.guard),
+            runtime: self.runtime.clone(),
+            inner: provider,
+        });
+        self.register(|registered, now| {
+            if now {
+                let access = self.shared.broker.access();
+                access.add_auth(sequence, &self.guard.name, &provider);
+            }
+            registered.auth.push((sequence, provider));
+        });
+    }
+
+    fn acl(&self, sequence: i32, provider: Arc<dyn DynAcl>) {
+        let provider: Arc<dyn DynAcl> = Arc::new(GuardedAcl {
+            guard: Arc::clone(&self.guard),
+            runtime: self.runtime.clone(),
+            inner: provider,
+        });
+        self.register(|registered, now| {
+            if now {
+                let access = self.shared.broker.access();
+                access.add_acl(sequence, &self.guard.name, &provider);
+                self.shared.broker.post_forget();
+            }
+            registered.acl.push((sequence, provider));
+        });
+    }
+
+    fn mechanism(&self, mechanism: Arc<dyn AuthMechanism>) {
+        let mechanism: Arc<dyn AuthMechanism> =
+            Arc::new(GuardedMechanism::new(&self.guard, mechanism));
+        self.register(|registered, now| {
+            if now {
+                self.shared.broker.access().add_mechanism(&mechanism);
+            }
+            registered.mechanisms.push(mechanism);
+        });
+    }
+
+    fn forget_decisions(&self) {
+        self.shared.broker.post_forget();
+    }
+
+    fn hooks(&self, priority: i32, hooks: Arc<dyn Hooks>) {
+        let hooks: Arc<dyn Hooks> = Arc::new(GuardedHooks::new(&self.guard, hooks));
+        self.register(|registered, now| {
+            if now {
+                self.shared.broker.hooks().add(priority, Arc::clone(&hooks));
+            }
+            registered.hooks.push((priority, hooks));
+        });
+    }
+
+    fn command(&self, command: Command) {
+        let command = Arc::new(GuardedCommand {
+            guard: Arc::clone(&self.guard),
+            inner: command,
+        });
+        self.register(|registered, now| {
+            if now {
+                self.add_command(&command, false);
+            }
+            registered.commands.push(command);
+        });
+    }
+
+    fn http(&self, handler: Arc<HttpHandler>) {
+        self.register(|registered, _| {
+            registered.http = Some(Arc::new(GuardedHttp {
+                guard: Arc::clone(&self.guard),
+                inner: handler,
+            }));
+        });
+    }
+
+    fn metric(&self, name: &str) -> Arc<AtomicU64> {
+        let mut registered = self.registered.lock();
+        let found = registered.metrics.iter().find(|(other, _)| other == name);
+        if let Some((_, counter)) = found {
+            return Arc::clone(counter);
+        }
+        let counter = Arc::default();
+        registered.metrics.push((name.into(), Arc::clone(&counter)));
+        counter
+    }
+
+    fn publish(&self, message: Publish) -> Result<(), HostError> {
+        self.shared.broker.post_publish(message).map_err(failed)
+    }
+
+    fn subscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
+        self.shared.broker.post_subscribe(clientid, table);
+    }
+
+    fn unsubscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
+        self.shared.broker.post_unsubscribe(clientid, table);
+    }
+
+    fn kick(&self, clientid: &str) {
+        self.shared.broker.post_kick(clientid);
+    }
+
+    fn alarm(&self, id: &str, severity: Severity, title: &str, summary: Option<&str>) {
+        self.register(|registered, _| {
+            match summary {
+                Some(_) => drop(registered.alarms.insert(id.into())),
+                None => drop(registered.alarms.remove(id)),
+            }
+            self.shared.alarm(id, severity, title, summary);
+        });
+    }
+
+    fn table_put(&self, table: &str, key: &[u8], value: &[u8]) -> Result<(), HostError> {
+        self.table(table).put(key, value).map_err(failed)
+    }
+
+    fn table_delete(&self, table: &str, key: &[u8]) -> Result<(), HostError> {
+        self.table(table).delete(key).map_err(failed)
+    }
+
+    fn table_get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, HostError> {
+        self.table(table).get(key).map_err(failed)
+    }
+
+    fn table_rows(&self, table: &str) -> Result<Vec<Row>, HostError> {
+        self.table(table).rows().map_err(failed)
+    }
+
+    fn listener(&self, listener: PluginListener) {
+        self.register(|registered, _| {
+            self.shared.broker.plugin_listener(listener.clone());
+            registered.listeners.push(listener);
+        });
+    }
+
+    fn open(
+        &self,
+        peer: PeerInfo,
+        events: Box<dyn PipeEvents>,
+    ) -> Result<Arc<dyn Pipe>, HostError> {
+        let events = Box::new(GuardedPipe::new(&self.guard, events));
+        self.shared.broker.open_pipe(peer, events).map_err(failed)
+    }
+
+    fn retain(&self, settings: Option<RetainSettings>) -> Result<(), HostError> {
+        // Not under the lock: it waits for the event loops, which may be in a hook of this plugin.
+        let retains = settings.is_some();
+        if self.registered.lock().phase == Phase::Ended {
+            return Err(failed("the plugin is not loaded any more"));
+        }
+        self.shared.broker.retain(settings).map_err(failed)?;
+        self.registered.lock().retains = retains;
+        Ok(())
+    }
+
+    fn retained_count(&self) -> usize {
+        self.shared.broker.retained_count()
+    }
+
+    fn retained_topics(&self) -> Vec<String> {
+        self.shared.broker.retained_topics()
+    }
+
+    fn retained_clean(&self) -> usize {
+        self.shared.broker.retained_clean()
+    }
+
+    fn figures(&self) -> Figures {
+        Figures {
+            tasks: self.shared.runtime.tasks(),
+            ..self.shared.broker.figures()
+        }
+    }
+
+    fn holders(&self, most: usize) -> Vec<Holder> {
+        self.shared.broker.holders(most)
+    }
+
+    fn reloadables(&self) -> Vec<Reloadable> {
+        self.shared.reloadables()
+    }
+
+    fn reload(&self, name: &str) -> Result<(), HostError> {
+        self.shared.reload(name).map_err(HostError)
+    }
+
+    fn reloadable(
+        &self,
+        what: Reloadable,
+        reload: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    ) {
+        self.register(|registered, _| {
+            let reload = Arc::new(GuardedReload {
+                guard: Arc::clone(&self.guard),
+                inner: reload,
+            });
+            registered.reloads.retain(|(other, _)| other.name != what.name);
+            registered.reloads.push((what, reload));
+        });
+    }
+
+    fn panicked(&self, what: &str) {
+        self.guard.panicked(crate::desk::Site::Task, what);
+    }
+}
