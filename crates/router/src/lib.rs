@@ -13,6 +13,6 @@ mod slab;
 mod targets;
 mod trie;
 
-pub use retained::RetainedTree;
+pub use retained::{Advance, NameId, RetainedTree, Selection};
 pub use router::Router;
 pub use targets::Target;

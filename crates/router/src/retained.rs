@@ -12,6 +12,43 @@ pub struct RetainedTree<V> {
     /// Apart from the nodes, for a name may need several nodes and has one value.
     values: Slab<Option<V>>,
     len: usize,
+    /// Grows when nodes leave, which makes the [`Selection`]s that were begun before void.
+    pruned: u64,
+}
+
+/// A name of a [`RetainedTree`], as long as it has a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NameId(u32);
+
+impl NameId {
+    /// As a number, which is never 0.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The name with that number.
+    pub fn new(id: u32) -> NameId {
+        NameId(id)
+    }
+}
+
+/// Names that a filter selects, on the way of being found: see [`RetainedTree::advance`].
+pub struct Selection {
+    filter: Box<str>,
+    name: String,
+    steps: Vec<Step>,
+    pruned: u64,
+}
+
+/// How far a [`Selection`] has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    /// All have been found.
+    Done,
+    /// There may be more.
+    More,
+    /// Names have been removed, and it cannot be told where to go on.
+    Lost,
 }
 
 /// What a node knows beside its level. Its children form a ring, in the order of their arrival.
@@ -42,11 +79,17 @@ impl<V> RetainedTree<V> {
             trie: Trie::new(random_seed()),
             values: Slab::new(),
             len: 0,
+            pruned: 0,
         }
     }
 
     /// Stores the value under the name; returns the one it replaces.
     pub fn insert(&mut self, topic: &str, value: V) -> Option<V> {
+        self.put(topic, value).1
+    }
+
+    /// As [`RetainedTree::insert`], with the id of the name.
+    pub fn put(&mut self, topic: &str, value: V) -> (NameId, Option<V>) {
         let (mut node, mut next) = (ROOT, Some(0));
         while let Some(start) = next {
             let level = self.trie.cut(topic, start);
@@ -62,11 +105,40 @@ impl<V> RetainedTree<V> {
         }
         let place = self.trie.data_mut(node);
         if let Some(id) = place.value.checked_sub(1) {
-            return self.values[id].replace(value);
+            return (NameId(node), self.values[id].replace(value));
         }
         place.value = self.values.insert(Some(value)) + 1;
         self.len += 1;
-        None
+        (NameId(node), None)
+    }
+
+    /// The value of a name; `None` when it has none any more.
+    pub fn at(&self, name: NameId) -> Option<&V> {
+        self.value(&self.trie.node(name.0).data)
+    }
+
+    /// As [`RetainedTree::at`], to change in place.
+    pub fn at_mut(&mut self, name: NameId) -> Option<&mut V> {
+        let id = self.trie.node(name.0).data.value.checked_sub(1)?;
+        self.values[id].as_mut()
+    }
+
+    /// Removes a name and returns its value.
+    pub fn remove_at(&mut self, name: NameId) -> Option<V> {
+        let node = name.0;
+        let id = std::mem::take(&mut self.trie.data_mut(node).value).checked_sub(1)?;
+        let old = self.values.remove(id);
+        self.len -= 1;
+        if self.len == 0 {
+            // Gives back what the tables had grown to.
+            *self = Self {
+                pruned: self.pruned + 1,
+                ..Self::new()
+            };
+        } else {
+            self.prune(node);
+        }
+        old
     }
 
     /// The value of exactly this name.
@@ -84,16 +156,7 @@ impl<V> RetainedTree<V> {
     /// Removes the name and returns its value.
     pub fn remove(&mut self, topic: &str) -> Option<V> {
         let node = self.find(topic)?;
-        let id = std::mem::take(&mut self.trie.data_mut(node).value).checked_sub(1)?;
-        let old = self.values.remove(id);
-        self.len -= 1;
-        if self.len == 0 {
-            // Gives back what the tables had grown to.
-            *self = Self::new();
-        } else {
-            self.prune(node);
-        }
-        old
+        self.remove_at(NameId(node))
     }
 
     #[inline]
@@ -113,12 +176,61 @@ impl<V> RetainedTree<V> {
 
     /// Calls `f` for every name.
     pub fn for_each(&self, mut f: impl FnMut(&str, &V)) {
-        Walk::new(self, &[]).run(Select::All, &mut f);
+        let mut walk = Walk::new(self, &[]);
+        walk.descend(ROOT, Select::All);
+        walk.run(usize::MAX, &mut |name, _, value| f(name, value));
     }
 
     /// Calls `f` for every name that the filter selects. Names under one level come in the order in which they
     /// first appeared.
     pub fn matching(&self, filter: &str, mut f: impl FnMut(&str, &V)) {
+        let levels = self.levels(filter);
+        let mut walk = Walk::new(self, &levels);
+        walk.descend(ROOT, Select::Level(0));
+        walk.run(usize::MAX, &mut |name, _, value| f(name, value));
+    }
+
+    /// Begins to look for the names that the filter selects.
+    pub fn select(&self, filter: &str) -> Selection {
+        let levels = self.levels(filter);
+        let mut walk = Walk::new(self, &levels);
+        walk.descend(ROOT, Select::Level(0));
+        Selection {
+            name: walk.name,
+            steps: walk.steps,
+            filter: filter.into(),
+            pruned: self.pruned,
+        }
+    }
+
+    /// Goes on with a selection: visits `most` nodes at the most, and calls `f` for the names among them that
+    /// the filter selects. The tree may have changed since the last call; names that were added meanwhile are
+    /// found or not. Also gives how many nodes it has visited.
+    pub fn advance(
+        &self,
+        selection: &mut Selection,
+        most: usize,
+        mut f: impl FnMut(NameId, &V),
+    ) -> (Advance, usize) {
+        if selection.pruned != self.pruned {
+            return (Advance::Lost, 0);
+        }
+        let levels = self.levels(&selection.filter);
+        let mut walk = Walk {
+            tree: self,
+            levels: &levels,
+            name: std::mem::take(&mut selection.name),
+            steps: std::mem::take(&mut selection.steps),
+        };
+        let visited = walk.run(most, &mut |_, id, value| f(id, value));
+        (selection.name, selection.steps) = (walk.name, walk.steps);
+        match selection.steps.is_empty() {
+            true => (Advance::Done, visited),
+            false => (Advance::More, visited),
+        }
+    }
+
+    fn levels<'a>(&self, filter: &'a str) -> Vec<Level<'a>> {
         let mut levels = Vec::new();
         let mut next = Some(0);
         while let Some(start) = next {
@@ -126,7 +238,7 @@ impl<V> RetainedTree<V> {
             next = level.next();
             levels.push(level);
         }
-        Walk::new(self, &levels).run(Select::Level(0), &mut f);
+        levels
     }
 
     fn find(&self, topic: &str) -> Option<u32> {
@@ -175,6 +287,7 @@ impl<V> RetainedTree<V> {
             let parent = node.parent;
             self.unlink(parent, id);
             self.trie.remove(id);
+            self.pruned += 1;
             id = parent;
         }
     }
@@ -217,21 +330,24 @@ impl<'a, V> Walk<'a, V> {
         }
     }
 
-    fn run(mut self, select: Select, f: &mut impl FnMut(&str, &V)) {
+    /// Visits so many nodes at the most, and says how many there were.
+    fn run(&mut self, most: usize, f: &mut impl FnMut(&str, NameId, &V)) -> usize {
         // [MQTT-4.7.2-1]: a wildcard as the first level does not match a name that starts with `$`.
         let skip_dollar = self
             .levels
             .first()
             .is_some_and(|level| level.is_plus() || level.is_hash());
         let trie = &self.tree.trie;
-        self.descend(ROOT, select);
-        while let Some(Step {
-            node: id,
-            select,
-            prefix,
-            siblings,
-        }) = self.steps.pop()
+        let mut visited = 0;
+        while visited < most
+            && let Some(Step {
+                node: id,
+                select,
+                prefix,
+                siblings,
+            }) = self.steps.pop()
         {
+            visited += 1;
             let node = trie.node(id);
             if siblings && node.data.next != trie.node(node.parent).data.first {
                 self.steps.push(Step {
@@ -252,10 +368,11 @@ impl<'a, V> Walk<'a, V> {
             if let Some(value) = self.tree.value(&node.data)
                 && self.wants(select)
             {
-                f(&self.name, value);
+                f(&self.name, NameId(id), value);
             }
             self.descend(id, select);
         }
+        visited
     }
 
     /// Whether a node is wanted for itself.

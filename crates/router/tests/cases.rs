@@ -1,7 +1,7 @@
 //! What the model cannot show: statements of the standard one by one, and size.
 #![allow(clippy::unwrap_used)]
 
-use emqttd_router::{RetainedTree, Router, Target};
+use emqttd_router::{Advance, RetainedTree, Router, Target};
 
 fn target(owner: u64) -> Target {
     Target {
@@ -207,4 +207,31 @@ fn memory_grows_with_what_is_held_and_is_given_back() {
         }
     }
     assert_eq!(router.memory(), empty);
+}
+
+#[test]
+fn a_selection_goes_on_while_names_come_and_is_lost_when_names_go() {
+    let mut tree = RetainedTree::new();
+    for i in 0..100 {
+        tree.insert(&format!("a/{i}/b"), i);
+        tree.insert(&format!("a/{i}/c"), 1000 + i);
+    }
+    let mut selection = tree.select("a/+/b");
+    let mut found = Vec::new();
+    let (how, visited) = tree.advance(&mut selection, 21, |_, value| found.push(*value));
+    assert_eq!((how, visited), (Advance::More, 21));
+    // A value that is replaced, or goes while its node stays, is no matter.
+    tree.insert("a/7/b", 7007);
+    tree.insert("a/100/b", 100);
+    let (how, _) = tree.advance(&mut selection, 1000, |_, value| found.push(*value));
+    assert_eq!(how, Advance::Done);
+    assert!(
+        found.starts_with(&[0, 1, 2]) && found.contains(&99),
+        "{found:?}"
+    );
+    let mut selection = tree.select("#");
+    tree.advance(&mut selection, 10, |_, _| {});
+    tree.remove("a/50/b");
+    let (how, visited) = tree.advance(&mut selection, 10, |_, _| {});
+    assert_eq!((how, visited), (Advance::Lost, 0));
 }

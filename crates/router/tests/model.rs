@@ -1,7 +1,7 @@
 //! The router and the retained tree against a model that compares every filter with every name.
 #![allow(clippy::unwrap_used)]
 
-use emqttd_router::{RetainedTree, Router, Target};
+use emqttd_router::{Advance, RetainedTree, Router, Target};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -168,6 +168,22 @@ proptest! {
             tree.matching(filter, |topic, value| assert!(got.insert(topic.to_string(), *value).is_none()));
             let expected = model.iter().filter(|(t, _)| matches(filter, t)).map(|(t, v)| (t.clone(), *v)).collect();
             assert_eq!(got, expected, "{filter}");
+            // The same in steps.
+            let mut selection = tree.select(filter);
+            let mut steps = Vec::new();
+            loop {
+                let (how, visited) = tree.advance(&mut selection, 2, |id, value| steps.push((id, *value)));
+                assert!(visited <= 2 && how != Advance::Lost);
+                if how == Advance::Done {
+                    break;
+                }
+            }
+            assert!(steps.iter().all(|(id, value)| tree.at(*id) == Some(value)));
+            let mut steps: Vec<u32> = steps.into_iter().map(|(_, value)| value).collect();
+            let mut values: Vec<u32> = got.into_values().collect();
+            steps.sort_unstable();
+            values.sort_unstable();
+            assert_eq!(steps, values, "{filter} in steps");
         }
         for (topic, value) in model {
             assert_eq!(tree.get(&topic), Some(&value));
