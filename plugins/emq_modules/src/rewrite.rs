@@ -52,6 +52,9 @@ impl Rewrite {
 
 impl Hooks for Rewrite {
     fn points(&self) -> u32 {
+        if self.rules.is_empty() {
+            return 0;
+        }
         HookPoint::MessagePublish as u32
             | HookPoint::ClientSubscribe as u32
             | HookPoint::ClientUnsubscribe as u32

@@ -28,7 +28,10 @@ impl Subscription {
 
 impl Hooks for Subscription {
     fn points(&self) -> u32 {
-        HookPoint::ClientConnected as u32
+        match self.templates.is_empty() {
+            true => 0,
+            false => HookPoint::ClientConnected as u32,
+        }
     }
 
     fn client_connected(&self, client: &Client, connack: u8) {

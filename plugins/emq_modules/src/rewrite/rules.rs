@@ -59,6 +59,10 @@ impl Rules {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// The first rule whose filter matches: no other is tried, whatever its expression says. A filter of a
     /// subscription is taken literally, as if it were a topic.
     pub(crate) fn of_topic(&self, topic: &str) -> Option<&Rule> {
@@ -136,6 +140,7 @@ mod tests {
 
     #[test]
     fn without_rules_nothing_is_found() {
+        assert!(rules(&[]).is_empty());
         assert!(rules(&[]).of_topic("a").is_none());
     }
 
