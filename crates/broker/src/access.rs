@@ -425,7 +425,10 @@ fn chain_step(module: &str, answer: &str) -> ChainStep {
 
 /// The answer, if it needs no waiting. Whoever polls the rest registers a waker of his own.
 fn poll_once<T>(mut future: BoxFuture<T>) -> Ask<T> {
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
         Poll::Ready(answer) => Ask::Now(answer),
         Poll::Pending => Ask::Later(future),
     }

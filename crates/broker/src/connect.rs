@@ -29,12 +29,7 @@ struct Extras<'a> {
 
 impl Shard {
     /// CONNECT from a client that has not sent one before. `whole` is the packet with its header.
-    pub(crate) fn on_connect(
-        &mut self,
-        id: ConnId,
-        connect: &Connect<'_>,
-        whole: &[u8],
-    ) -> Taken {
+    pub(crate) fn on_connect(&mut self, id: ConnId, connect: &Connect<'_>, whole: &[u8]) -> Taken {
         let version = connect.version;
         let conn = &mut self.conns[id as usize];
         conn.version = version;
@@ -384,6 +379,8 @@ impl Shard {
             let old = entry.conn;
             if old != NONE {
                 self.take_over(old, clean_start);
+                // Plugins hear that the old one is gone before they hear of the new one.
+                self.settle();
             } else if entry.expires_at <= self.now {
                 // Its time is over, though its timer has not fired yet.
                 self.end_session(slot, "expired");

@@ -181,5 +181,10 @@ fn apply<'a>(message: &'a Message, change: &'a Change) -> Result<Message, &'a st
         retain: change.retain.unwrap_or(old.retain),
     };
     let publisher = message.publisher.clone();
-    Ok(Message::new(parts, publisher, message.timestamp, message.expires_at))
+    Ok(Message::new(
+        parts,
+        publisher,
+        message.timestamp,
+        message.expires_at,
+    ))
 }

@@ -106,7 +106,10 @@ impl Shard {
                 return;
             };
             let waiting = &mut shard.sessions[slot as usize].will;
-            if waiting.take_if(|waiting| Arc::ptr_eq(&waiting.1, &will)).is_some() {
+            if waiting
+                .take_if(|waiting| Arc::ptr_eq(&waiting.1, &will))
+                .is_some()
+            {
                 shard.write_session(slot);
             }
         });

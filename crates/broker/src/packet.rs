@@ -137,11 +137,7 @@ impl Shard {
         }
     }
 
-    fn connected_packet(
-        &mut self,
-        id: ConnId,
-        packet: Packet<'_>,
-    ) -> Result<Taken, DecodeError> {
+    fn connected_packet(&mut self, id: ConnId, packet: Packet<'_>) -> Result<Taken, DecodeError> {
         match packet {
             Packet::PubAck(ack) => self.on_puback(id, &ack),
             Packet::PubRec(ack) => self.on_pubrec(id, &ack),

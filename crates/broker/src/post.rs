@@ -87,11 +87,7 @@ impl Broker {
         self.node.mailboxes[index].post(&mut vec![Mail::Call(Box::new(f))]);
     }
 
-    fn post_to_client(
-        &self,
-        clientid: &str,
-        f: impl FnOnce(&mut Shard, ConnId) + Send + 'static,
-    ) {
+    fn post_to_client(&self, clientid: &str, f: impl FnOnce(&mut Shard, ConnId) + Send + 'static) {
         let index = self.node.shard_of(clientid);
         let clientid = clientid.to_string();
         self.post(index, move |shard| {

@@ -73,16 +73,14 @@ impl Shard {
             self.check_topic_name(id, topic)?;
         }
         let acl_generation = self.node.access.generation();
-        let allowed = match known.acl_generation == acl_generation
-            && same
-            && self.settings.mqtt.cache_acl
-        {
-            true => known.allowed,
-            false => match self.may_publish(id, topic) {
-                Some(allowed) => allowed,
-                None => return Ok(None),
-            },
-        };
+        let allowed =
+            match known.acl_generation == acl_generation && same && self.settings.mqtt.cache_acl {
+                true => known.allowed,
+                false => match self.may_publish(id, topic) {
+                    Some(allowed) => allowed,
+                    None => return Ok(None),
+                },
+            };
         self.note_publish(id, publish);
         let mut new_topic = None;
         if !same {

@@ -1,7 +1,7 @@
 //! One rule of `acl.conf`: from its term to the compiled form, and its match.
 
-use emqttd_config::term::{Kind, Term};
 use super::{Access, AclError, Who};
+use emqttd_config::term::{Kind, Term};
 use std::net::IpAddr;
 
 /// A rule is cited in messages up to this many characters.

@@ -2,15 +2,18 @@
 
 use crate::net::{Client, Net};
 use crate::packets::*;
-use emqttd_broker::{Access, AccessRequest, AclAnswer, AclModule, AuthAnswer, AuthModule};
+
 use emqttd_config::{AclDenyAction, AllowAnonymous, Settings};
 use emqttd_mqtt::Version;
+use emqttd_plugin_sdk::{
+    self as sdk, Access, AclAnswer, AclProvider, AuthAnswer, AuthProvider, DynAcl, DynAuth,
+};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-type AuthRule = Box<dyn Fn(&AccessRequest<'_>, Option<&[u8]>) -> AuthAnswer + Send + Sync>;
-type AclRule = Box<dyn Fn(&AccessRequest<'_>, Access, &str) -> AclAnswer + Send + Sync>;
+type AuthRule = Box<dyn Fn(&sdk::Client, Option<&[u8]>) -> AuthAnswer + Send + Sync>;
+type AclRule = Box<dyn Fn(&sdk::Client, Access, &str) -> AclAnswer + Send + Sync>;
 
 struct Auth {
     name: &'static str,
@@ -18,27 +21,20 @@ struct Auth {
     asked: Arc<Mutex<Vec<&'static str>>>,
 }
 
-impl AuthModule for Auth {
-    fn name(&self) -> &str {
-        self.name
-    }
-    fn check(&self, request: &AccessRequest<'_>, password: Option<&[u8]>) -> AuthAnswer {
+impl AuthProvider for Auth {
+    async fn check(&self, request: &sdk::Client, password: Option<&[u8]>) -> AuthAnswer {
         self.asked.lock().unwrap().push(self.name);
         (self.rule)(request, password)
     }
 }
 
 struct Acl {
-    name: &'static str,
     rule: AclRule,
     asked: Arc<AtomicUsize>,
 }
 
-impl AclModule for Acl {
-    fn name(&self) -> &str {
-        self.name
-    }
-    fn check(&self, request: &AccessRequest<'_>, access: Access, topic: &str) -> AclAnswer {
+impl AclProvider for Acl {
+    async fn check(&self, request: &sdk::Client, access: Access, topic: &str) -> AclAnswer {
         self.asked.fetch_add(1, Ordering::Relaxed);
         (self.rule)(request, access, topic)
     }
@@ -53,22 +49,21 @@ fn add_auth(
     asked: &Arc<Mutex<Vec<&'static str>>>,
     rule: AuthRule,
 ) {
-    let module: Arc<dyn AuthModule> = Arc::new(Auth {
+    let provider: Arc<dyn DynAuth> = Arc::new(Auth {
         name,
         rule,
         asked: Arc::clone(asked),
     });
-    net.broker.access().add_auth(sequence, &module);
+    net.broker.access().add_auth(sequence, name, &provider);
 }
 
 fn add_acl(net: &Net, sequence: i32, name: &'static str, rule: AclRule) -> Arc<AtomicUsize> {
     let asked = Arc::new(AtomicUsize::new(0));
-    let module: Arc<dyn AclModule> = Arc::new(Acl {
-        name,
+    let provider: Arc<dyn DynAcl> = Arc::new(Acl {
         rule,
         asked: Arc::clone(&asked),
     });
-    net.broker.access().add_acl(sequence, &module);
+    net.broker.access().add_acl(sequence, name, &provider);
     asked
 }
 
@@ -178,9 +173,12 @@ fn modules_see_client_id_user_name_password_and_address() {
     let mut net = Net::with(1, |s| s.mqtt.allow_anonymous = AllowAnonymous::False);
     let asked = Arc::default();
     let rule: AuthRule = Box::new(|request, password| {
-        assert_eq!(request.ip, std::net::IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(
+            request.peername.ip(),
+            std::net::IpAddr::from([127, 0, 0, 1])
+        );
         let fits =
-            request.clientid == "c" && request.username == Some("u") && password == Some(b"p");
+            &*request.clientid == "c" && request.username.as_deref() == Some("u") && password == Some(b"p");
         if fits { ALLOW } else { AuthAnswer::Deny }
     });
     add_auth(&net, 0, "m", &asked, rule);
@@ -225,7 +223,7 @@ fn acl_modules_then_the_file_then_nomatch_and_unavailable_denies() {
     );
     for nomatch in [true, false] {
         let mut net = file.net(1, |s| s.mqtt.acl_nomatch_allow = nomatch);
-        let rule = |_: &AccessRequest<'_>, _: Access, topic: &str| match topic {
+        let rule = |_: &sdk::Client, _: Access, topic: &str| match topic {
             "module/allowed" => AclAnswer::Allow,
             "module/denied" => AclAnswer::Deny,
             "down" => AclAnswer::Unavailable,
@@ -284,7 +282,7 @@ fn a_superuser_passes_every_acl() {
         "m",
         &asked,
         Box::new(|r, _| AuthAnswer::Allow {
-            superuser: r.username == Some("root"),
+            superuser: r.username.as_deref() == Some("root"),
         }),
     );
     let consulted = add_acl(&net, 0, "deny", Box::new(|_, _, _| AclAnswer::Deny));

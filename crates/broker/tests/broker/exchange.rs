@@ -2,8 +2,11 @@
 
 use crate::net::{Client, Net};
 use crate::packets::*;
-use emqttd_broker::{AccessRequest, AclAnswer, AclModule, AuthMechanism, Exchange, ExchangeStep};
 use emqttd_mqtt::{Properties, Property, Version};
+use emqttd_plugin_sdk::{
+    self as sdk, Access, AclAnswer, AclProvider, AuthMechanism, DynAcl, Exchange, ExchangeStep,
+    HookPoint,
+};
 use std::sync::Arc;
 
 /// `hello`, then `<n>` and the answer `<n + 1>` twice, then success with the name; `root` is a superuser.
@@ -18,9 +21,9 @@ impl AuthMechanism for Counting {
     fn method(&self) -> &str {
         "COUNT"
     }
-    fn begin(&self, request: &AccessRequest<'_>) -> Box<dyn Exchange> {
+    fn begin(&self, client: &sdk::Client) -> Box<dyn Exchange> {
         Box::new(Count {
-            name: request.clientid.into(),
+            name: client.clientid.to_string(),
             step: 0,
         })
     }
@@ -319,11 +322,8 @@ fn auth_is_a_protocol_error_without_a_method_in_connect() {
 
 struct DenyAll;
 
-impl AclModule for DenyAll {
-    fn name(&self) -> &str {
-        "deny"
-    }
-    fn check(&self, _: &AccessRequest<'_>, _: emqttd_broker::Access, _: &str) -> AclAnswer {
+impl AclProvider for DenyAll {
+    async fn check(&self, _: &sdk::Client, _: Access, _: &str) -> AclAnswer {
         AclAnswer::Deny
     }
 }
@@ -331,8 +331,8 @@ impl AclModule for DenyAll {
 #[test]
 fn rights_follow_the_last_authentication() {
     let mut net = net();
-    let acl: Arc<dyn AclModule> = Arc::new(DenyAll);
-    net.broker.access().add_acl(0, &acl);
+    let acl: Arc<dyn DynAcl> = Arc::new(DenyAll);
+    net.broker.access().add_acl(0, "deny", &acl);
     let client = net.open(0);
     net.connect_on(client, &connect("c", "COUNT", b"root"));
     assert_eq!(net.publish(client, "t", "x", 1), Some(0x10), "a superuser");
@@ -358,18 +358,17 @@ fn rights_follow_the_last_authentication() {
 /// Says who was connected and disconnected.
 struct Presence(Arc<std::sync::Mutex<Vec<String>>>);
 
-impl emqttd_broker::Hooks for Presence {
+impl sdk::Hooks for Presence {
     fn points(&self) -> u32 {
-        emqttd_broker::HookPoint::ClientConnected as u32
-            | emqttd_broker::HookPoint::ClientDisconnected as u32
+        HookPoint::ClientConnected as u32 | HookPoint::ClientDisconnected as u32
     }
-    fn client_connected(&self, client: &emqttd_session::Publisher, connack: u8) {
+    fn client_connected(&self, client: &sdk::Client, connack: u8) {
         self.0
             .lock()
             .unwrap()
             .push(format!("+{} {connack}", client.clientid));
     }
-    fn client_disconnected(&self, client: &emqttd_session::Publisher, reason: &str) {
+    fn client_disconnected(&self, client: &sdk::Client, reason: &str, _: Option<u8>) {
         self.0
             .lock()
             .unwrap()

@@ -2,23 +2,25 @@
 
 use crate::net::Net;
 use crate::packets::*;
-use emqttd_broker::{Flow, HookPoint, Hooks, TopicEntry};
-use emqttd_mqtt::{QoS, Version};
-use emqttd_session::{Message, MessageParts, Publisher};
+use emqttd_mqtt::Version;
+use emqttd_plugin_sdk::{
+    Change, Client, ClientRef, Flow, HookPoint, Hooks, Message, QoS, TopicEntry, Verdict,
+};
 use std::sync::{Arc, Mutex};
 
 const ALL: u32 = (1 << 12) - 1;
 
-type Answer<T> = Box<dyn Fn(T) -> Flow<T> + Send + Sync>;
+type OnPublish = Box<dyn Fn(&Message<'_>) -> Verdict + Send + Sync>;
+type OnTable = Box<dyn Fn(&mut Vec<TopicEntry>) -> Flow + Send + Sync>;
 
 /// Writes down what it is told, and answers as it was made to.
 struct Recorder {
     name: &'static str,
     points: u32,
     log: Arc<Mutex<Vec<String>>>,
-    on_publish: Answer<Arc<Message>>,
-    on_subscribe: Answer<Vec<TopicEntry>>,
-    on_unsubscribe: Answer<Vec<TopicEntry>>,
+    on_publish: OnPublish,
+    on_subscribe: OnTable,
+    on_unsubscribe: OnTable,
 }
 
 impl Recorder {
@@ -27,9 +29,9 @@ impl Recorder {
             name,
             points,
             log: Arc::clone(log),
-            on_publish: Box::new(Flow::Next),
-            on_subscribe: Box::new(Flow::Next),
-            on_unsubscribe: Box::new(Flow::Next),
+            on_publish: Box::new(|_| Verdict::Pass),
+            on_subscribe: Box::new(|_| Flow::Next),
+            on_unsubscribe: Box::new(|_| Flow::Next),
         }
     }
 
@@ -43,23 +45,16 @@ impl Recorder {
     }
 }
 
-fn who(client: &Publisher) -> String {
-    format!(
-        "{}/{}",
-        client.clientid,
-        client.username.as_deref().unwrap_or("-")
-    )
+fn who(client: ClientRef<'_>) -> String {
+    format!("{}/{}", client.clientid, client.username.unwrap_or("-"))
 }
 
-fn what(message: &Message) -> String {
-    let from = message
-        .publisher
-        .as_ref()
-        .map_or("broker".into(), |p| who(p));
-    let text = String::from_utf8_lossy(message.payload()).into_owned();
+fn what(message: &Message<'_>) -> String {
+    let from = message.from.map_or("broker".into(), who);
+    let text = String::from_utf8_lossy(message.payload).into_owned();
     format!(
         "{from} {} {text} {}{}",
-        message.topic(),
+        message.topic,
         message.qos as u8,
         if message.retain { " retain" } else { "" }
     )
@@ -87,51 +82,47 @@ impl Hooks for Recorder {
     fn points(&self) -> u32 {
         self.points
     }
-    fn client_connected(&self, client: &Publisher, connack: u8) {
-        self.say(format!("connected {} {connack}", who(client)));
+    fn client_connected(&self, client: &Client, connack: u8) {
+        self.say(format!("connected {} {connack}", who(client.by_name())));
     }
-    fn client_disconnected(&self, client: &Publisher, reason: &str) {
-        self.say(format!("disconnected {} {reason}", who(client)));
+    fn client_disconnected(&self, client: &Client, reason: &str, code: Option<u8>) {
+        let code = code.map_or(String::new(), |code| format!(" {code:#x}"));
+        self.say(format!(
+            "disconnected {} {reason}{code}",
+            who(client.by_name())
+        ));
     }
-    fn client_subscribe(
-        &self,
-        client: &Publisher,
-        entries: Vec<TopicEntry>,
-    ) -> Flow<Vec<TopicEntry>> {
-        self.say(format!("subscribe {} {}", who(client), table(&entries)));
+    fn client_subscribe(&self, client: ClientRef<'_>, entries: &mut Vec<TopicEntry>) -> Flow {
+        self.say(format!("subscribe {} {}", who(client), table(entries)));
         (self.on_subscribe)(entries)
     }
-    fn client_unsubscribe(
-        &self,
-        client: &Publisher,
-        entries: Vec<TopicEntry>,
-    ) -> Flow<Vec<TopicEntry>> {
-        self.say(format!("unsubscribe {} {}", who(client), table(&entries)));
+    fn client_unsubscribe(&self, client: ClientRef<'_>, entries: &mut Vec<TopicEntry>) -> Flow {
+        self.say(format!("unsubscribe {} {}", who(client), table(entries)));
         (self.on_unsubscribe)(entries)
     }
-    fn session_created(&self, client: &Publisher) {
+    fn session_created(&self, client: ClientRef<'_>) {
         self.say(format!("created {}", who(client)));
     }
-    fn session_subscribed(&self, client: &Publisher, topic: &TopicEntry) {
+    fn session_subscribed(&self, client: ClientRef<'_>, topic: &TopicEntry) {
         self.say(format!("subscribed {} {}", who(client), entry(topic)));
     }
-    fn session_unsubscribed(&self, client: &Publisher, topic: &str) {
-        self.say(format!("unsubscribed {} {topic}", who(client)));
+    fn session_unsubscribed(&self, client: ClientRef<'_>, topic: &TopicEntry) {
+        self.say(format!("unsubscribed {} {}", who(client), topic.topic));
     }
-    fn session_terminated(&self, client: &Publisher, reason: &str) {
+    fn session_terminated(&self, client: ClientRef<'_>, reason: &str) {
         self.say(format!("terminated {} {reason}", who(client)));
     }
-    fn message_publish(&self, message: Arc<Message>) -> Flow<Arc<Message>> {
-        self.say(format!("publish {}", what(&message)));
+    fn message_publish(&self, message: &Message<'_>) -> Verdict {
+        self.say(format!("publish {}", what(message)));
         (self.on_publish)(message)
     }
-    fn message_delivered(&self, client: &Publisher, message: &Message) {
+    fn message_delivered(&self, client: ClientRef<'_>, message: &Message<'_>) {
         self.say(format!("delivered {} <- {}", who(client), what(message)));
     }
-    fn message_acked(&self, client: &Publisher, message: &Message) {
+    fn message_acked(&self, client: ClientRef<'_>, message: &Message<'_>) {
         self.say(format!("acked {} {}", who(client), what(message)));
     }
-    fn message_dropped(&self, message: &Message, reason: &str) {
+    fn message_dropped(&self, message: &Message<'_>, reason: &str) {
         self.say(format!("dropped {} {reason}", what(message)));
     }
 }
@@ -225,7 +216,7 @@ fn a_life_of_a_client_calls_all_points_in_their_order() {
 }
 
 #[test]
-fn connections_that_end_are_told_with_their_reason_but_not_on_takeover() {
+fn connections_that_end_are_told_with_their_reason_after_their_wills() {
     let (mut net, log) = recorded(2, |_| {});
     let lost = net.connect(&Connect::v3("lost").keep());
     net.lose(lost);
@@ -255,6 +246,7 @@ fn connections_that_end_are_told_with_their_reason_but_not_on_takeover() {
         [
             "created twice/-",
             "connected twice/- 0",
+            "disconnected twice/- conflict",
             "terminated twice/- conflict",
             "created twice/-",
             "connected twice/- 0"
@@ -265,10 +257,10 @@ fn connections_that_end_are_told_with_their_reason_but_not_on_takeover() {
         [
             "created kicked/-",
             "connected kicked/- 0",
-            "disconnected kicked/- kick",
-            "terminated kicked/- normal",
             "publish kicked/- w bye 0",
-            "dropped kicked/- w bye 0 no_subscribers"
+            "dropped kicked/- w bye 0 no_subscribers",
+            "disconnected kicked/- kick",
+            "terminated kicked/- normal"
         ]
     );
 }
@@ -349,10 +341,10 @@ fn a_chain_that_is_stopped_goes_no_further_and_the_message_is_dropped_but_answer
     let points = HookPoint::MessagePublish as u32 | HookPoint::MessageDropped as u32;
     let mut first = Recorder::new("first", points, &log);
     first.on_publish = Box::new(|m| {
-        if m.topic() == "stop" {
-            Flow::Stop
+        if m.topic == "stop" {
+            Verdict::Drop
         } else {
-            Flow::Next(m)
+            Verdict::Pass
         }
     });
     net.broker.hooks().add(1, Arc::new(first));
@@ -387,30 +379,20 @@ fn a_chain_that_is_stopped_goes_no_further_and_the_message_is_dropped_but_answer
     );
 }
 
-/// A changed copy of a message.
-fn changed(message: &Message, topic: &str, payload: &[u8], qos: QoS, retain: bool) -> Arc<Message> {
-    let parts = MessageParts {
-        topic,
-        payload,
-        qos,
-        retain,
-        ..message.parts()
-    };
-    Arc::new(Message::new(
-        parts,
-        message.publisher.clone(),
-        message.timestamp,
-        message.expires_at,
-    ))
-}
-
 #[test]
 fn a_message_changed_at_publish_is_what_is_routed_and_retained() {
     let mut net = Net::new(2);
     let log = Log::default();
     let point = HookPoint::MessagePublish as u32;
     let mut first = Recorder::new("1", point, &log);
-    first.on_publish = Box::new(|m| Flow::Next(changed(&m, "to", b"new", QoS::AtLeastOnce, true)));
+    first.on_publish = Box::new(|_| {
+        Verdict::Change(Change {
+            topic: Some("to".into()),
+            payload: Some(b"new".to_vec()),
+            qos: Some(QoS::AtLeastOnce),
+            retain: Some(true),
+        })
+    });
     net.broker.hooks().add(1, Arc::new(first));
     net.broker
         .hooks()
@@ -447,8 +429,8 @@ fn a_message_changed_at_publish_is_what_is_routed_and_retained() {
 #[test]
 fn a_table_changed_at_subscribe_is_what_is_subscribed() {
     let (mut net, log) = recorded(1, |r| {
-        r.on_subscribe = Box::new(|mut table| {
-            for entry in &mut table {
+        r.on_subscribe = Box::new(|table| {
+            for entry in table.iter_mut() {
                 if entry.topic == "old" {
                     entry.topic = "new/+".into();
                     entry.qos = QoS::ExactlyOnce;
@@ -457,14 +439,14 @@ fn a_table_changed_at_subscribe_is_what_is_subscribed() {
                     entry.topic = "bad/#/x".into();
                 }
             }
-            Flow::Next(table)
+            Flow::Next
         });
-        r.on_unsubscribe = Box::new(|mut table| {
+        r.on_unsubscribe = Box::new(|table| {
             table
                 .iter_mut()
                 .filter(|e| e.topic == "old")
                 .for_each(|e| e.topic = "new/+".into());
-            Flow::Next(table)
+            Flow::Next
         });
     });
     let client = net.connect(&Connect::v5("c"));
@@ -499,7 +481,7 @@ fn a_stop_at_subscribe_subscribes_nothing_and_at_unsubscribe_takes_nothing_away(
             if t[0].topic == "stop" {
                 Flow::Stop
             } else {
-                Flow::Next(t)
+                Flow::Next
             }
         });
         r.on_unsubscribe = Box::new(|_| Flow::Stop);

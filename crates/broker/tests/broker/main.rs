@@ -13,3 +13,4 @@ mod packets;
 mod shards;
 mod threads;
 mod times;
+mod waiting;

@@ -255,6 +255,12 @@ impl Net {
                 self.shards[shard].receive();
                 busy = true;
             }
+            for id in self.shards[shard].take_awake() {
+                if let Some(client) = self.used[shard].get(&id) {
+                    self.links[client.0].paused_until = 0;
+                    busy = true;
+                }
+            }
             self.shards[shard].timers();
             busy |= self.flush(shard);
             self.shards[shard].post();
@@ -279,7 +285,10 @@ impl Net {
             Next::Pause(0) => {
                 self.flush(shard);
             }
-            Next::Pause(wait) => self.links[client.0].paused_until = self.now + wait,
+            Next::Pause(wait) => {
+                self.links[client.0].paused_until = self.now + wait;
+                self.shards[shard].hold(id, wait);
+            }
             Next::Move(to) => {
                 let peer = self.shards[shard].give_away(id).unwrap();
                 self.used[shard].remove(&id);

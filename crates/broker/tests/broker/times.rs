@@ -2,8 +2,8 @@
 
 use crate::net::{Client, Net};
 use crate::packets::*;
-use emqttd_broker::{Access, AccessRequest, AclAnswer, AclModule};
 use emqttd_mqtt::{Property, Version};
+use emqttd_plugin_sdk::{self as sdk, Access, AclAnswer, AclProvider, DynAcl};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,12 +119,9 @@ fn a_will_on_takeover_is_published_for_5_only_and_not_while_it_is_delayed() {
 
 struct NoWill;
 
-impl AclModule for NoWill {
-    fn name(&self) -> &str {
-        "no will"
-    }
-    fn check(&self, request: &AccessRequest<'_>, access: Access, topic: &str) -> AclAnswer {
-        if (request.clientid, access, topic) == ("dying", Access::Publish, "mp/w") {
+impl AclProvider for NoWill {
+    async fn check(&self, client: &sdk::Client, access: Access, topic: &str) -> AclAnswer {
+        if (&*client.clientid, access, topic) == ("dying", Access::Publish, "mp/w") {
             AclAnswer::Deny
         } else {
             AclAnswer::Ignore
@@ -136,8 +133,8 @@ impl AclModule for NoWill {
 fn a_will_that_the_acl_denies_is_not_published() {
     for delay in [0, 5] {
         let mut net = Net::with(2, |s| s.listeners[0].mountpoint = Some("mp/".into()));
-        let acl: Arc<dyn AclModule> = Arc::new(NoWill);
-        net.broker.access().add_acl(0, &acl);
+        let acl: Arc<dyn DynAcl> = Arc::new(NoWill);
+        net.broker.access().add_acl(0, "no will", &acl);
         let watcher = watched(&mut net);
         let client = net.connect(&dying(delay, 60));
         net.lose(client);
