@@ -19,6 +19,7 @@ mod message;
 mod plugin;
 mod service;
 pub mod topic;
+pub mod virtual_client;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

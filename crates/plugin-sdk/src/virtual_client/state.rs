@@ -1,0 +1,523 @@
+//! The client's side of one connection, as a machine without tasks: packets in, packets out, events.
+
+use super::options::{ConnectOptions, Outgoing, decoded, encoded};
+use crate::{Pipe, QoS};
+use emqttd_mqtt::{
+    AckKind, ConnAck, Packet, Properties, Publish, PublishHead, ReasonCode, SubscriptionOptions,
+    Version, fixed_header,
+};
+use std::collections::{HashMap, VecDeque};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// Bytes of packets for the broker beyond which no more are added.
+const OUT: usize = 64 * 1024;
+/// Bytes of events beyond which no more are taken from the broker.
+const EVENT_BYTES: usize = 1024 * 1024;
+
+/// What comes from the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A message for the device.
+    Message(Incoming),
+    /// PUBREL for a message that was acknowledged; only with [`ConnectOptions::release_by_hand`].
+    Released {
+        /// of the message
+        id: u16,
+    },
+    /// The connection has ended; the last event.
+    Closed(End),
+}
+
+/// A message for the device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// topic name, without the mountpoint of the listener
+    pub topic: String,
+    /// the application message
+    pub payload: Vec<u8>,
+    /// quality of service
+    pub qos: QoS,
+    /// a retained message that was there before the subscription
+    pub retain: bool,
+    /// it may have been sent before, on an earlier connection
+    pub dup: bool,
+    /// for [`VirtualClient::ack`](super::VirtualClient::ack); 0 at QoS 0
+    pub id: u16,
+}
+
+/// How a connection has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// as in `client.disconnected`: `normal`, `kick`, `conflict`, `keepalive_timeout`, ...
+    pub reason: String,
+    /// reason code of the broker's DISCONNECT (MQTT 5)
+    pub code: Option<u8>,
+}
+
+/// What CONNACK said.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    pub code: u8,
+    pub session_present: bool,
+    pub keepalive: Option<u16>,
+    pub clientid: Option<String>,
+    pub receive_maximum: Option<u16>,
+}
+
+/// Who waits for an answer of the broker, and his place among those who may.
+pub(super) struct Answer<T> {
+    sender: oneshot::Sender<T>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<T> Answer<T> {
+    pub fn new(sender: oneshot::Sender<T>, permit: OwnedSemaphorePermit) -> Answer<T> {
+        Answer {
+            sender,
+            _permit: permit,
+        }
+    }
+
+    fn give(self, answer: T) {
+        // Whoever asked may have given up waiting.
+        let _ = self.sender.send(answer);
+    }
+}
+
+/// What waits under a packet identifier of ours.
+enum Pending {
+    Publish(QoS, Answer<u8>),
+    Subscribe(Answer<Vec<u8>>),
+    Unsubscribe(Answer<()>),
+}
+
+/// How far a message of the broker's has come, under its packet identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Received {
+    /// the gateway has it, the device perhaps not
+    Told(QoS),
+    /// PUBREC sent
+    Acknowledged,
+    /// PUBREL came, and the gateway is to complete it
+    Released,
+}
+
+pub(super) struct State {
+    version: Version,
+    by_hand: bool,
+    most_events: usize,
+    connack: Option<oneshot::Sender<Greeting>>,
+    /// packets for the broker; what is before `out_start` it has taken
+    out: Vec<u8>,
+    out_start: usize,
+    /// the beginning of a packet from the broker
+    partial: Vec<u8>,
+    events: VecDeque<Event>,
+    event_bytes: usize,
+    /// the broker waits until events have been taken
+    blocked: bool,
+    /// nobody takes events any more
+    deaf: bool,
+    pending: HashMap<u16, Pending>,
+    last_id: u16,
+    received: HashMap<u16, Received>,
+    /// of the broker's DISCONNECT
+    code: Option<u8>,
+    broken: bool,
+    /// DISCONNECT is among the packets for the broker
+    leaving: bool,
+    end: Option<End>,
+}
+
+impl State {
+    pub fn new(options: &ConnectOptions, connack: oneshot::Sender<Greeting>) -> State {
+        State {
+            version: options.version(),
+            by_hand: options.release_by_hand,
+            most_events: options.events.max(1),
+            connack: Some(connack),
+            out: Vec::new(),
+            out_start: 0,
+            partial: Vec::new(),
+            events: VecDeque::new(),
+            event_bytes: 0,
+            blocked: false,
+            deaf: false,
+            pending: HashMap::new(),
+            last_id: 0,
+            received: HashMap::new(),
+            code: None,
+            broken: false,
+            leaving: false,
+            end: None,
+        }
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// The broker has sent what it may not.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Ends it: all who wait are let go.
+    pub fn end(&mut self, reason: &str) {
+        let end = End {
+            reason: reason.to_string(),
+            code: self.code,
+        };
+        self.connack = None;
+        self.pending = HashMap::new();
+        self.received = HashMap::new();
+        self.out = Vec::new();
+        self.out_start = 0;
+        self.partial = Vec::new();
+        self.end = Some(end.clone());
+        self.events.push_back(Event::Closed(end));
+    }
+
+    // Towards the broker.
+
+    /// Whether packets may be added.
+    pub fn has_room(&self) -> bool {
+        self.out.len() - self.out_start < OUT
+    }
+
+    /// Gives the broker packets, as many as it takes.
+    pub fn flush(&mut self, pipe: &dyn Pipe) {
+        let waiting = &self.out[self.out_start..];
+        if waiting.is_empty() {
+            return;
+        }
+        self.out_start += pipe.send(waiting).min(waiting.len());
+        if self.out_start == self.out.len() {
+            self.out = Vec::new();
+            self.out_start = 0;
+        } else if self.out_start > OUT {
+            self.out.drain(..self.out_start);
+            self.out_start = 0;
+        }
+    }
+
+    /// Adds a packet as it is.
+    pub fn put_raw(&mut self, packet: &[u8]) {
+        self.out.extend_from_slice(packet);
+    }
+
+    /// An identifier that nothing waits under. There is one: far fewer wait than there are.
+    fn next_id(&mut self) -> u16 {
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.pending.contains_key(&self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+
+    /// Adds a PUBLISH; at QoS 1 and 2 somebody waits for its acknowledgement.
+    pub fn publish(&mut self, message: &Outgoing, answer: Option<Answer<u8>>) {
+        let packet_id = match answer {
+            None => 0,
+            Some(answer) => {
+                let id = self.next_id();
+                let pending = Pending::Publish(message.qos, answer);
+                self.pending.insert(id, pending);
+                id
+            }
+        };
+        let head = PublishHead {
+            qos: encoded(message.qos),
+            retain: message.retain,
+            topic: &message.topic,
+            packet_id,
+            payload_len: message.payload.len(),
+            ..PublishHead::default()
+        };
+        emqttd_mqtt::encode_publish_head(&mut self.out, self.version, &head);
+        self.out.extend_from_slice(&message.payload);
+    }
+
+    /// Adds a SUBSCRIBE.
+    pub fn subscribe(&mut self, filters: &[(&str, QoS)], answer: Answer<Vec<u8>>) {
+        let id = self.next_id();
+        self.pending.insert(id, Pending::Subscribe(answer));
+        let filters = filters.iter().map(|(filter, qos)| {
+            let options = SubscriptionOptions {
+                qos: encoded(*qos),
+                ..SubscriptionOptions::default()
+            };
+            (*filter, options)
+        });
+        let filters: Vec<_> = filters.collect();
+        emqttd_mqtt::encode_subscribe(&mut self.out, self.version, id, Properties::EMPTY, &filters);
+    }
+
+    /// Adds an UNSUBSCRIBE.
+    pub fn unsubscribe(&mut self, filters: &[&str], answer: Answer<()>) {
+        let id = self.next_id();
+        self.pending.insert(id, Pending::Unsubscribe(answer));
+        emqttd_mqtt::encode_unsubscribe(
+            &mut self.out,
+            self.version,
+            id,
+            Properties::EMPTY,
+            filters,
+        );
+    }
+
+    /// Adds a PINGREQ, unless something else shows already that the client lives.
+    pub fn ping(&mut self) {
+        if self.out.is_empty() {
+            emqttd_mqtt::encode_pingreq(&mut self.out);
+        }
+    }
+
+    /// Adds a DISCONNECT, once.
+    pub fn disconnect(&mut self) {
+        if std::mem::replace(&mut self.leaving, true) {
+            return;
+        }
+        let reason = ReasonCode::SUCCESS;
+        emqttd_mqtt::encode_disconnect(&mut self.out, self.version, reason, None, None, None);
+    }
+
+    /// PUBACK or PUBREC for a message that was told.
+    pub fn ack(&mut self, id: u16) -> bool {
+        match self.received.get(&id) {
+            Some(Received::Told(QoS::ExactlyOnce)) => {
+                self.received.insert(id, Received::Acknowledged);
+                self.put_ack(AckKind::PubRec, id);
+                true
+            }
+            Some(Received::Told(_)) => {
+                self.received.remove(&id);
+                self.put_ack(AckKind::PubAck, id);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// PUBCOMP for a message that was released.
+    pub fn complete(&mut self, id: u16) -> bool {
+        if self.received.get(&id) != Some(&Received::Released) {
+            return false;
+        }
+        self.received.remove(&id);
+        self.put_ack(AckKind::PubComp, id);
+        true
+    }
+
+    fn put_ack(&mut self, kind: AckKind, id: u16) {
+        let reason = ReasonCode::SUCCESS;
+        emqttd_mqtt::encode_ack(&mut self.out, self.version, kind, id, reason, None);
+    }
+
+    // From the broker.
+
+    fn is_full(&self) -> bool {
+        self.events.len() >= self.most_events || self.event_bytes >= EVENT_BYTES
+    }
+
+    /// Takes bytes from the broker, as long as there is room for events; returns how many.
+    pub fn take(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.is_full() {
+                self.blocked = true;
+                return at;
+            }
+            let rest = &bytes[at..];
+            at += if self.partial.is_empty() {
+                self.take_first(rest)
+            } else {
+                self.take_more(rest)
+            };
+            if self.broken {
+                return bytes.len();
+            }
+        }
+        at
+    }
+
+    /// The packet at the front, or all there is of it; how many bytes that is.
+    fn take_first(&mut self, bytes: &[u8]) -> usize {
+        match fixed_header(bytes) {
+            Ok(Some(header)) if header.packet_len() <= bytes.len() => {
+                let len = header.packet_len();
+                self.packet(header.first, &bytes[header.len..len]);
+                len
+            }
+            Ok(_) => {
+                self.partial = bytes.to_vec();
+                bytes.len()
+            }
+            Err(_) => {
+                self.broken = true;
+                bytes.len()
+            }
+        }
+    }
+
+    /// What is missing of the packet that has begun, as far as it is there; how many bytes that is.
+    fn take_more(&mut self, bytes: &[u8]) -> usize {
+        let missing = match fixed_header(&self.partial) {
+            // Its length is not whole.
+            Ok(None) => 1,
+            Ok(Some(header)) => header.packet_len() - self.partial.len(),
+            Err(_) => {
+                self.broken = true;
+                return bytes.len();
+            }
+        };
+        let taken = missing.min(bytes.len());
+        self.partial.extend_from_slice(&bytes[..taken]);
+        if let Ok(Some(header)) = fixed_header(&self.partial)
+            && header.packet_len() == self.partial.len()
+        {
+            let packet = std::mem::take(&mut self.partial);
+            self.packet(header.first, &packet[header.len..]);
+        }
+        taken
+    }
+
+    fn packet(&mut self, first: u8, body: &[u8]) {
+        let Ok(packet) = emqttd_mqtt::decode(self.version, first, body) else {
+            self.broken = true;
+            return;
+        };
+        match packet {
+            Packet::Publish(publish) => self.on_publish(&publish),
+            Packet::PubAck(ack) => self.acknowledged(ack.packet_id, ack.reason.0),
+            // [MQTT-4.3.3-4]: a refusal ends it.
+            Packet::PubRec(ack) if ack.reason.0 >= 0x80 => {
+                self.acknowledged(ack.packet_id, ack.reason.0);
+            }
+            Packet::PubRec(ack) => self.put_ack(AckKind::PubRel, ack.packet_id),
+            Packet::PubComp(ack) => self.acknowledged(ack.packet_id, ack.reason.0),
+            Packet::PubRel(ack) => self.on_pubrel(ack.packet_id),
+            Packet::SubAck(suback) => {
+                if let Some(Pending::Subscribe(answer)) = self.pending.remove(&suback.packet_id) {
+                    answer.give(suback.codes.to_vec());
+                }
+            }
+            Packet::UnsubAck(unsuback) => {
+                if let Some(Pending::Unsubscribe(answer)) = self.pending.remove(&unsuback.packet_id)
+                {
+                    answer.give(());
+                }
+            }
+            Packet::ConnAck(connack) => self.on_connack(&connack),
+            Packet::PingResp => {}
+            Packet::Disconnect(disconnect) => self.code = Some(disconnect.reason.0),
+            _ => self.broken = true,
+        }
+    }
+
+    fn on_connack(&mut self, connack: &ConnAck<'_>) {
+        let Some(sender) = self.connack.take() else {
+            self.broken = true;
+            return;
+        };
+        let properties = connack.properties;
+        let greeting = Greeting {
+            code: connack.code,
+            session_present: connack.session_present,
+            keepalive: properties.server_keep_alive(),
+            clientid: properties.assigned_client_id().map(Into::into),
+            receive_maximum: properties.receive_maximum(),
+        };
+        // Whoever connects may have given up waiting: then the connection ends with him.
+        let _ = sender.send(greeting);
+    }
+
+    fn acknowledged(&mut self, id: u16, code: u8) {
+        if let Some(Pending::Publish(qos, answer)) = self.pending.remove(&id) {
+            debug_assert_ne!(qos, QoS::AtMostOnce);
+            answer.give(code);
+        }
+    }
+
+    fn on_publish(&mut self, publish: &Publish<'_>) {
+        let (id, qos) = (publish.packet_id, decoded(publish.qos));
+        match self.received.get(&id) {
+            // The broker repeats itself: the gateway has it already.
+            Some(Received::Told(_)) if publish.dup => return,
+            Some(Received::Acknowledged | Received::Released) if publish.dup => {
+                return self.put_ack(AckKind::PubRec, id);
+            }
+            _ => {}
+        }
+        if self.deaf {
+            return;
+        }
+        if qos != QoS::AtMostOnce {
+            self.received.insert(id, Received::Told(qos));
+        }
+        let message = Incoming {
+            topic: publish.topic.into(),
+            payload: publish.payload.into(),
+            qos,
+            retain: publish.retain,
+            dup: publish.dup,
+            id,
+        };
+        self.event_bytes += size_of_event(&message);
+        self.events.push_back(Event::Message(message));
+    }
+
+    fn on_pubrel(&mut self, id: u16) {
+        if self.by_hand && !self.deaf {
+            if self.received.insert(id, Received::Released) != Some(Received::Released) {
+                self.events.push_back(Event::Released { id });
+            }
+            return;
+        }
+        self.received.remove(&id);
+        self.put_ack(AckKind::PubComp, id);
+    }
+
+    // Towards the gateway.
+
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Nothing comes any more.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some() && self.events.is_empty()
+    }
+
+    pub fn next_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if let Event::Message(message) = &event {
+            self.event_bytes -= size_of_event(message);
+        }
+        if self.events.is_empty() {
+            // A quiet client holds no memory.
+            self.events = VecDeque::new();
+        }
+        Some(event)
+    }
+
+    /// Whether the broker waits and there is room again, by half, so that it is not woken for each event.
+    pub fn may_go_on(&mut self) -> bool {
+        let room = self.events.len() <= self.most_events / 2 && self.event_bytes <= EVENT_BYTES / 2;
+        room && std::mem::take(&mut self.blocked)
+    }
+
+    /// Nobody takes events from now on; `true` when the broker waits for that.
+    pub fn stop_listening(&mut self) -> bool {
+        self.deaf = true;
+        self.events = VecDeque::new();
+        self.event_bytes = 0;
+        std::mem::take(&mut self.blocked)
+    }
+}
+
+fn size_of_event(message: &Incoming) -> usize {
+    size_of::<Event>() + message.topic.len() + message.payload.len()
+}
