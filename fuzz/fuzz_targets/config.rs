@@ -46,13 +46,14 @@ fuzz_target!(|input: &[u8]| {
     // One key a run: each `set` checks the whole again.
     let settable = loaded.config.settable();
     let key = &settable[input.len() % settable.len()];
+    let (app, name) = (key.app.to_owned(), key.key.to_owned());
     let shown = loaded
         .config
-        .show(key.app, key.key)
+        .show(&app, &name)
         .expect("a settable key can be shown");
     assert_eq!(shown, key.value);
     // The value may have a form that is only shown; what must not happen is a panic.
-    let _ = loaded.config.set(key.app, key.key, &shown);
+    let _ = loaded.config.set(&app, &name, &shown);
 });
 
 fn write(name: &str, bytes: &[u8]) {

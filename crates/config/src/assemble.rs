@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::value::Value;
 use crate::{
     AclDenyAction, AllowAnonymous, Config, Log, LogConsole, LogFile, LogLevel, Mqtt, Node,
-    Persistence, PersistenceSync, Problem, QueueType, Retainer, Session, Settings, Syslog,
-    listener,
+    Persistence, PersistenceSync, PluginsOnFailure, Problem, QueueType, Retainer, Session,
+    Settings, Syslog, listener,
 };
 
 /// The largest remaining length that MQTT can express.
@@ -32,6 +32,10 @@ pub(crate) fn settings(config: &Config) -> (Settings, Vec<Problem>) {
         listeners: listener::listeners(&mut reader),
         plugins_etc_dir: reader.path("mqtt.plugins.etc_dir"),
         plugins_loaded_file: reader.path("mqtt.plugins.loaded_file"),
+        plugins_on_failure: match reader.is("plugins.on_failure", "continue") {
+            true => PluginsOnFailure::Continue,
+            false => PluginsOnFailure::Stop,
+        },
     };
     (settings, reader.problems)
 }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
+use crate::plugin_keys::{Stranger, StrangerValue};
 use crate::schema::{self, CORE, Key};
 use crate::value::{Checked, Type, Value};
-use crate::{Problem, Settings, assemble};
+use crate::{Problem, Settings, assemble, own};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,15 +86,15 @@ pub struct KeyReport {
 
 /// A key of [`Config::settable`], for `emqttd_ctl set` and the HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettableKey {
+pub struct SettableKey<'a> {
     /// the key
-    pub key: &'static str,
+    pub key: &'a str,
     /// the value as EMQ prints it: durations in milliseconds, sizes in bytes, floats as `0.7500`
     pub value: String,
     /// `enum`, `integer`, `duration`, ...
     pub datatype: &'static str,
     /// `emqttd` or the plugin
-    pub app: &'static str,
+    pub app: &'a str,
 }
 
 /// Why [`Config::set`] or [`Config::show`] did not.
@@ -151,6 +152,8 @@ pub struct Config {
     pub(crate) order: Vec<String>,
     pub(crate) loaded_plugins: Vec<String>,
     pub(crate) plugins_from_environment: bool,
+    /// loaded plugins that brought their own keys
+    pub(crate) strangers: Vec<Stranger>,
 }
 
 impl Config {
@@ -232,8 +235,8 @@ impl Config {
     }
 
     /// Keys that [`Config::set`] takes, with their values, for the apps that run.
-    pub fn settable(&self) -> Vec<SettableKey> {
-        schema::keys()
+    pub fn settable(&self) -> Vec<SettableKey<'_>> {
+        let table = schema::keys()
             .filter(|row| row.reload != Reload::NotSettable && row.is_concrete())
             .filter(|row| self.runs(row.app))
             .map(|row| SettableKey {
@@ -241,8 +244,16 @@ impl Config {
                 value: self.printed(row),
                 datatype: row.kind.datatype(),
                 app: row.app,
+            });
+        let strangers = self.strangers.iter().flat_map(|stranger| {
+            stranger.hot().map(|key| SettableKey {
+                key: &key.name,
+                value: printed_own(stranger, key),
+                datatype: own::datatype(&key.kind),
+                app: &stranger.name,
             })
-            .collect()
+        });
+        table.chain(strangers).collect()
     }
 
     /// The value of a key as EMQ prints it, for `emqttd_ctl show`.
@@ -250,6 +261,12 @@ impl Config {
     /// # Errors
     /// [`SetError::InvalidApp`] or [`SetError::InvalidKey`].
     pub fn show(&self, app: &str, key: &str) -> Result<String, SetError> {
+        if let Some(stranger) = self.strangers.iter().find(|s| s.name == app) {
+            let found = stranger.hot().find(|hot| hot.name == key);
+            return found
+                .map(|key| printed_own(stranger, key))
+                .ok_or_else(|| SetError::InvalidKey(key.to_owned()));
+        }
         match self.settable_row(app, key)? {
             Some(row) => Ok(self.printed(row)),
             None => Err(SetError::InvalidKey(key.to_owned())),
@@ -261,6 +278,10 @@ impl Config {
     /// # Errors
     /// See [`SetError`]; the configuration is then unchanged.
     pub fn set(&mut self, app: &str, key: &str, value: &str) -> Result<Settings, SetError> {
+        if let Some(stranger) = self.strangers.iter_mut().find(|s| s.name == app) {
+            set_own(stranger, key, value)?;
+            return Ok(assemble::settings(self).0);
+        }
         let Some(row) = self.settable_row(app, key)? else {
             return Err(SetError::NotSettable(key.to_owned()));
         };
@@ -326,15 +347,44 @@ impl Config {
             .filter(|row| row.app == app && row.reload != Reload::NotSettable && row.is_concrete()))
     }
 
-    /// The core, the retainer (which is part of it) and the plugins that are loaded.
+    /// The core and the plugins that are loaded.
     fn runs(&self, app: &str) -> bool {
-        matches!(app, CORE | "emq_retainer") || self.loaded_plugins.iter().any(|name| name == app)
+        app == CORE || self.loaded_plugins.iter().any(|name| name == app)
     }
 
     fn printed(&self, row: &Key) -> String {
         self.get(row.pattern)
             .map_or_else(|| "undefined".to_owned(), |value| row.kind.print(value))
     }
+}
+
+fn printed_own(stranger: &Stranger, key: &emqttd_plugin_sdk::Key) -> String {
+    stranger.value(&key.name).map_or_else(
+        || "undefined".to_owned(),
+        |value| own::print(&key.kind, value),
+    )
+}
+
+fn set_own(stranger: &mut Stranger, key: &str, value: &str) -> Result<(), SetError> {
+    let Some(kind) = stranger
+        .hot()
+        .find(|hot| hot.name == key)
+        .map(|hot| hot.kind.clone())
+    else {
+        return Err(SetError::NotSettable(key.to_owned()));
+    };
+    let checked = own::check(&kind, value).map_err(|reason| SetError::BadValue {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        reason,
+    })?;
+    stranger.values.retain(|given| given.key != key);
+    stranger.values.push(StrangerValue {
+        key: key.to_owned(),
+        value: checked.text.unwrap_or_else(|| value.to_owned()),
+        origin: Origin::Set,
+    });
+    Ok(())
 }
 
 /// What [`crate::load`] gives.

@@ -40,10 +40,12 @@ const PORTS: &[(&str, &str)] = &[
     ("emq_https_port", "listener.wss.external"),
 ];
 
-/// Reads `variables`. `given` are the keys of the files: a free word is taken in their spelling.
+/// Reads `variables`. `given` are the keys of the files: a free word is taken in their spelling. `is_key` tells
+/// which keys there are.
 pub(crate) fn read<'a>(
     variables: impl Iterator<Item = (String, String)>,
     given: impl Iterator<Item = &'a str> + Clone,
+    is_key: &dyn Fn(&str) -> bool,
 ) -> Environment {
     let mut environment = Environment::default();
     let (mut name, mut host) = (None, None);
@@ -71,7 +73,7 @@ pub(crate) fn read<'a>(
             }
             _ if folded.starts_with("emqx_") => emqx.push(variable),
             _ if folded.starts_with("emq_") => {
-                environment.key(variable, &folded, value, given.clone())
+                environment.key(variable, &folded, value, given.clone(), is_key)
             }
             _ => {}
         }
@@ -100,6 +102,7 @@ impl Environment {
         folded: &str,
         value: String,
         given: impl Iterator<Item = &'a str>,
+        is_key: &dyn Fn(&str) -> bool,
     ) {
         let fixed = |list: &[(&str, &'static str)]| {
             list.iter()
@@ -123,7 +126,7 @@ impl Environment {
         let known = given_key(given, &key).or_else(|| {
             [&key, &dashed_out]
                 .into_iter()
-                .find(|key| schema::find(key).is_some())
+                .find(|key| is_key(key))
                 .cloned()
         });
         if let Some(key) = known {

@@ -3,13 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use emqttd_plugin_sdk as sdk;
+
 use crate::environment::{self, Environment};
-use crate::plugin::{find_plugin, plugin_files, read_loaded};
+use crate::plugin::{PluginFile, PluginFiles, Strangers, find_plugin, plugin_files, stem};
+use crate::plugin_keys::StrangerValue;
 use crate::reader::{self, Platform, decode, read_file};
 use crate::reference::Expander;
-use crate::schema::{self, Class, Key};
+use crate::schema::{self, CORE, Class, Key};
 use crate::value::Type;
-use crate::{Config, Loaded, Origin, Problem, assemble, legacy};
+use crate::{Config, Loaded, Origin, Problem, Severity, assemble, legacy, own, term_file};
 
 /// A value as written.
 struct Raw {
@@ -19,14 +22,30 @@ struct Raw {
     column: Option<usize>,
 }
 
+/// What defines a key.
+#[derive(Clone, Copy)]
+pub(crate) enum Row<'a> {
+    Table(&'static Key),
+    /// a stranger's
+    Own(&'a sdk::Key),
+}
+
+/// The tables while they are read.
 #[derive(Default)]
-struct Loading {
+pub(crate) struct Loading<'a> {
     raw: HashMap<String, Raw>,
     order: Vec<String>,
     /// present keys that old names stand for, until all files are read
     translated: Vec<(String, String, Raw)>,
-    unknown_files: Vec<String>,
-    problems: Vec<Problem>,
+    /// `etc/plugins`
+    pub(crate) plugins_dir: PathBuf,
+    pub(crate) files: PluginFiles,
+    pub(crate) problems: Vec<Problem>,
+    /// the stranger whose files are read too, and its keys
+    pub(crate) stranger: &'a str,
+    pub(crate) own: &'a [sdk::Key],
+    /// its values, once checked, in the order of the files
+    pub(crate) own_values: Vec<StrangerValue>,
 }
 
 /// Reads `etc_dir/emq.conf` and `etc_dir/plugins/*.conf`, lets `env` override, and checks the whole.
@@ -37,17 +56,29 @@ pub fn load(
     etc_dir: &Path,
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Vec<Problem>> {
+    load_with(etc_dir, env, &[])
+}
+
+/// As [`load`], in a program into which the plugins `compiled_in` are built besides those of EMQ. Their files are not
+/// read here, but when they are loaded ([`crate::load_plugin`]); the same goes for plugins that have a library in
+/// the directory `plugins` beside `etc_dir`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    etc_dir: &Path,
+    env: impl Iterator<Item = (String, String)>,
+    compiled_in: &[&str],
+) -> Result<Loaded, Vec<Problem>> {
     let variables: Vec<(String, String)> = env.collect();
-    // Placeholders of the files come from the environment, keys of the environment from the files.
-    let platform = environment::read(variables.iter().cloned(), std::iter::empty()).platform;
+    let strangers = Strangers::beside(etc_dir, compiled_in);
     let mut loading = Loading::default();
-    loading.read_etc(etc_dir, &platform);
-    loading.take_translated();
-    let given = loading.order.iter().map(String::as_str);
-    let environment = environment::read(variables.into_iter(), given);
-    let plugins = loading.take_environment(environment);
+    let wanted = loading.read(etc_dir, &variables, &strangers);
+    loading.report_unknown_files();
     let mut config = loading.checked();
-    loading.plugins(&mut config, plugins);
+    let list = loading.wanted_plugins(&mut config, wanted);
+    loading.check_plugins(&mut config, &list, &strangers);
+    loading.soften(&config);
     loading.finish(config)
 }
 
@@ -63,38 +94,136 @@ pub fn load_text(emq_conf: &[u8]) -> Result<Loaded, Vec<Problem>> {
     loading.finish(config)
 }
 
-impl Loading {
-    fn read_etc(&mut self, etc_dir: &Path, platform: &Platform) {
+impl<'a> Loading<'a> {
+    /// Reads the files of this stranger too.
+    pub(crate) fn of(stranger: &'a str, own: &'a [sdk::Key]) -> Self {
+        Self {
+            stranger,
+            own,
+            ..Self::default()
+        }
+    }
+
+    /// Reads all files and the environment. Returns the plugins that the environment wants to be loaded.
+    pub(crate) fn read(
+        &mut self,
+        etc_dir: &Path,
+        variables: &[(String, String)],
+        strangers: &Strangers<'_>,
+    ) -> Option<Vec<String>> {
+        let own = self.own;
+        let is_key = |key: &str| own::find(own, key).is_some() || schema::find(key).is_some();
+        // Placeholders of the files come from the environment, keys of the environment from the files.
+        let variables = || variables.iter().cloned();
+        let platform = environment::read(variables(), std::iter::empty(), &is_key).platform;
+        self.read_etc(etc_dir, &platform, strangers);
+        self.take_translated();
+        let given = self.order.iter().map(String::as_str);
+        let mut environment = environment::read(variables(), given, &is_key);
+        environment
+            .warnings
+            .retain(|warning| !self.may_be_of_a_stranger(warning));
+        self.take_environment(environment)
+    }
+
+    fn read_etc(&mut self, etc_dir: &Path, platform: &Platform, strangers: &Strangers<'_>) {
+        self.plugins_dir = etc_dir.join("plugins");
         self.read_file(&etc_dir.join("emq.conf"), platform);
-        let dir = etc_dir.join("plugins");
-        let files = match plugin_files(&dir) {
+        let files = match plugin_files(&self.plugins_dir, strangers) {
             Ok(files) => files,
             Err(error) => {
-                self.problems
-                    .push(Problem::error(format!("cannot be read: {error}")).in_file(&dir));
+                let problem = Problem::error(format!("cannot be read: {error}"));
+                self.problems.push(problem.in_file(&self.plugins_dir));
                 return;
             }
         };
-        for path in files.conf {
-            self.read_file(&path, platform);
+        for file in &files.known {
+            self.read_plugin_file(file, &files.known, platform);
         }
-        for path in files.terms {
-            self.problems.push(
-                Problem::warning(
-                    "Erlang terms are not read; write `key = value` in a file ending in .conf",
-                )
-                .in_file(&path),
+        let stranger = self.stranger;
+        for file in files.strangers.iter().filter(|f| f.stem == stranger) {
+            self.read_plugin_file(file, &files.strangers, platform);
+        }
+        self.files = files;
+    }
+
+    fn read_plugin_file(&mut self, file: &PluginFile, all: &[PluginFile], platform: &Platform) {
+        let now = find_plugin(&file.stem).map_or(file.stem.as_str(), |plugin| plugin.name);
+        if now != file.stem {
+            let message = format!(
+                "the plugin {} is called {now} now, and its file {now}.conf",
+                file.stem
             );
+            self.problems
+                .push(Problem::warning(message).in_file(&file.path));
         }
-        for file in files.unknown {
+        if !file.terms {
+            return self.read_file(&file.path, platform);
+        }
+        let bytes = match read_file(&file.path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let problem = Problem::error(format!("cannot be read: {error}"));
+                self.problems.push(problem.in_file(&file.path));
+                return;
+            }
+        };
+        let own = self.own;
+        let is_key = |key: &str| own::find(own, key).is_some() || schema::find(key).is_some();
+        let read = term_file::read(&decode(&bytes), now, &is_key);
+        let other = all.iter().find(|o| !o.terms && o.stem == file.stem);
+        if let Some(other) = other.filter(|_| !read.lines.is_empty()) {
+            let message = format!(
+                "{} configures {now} too; keep one of the two files",
+                other.path.display()
+            );
+            self.problems
+                .push(Problem::error(message).in_file(&file.path));
+            return;
+        }
+        self.problems
+            .extend(read.problems.into_iter().map(|p| p.in_file(&file.path)));
+        for mut line in read.lines {
+            if let Some(word) = term_file::in_words_of(&line.key, &line.value) {
+                line.value = word.to_owned();
+            }
+            self.take_line(&file.path, line);
+        }
+    }
+
+    fn report_unknown_files(&mut self) {
+        for file in &self.files.unknown {
             self.problems.push(
                 Problem::warning(
                     "belongs to a plugin that this broker does not have; nothing in it is read",
                 )
-                .in_file(&dir.join(&file)),
+                .in_file(&file.path),
             );
-            self.unknown_files.push(file);
         }
+    }
+
+    /// Whether a variable that stands for no key begins with the name of a plugin that brings its keys with it.
+    fn may_be_of_a_stranger(&self, warning: &Problem) -> bool {
+        let Some(variable) = &warning.variable else {
+            return false;
+        };
+        // Once the keys are known, a variable for none of them is a mistake.
+        if !self.own.is_empty() {
+            return false;
+        }
+        let folded = variable.to_ascii_lowercase().replace('-', "_");
+        let rest = folded.strip_prefix("emq_").unwrap_or(&folded);
+        self.files.strangers.iter().any(|file| {
+            let short = file.stem.strip_prefix("emq_").unwrap_or(&file.stem);
+            rest.starts_with(file.stem.as_str()) || rest.starts_with(short)
+        })
+    }
+
+    /// What defines `key`.
+    pub(crate) fn row(&self, key: &str) -> Option<Row<'a>> {
+        own::find(self.own, key)
+            .map(Row::Own)
+            .or_else(|| schema::find(key).map(Row::Table))
     }
 
     fn read_file(&mut self, path: &Path, platform: &Platform) {
@@ -133,7 +262,10 @@ impl Loading {
                 .at(line.number, line.key_column)
                 .about(&line.key)
         };
-        if let Some(translation) = legacy::translate(&line.key, &line.value) {
+        let known = self.row(&line.key);
+        if !matches!(known, Some(Row::Own(_)))
+            && let Some(translation) = legacy::translate(&line.key, &line.value)
+        {
             self.problems
                 .push(here(Problem::warning(translation.message)));
             for (key, value) in translation.assignments {
@@ -141,11 +273,14 @@ impl Loading {
             }
             return;
         }
-        if schema::find(&line.key).is_none() {
+        if known.is_none() {
             let mut problem = here(Problem::error("unknown key"));
             // Whoever has so many errors loaded some other file.
             if self.problems.len() < 100 {
-                problem.nearest = schema::nearest(&line.key);
+                problem.nearest = match self.own {
+                    [] => schema::nearest(&line.key),
+                    own => own::nearest(own, &line.key),
+                };
             }
             self.problems.push(problem);
             return;
@@ -213,16 +348,19 @@ impl Loading {
     }
 
     /// The table with references expanded and values checked; those that fail are left out.
-    fn checked(&mut self) -> Config {
+    pub(crate) fn checked(&mut self) -> Config {
         let mut config = Config::default();
-        let raw_value = |key: &str| match self.raw.get(key) {
-            Some(raw) => Some(raw.value.as_str()),
-            None => schema::find(key).and_then(|row| row.default),
+        let raw_value = |key: &str| match (self.raw.get(key), self.row(key)) {
+            (Some(raw), _) => Some(raw.value.as_str()),
+            (None, Some(Row::Table(row))) => row.default,
+            (None, Some(Row::Own(own))) => own.default.as_deref(),
+            (None, None) => None,
         };
         let mut expander = Expander::new(&raw_value);
         let mut problems = Vec::new();
+        let mut own_values = Vec::new();
         for key in &self.order {
-            let (Some(raw), Some(row)) = (self.raw.get(key), schema::find(key)) else {
+            let (Some(raw), Some(row)) = (self.raw.get(key), self.row(key)) else {
                 continue;
             };
             let place = |problem: Problem| {
@@ -237,75 +375,44 @@ impl Loading {
                     continue;
                 }
             };
-            match row.kind.check(&expanded) {
-                Ok(checked) => {
-                    if let Some(note) = &checked.note {
-                        problems.push(place(Problem::warning(note.clone())));
-                    }
-                    config.insert(key, &expanded, checked, raw.origin.clone(), row);
+            let checked = match row {
+                Row::Table(row) => row.kind.check(&expanded),
+                Row::Own(own) => own::check(&own.kind, &expanded),
+            };
+            let checked = match checked {
+                Ok(checked) => checked,
+                Err(message) => {
+                    problems.push(place(Problem::error(bad_value(row, message))));
+                    continue;
                 }
-                Err(message) => problems.push(place(Problem::error(bad_value(row, message)))),
+            };
+            if let Some(note) = &checked.note {
+                problems.push(place(Problem::warning(note.clone())));
+            }
+            match row {
+                Row::Table(row) => config.insert(key, &expanded, checked, raw.origin.clone(), row),
+                Row::Own(_) => own_values.push(StrangerValue {
+                    key: key.clone(),
+                    value: checked.text.unwrap_or(expanded),
+                    origin: raw.origin.clone(),
+                }),
             }
         }
+        self.own_values = own_values;
         self.problems.extend(problems);
         config
     }
 
-    /// Fills in the plugins to start, and refuses those that would be missed.
-    fn plugins(&mut self, config: &mut Config, wanted: Option<Vec<String>>) {
-        let file = config.get("mqtt.plugins.loaded_file").map(PathBuf::from);
-        config.plugins_from_environment = wanted.is_some();
-        let (names, place): (Vec<(String, usize)>, Place) = match (wanted, file) {
-            (Some(names), _) => (
-                names.into_iter().map(|name| (name, 0)).collect(),
-                Place::Environment,
-            ),
-            (None, None) => return,
-            (None, Some(path)) => match read_loaded(&path) {
-                Ok(names) => (names, Place::File(path)),
-                Err(problem) => {
-                    self.problems.push(*problem);
-                    return;
-                }
-            },
-        };
-        for (name, line) in names {
-            if let Some(problem) = self.plugin_problem(&name) {
-                self.problems.push(place.mark(problem, line));
-            }
-            let name = find_plugin(&name).map_or(name.as_str(), |plugin| plugin.name);
-            if !config.loaded_plugins.iter().any(|known| known == name) {
-                config.loaded_plugins.push(name.to_owned());
-            }
-        }
-    }
-
-    fn plugin_problem(&self, name: &str) -> Option<Problem> {
-        const GO_ON: &str = "to go on without it, take its name out of the list of loaded plugins";
-        match find_plugin(name) {
-            Some(plugin) if plugin.name != name => Some(Problem::warning(format!(
-                "the plugin {name} is called {} now",
-                plugin.name
-            ))),
-            // Starting without it would let in, or allow, more than is configured.
-            Some(plugin) if plugin.guards && !plugin.present => Some(Problem::error(format!(
-                "the plugin {name} decides who may connect and is not part of this version; {GO_ON}"
-            ))),
-            Some(_) => None,
-            None => {
-                let has_file = self
-                    .unknown_files
-                    .iter()
-                    .any(|file| file.split('.').next() == Some(name));
-                Some(if has_file {
-                    Problem::error(format!(
-                        "the plugin {name} is to be loaded, but this broker does not have it; {GO_ON}"
-                    ))
-                } else {
-                    Problem::warning(format!(
-                        "there is no plugin {name}, nor a file of it; it is not loaded"
-                    ))
-                })
+    /// What is wrong with plugins that are not loaded can do no harm: it is said, and the broker starts.
+    fn soften(&mut self, config: &Config) {
+        let plugins_dir = self.plugins_dir.clone();
+        for problem in &mut self.problems {
+            let Some(app) = app_of(problem, &plugins_dir).filter(|_| problem.is_error()) else {
+                continue;
+            };
+            if !config.loaded_plugins.iter().any(|name| name == app) {
+                problem.severity = Severity::Warning;
+                problem.message += &format!(" ({app} is not loaded: an error once it is)");
             }
         }
     }
@@ -354,26 +461,34 @@ impl Loading {
     }
 }
 
-/// Where the list of plugins comes from.
-enum Place {
-    Environment,
-    File(PathBuf),
-}
-
-impl Place {
-    fn mark(&self, problem: Problem, line: usize) -> Problem {
-        match self {
-            Self::Environment => {
-                problem.from_origin(&Origin::Environment("EMQ_LOADED_PLUGINS".into()))
-            }
-            Self::File(path) => problem.in_file(path).at(line, 1),
-        }
+/// The plugin that a problem concerns: the one whose key it is, or in whose file it stands.
+pub(crate) fn app_of(problem: &Problem, plugins_dir: &Path) -> Option<&'static str> {
+    let of_key = problem.key.as_deref().and_then(|key| {
+        let new = legacy::translate(key, "").and_then(|t| t.assignments.into_iter().next());
+        schema::find(new.as_ref().map_or(key, |(key, _)| key))
+    });
+    if let Some(row) = of_key {
+        return (row.app != CORE).then_some(row.app);
     }
+    let file = problem.file.as_deref()?;
+    if file.parent() != Some(plugins_dir) {
+        return None;
+    }
+    Some(find_plugin(&stem(file)?)?.name)
 }
 
-fn bad_value(row: &Key, message: String) -> String {
-    match row.kind {
-        Type::Flag | Type::Bool => format!("bad value: {message}"),
-        _ => format!("bad value ({}): {message}", row.meaning),
+fn bad_value(row: Row<'_>, message: String) -> String {
+    match row {
+        Row::Table(Key {
+            kind: Type::Flag | Type::Bool,
+            ..
+        })
+        | Row::Own(sdk::Key {
+            kind: sdk::KeyKind::Switch,
+            ..
+        }) => format!("bad value: {message}"),
+        Row::Table(row) => format!("bad value ({}): {message}", row.meaning),
+        Row::Own(own) if own.meaning.is_empty() => format!("bad value: {message}"),
+        Row::Own(own) => format!("bad value ({}): {message}", own.meaning),
     }
 }

@@ -1,11 +1,12 @@
 //! The plugins of EMQ 2.x: their names, their files, and the list of those to start.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Problem;
 use crate::reader::{decode, read_file};
+use crate::{Problem, schema};
 
 /// A plugin of EMQ 2.x.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,13 @@ pub struct Plugin {
     pub old_names: &'static [&'static str],
     /// whether this version of the broker has it
     pub present: bool,
+}
+
+impl Plugin {
+    /// Whether the table has no key of it.
+    pub(crate) fn has_no_keys(&self) -> bool {
+        !schema::keys().any(|key| key.app == self.name)
+    }
 }
 
 const fn plugin(name: &'static str, description: &'static str) -> Plugin {
@@ -41,7 +49,10 @@ const fn guard(name: &'static str, description: &'static str) -> Plugin {
 
 /// Every plugin of the 2.x line, in the order of their names.
 pub const PLUGINS: &[Plugin] = &[
-    guard("emq_auth_clientid", "Authentication with ClientId/Password"),
+    Plugin {
+        present: true,
+        ..guard("emq_auth_clientid", "Authentication with ClientId/Password")
+    },
     guard("emq_auth_http", "Authentication/ACL with HTTP API"),
     guard("emq_auth_jwt", "Authentication with JWT"),
     guard("emq_auth_ldap", "Authentication/ACL with LDAP"),
@@ -49,7 +60,10 @@ pub const PLUGINS: &[Plugin] = &[
     guard("emq_auth_mysql", "Authentication/ACL with MySQL"),
     guard("emq_auth_pgsql", "Authentication/ACL with PostgreSQL"),
     guard("emq_auth_redis", "Authentication/ACL with Redis"),
-    guard("emq_auth_username", "Authentication with Username/Password"),
+    Plugin {
+        present: true,
+        ..guard("emq_auth_username", "Authentication with Username/Password")
+    },
     plugin("emq_coap", "CoAP Gateway"),
     plugin("emq_dashboard", "EMQ Web Dashboard"),
     plugin("emq_lua_hook", "EMQ Hooks in lua"),
@@ -59,11 +73,18 @@ pub const PLUGINS: &[Plugin] = &[
             "emq_mod_subscription",
             "emq_mod_rewrite",
         ],
+        present: true,
         ..plugin("emq_modules", "EMQ Modules")
     },
     plugin("emq_plugin_template", "EMQ Plugin Template"),
-    plugin("emq_recon", "Recon Plugin"),
-    plugin("emq_reloader", "Reloader Plugin"),
+    Plugin {
+        present: true,
+        ..plugin("emq_recon", "Recon Plugin")
+    },
+    Plugin {
+        present: true,
+        ..plugin("emq_reloader", "Reloader Plugin")
+    },
     Plugin {
         old_names: &["emq_mod_retainer"],
         present: true,
@@ -85,19 +106,81 @@ pub fn find_plugin(name: &str) -> Option<&'static Plugin> {
         .find(|plugin| plugin.name == name || plugin.old_names.contains(&name))
 }
 
+/// The switch that an earlier plugin has become: whoever loaded it meant `on`.
+pub(crate) fn switch_of(old_name: &str) -> Option<&'static str> {
+    match old_name {
+        "emq_mod_presence" => Some("module.presence"),
+        "emq_mod_subscription" => Some("module.subscription"),
+        "emq_mod_rewrite" => Some("module.rewrite"),
+        _ => None,
+    }
+}
+
+/// Plugins of others, which bring their own keys with them.
+#[derive(Debug, Clone)]
+pub(crate) struct Strangers<'a> {
+    /// compiled into this program
+    pub(crate) compiled_in: &'a [&'a str],
+    /// where libraries are
+    pub(crate) libraries: PathBuf,
+}
+
+impl<'a> Strangers<'a> {
+    /// For the tree in which `etc_dir` lies.
+    pub(crate) fn beside(etc_dir: &Path, compiled_in: &'a [&'a str]) -> Self {
+        let root = etc_dir.parent().unwrap_or(Path::new(".."));
+        Self {
+            compiled_in,
+            libraries: root.join("plugins"),
+        }
+    }
+
+    /// Whether `name` is one. A plugin of EMQ that this version has is none, whatever lies about.
+    pub(crate) fn have(&self, name: &str) -> bool {
+        !find_plugin(name).is_some_and(|plugin| plugin.present)
+            && (self.compiled_in.contains(&name) || library_in(&self.libraries, name).is_some())
+    }
+}
+
+/// The library of the plugin `name` in the release tree whose `etc` this is: `plugins/<name>.so`, or as cargo
+/// calls it, `plugins/lib<name>.so`.
+pub fn library(etc_dir: &Path, name: &str) -> Option<PathBuf> {
+    library_in(&Strangers::beside(etc_dir, &[]).libraries, name)
+}
+
+fn library_in(dir: &Path, name: &str) -> Option<PathBuf> {
+    [
+        format!("{name}{DLL_SUFFIX}"),
+        format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"),
+    ]
+    .into_iter()
+    .map(|file| dir.join(file))
+    .find(|path| path.is_file())
+}
+
+/// A file of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PluginFile {
+    pub(crate) path: PathBuf,
+    /// its name up to the first dot
+    pub(crate) stem: String,
+    /// Erlang terms
+    pub(crate) terms: bool,
+}
+
 /// What lies in a directory of plugins' files.
 #[derive(Debug, Default)]
 pub(crate) struct PluginFiles {
-    /// `.conf` files of known plugins, by name
-    pub(crate) conf: Vec<PathBuf>,
-    /// names of files of plugins that this broker does not know, each once
-    pub(crate) unknown: Vec<String>,
-    /// `.config` files with Erlang terms of plugins that have keys
-    pub(crate) terms: Vec<PathBuf>,
+    /// of plugins whose keys the table has, sorted
+    pub(crate) known: Vec<PluginFile>,
+    /// of plugins of strangers
+    pub(crate) strangers: Vec<PluginFile>,
+    /// of plugins that nobody has
+    pub(crate) unknown: Vec<PluginFile>,
 }
 
 /// Looks at the names that end exactly in `.conf` or `.config`; copies such as `.conf.good` do not.
-pub(crate) fn plugin_files(dir: &Path) -> io::Result<PluginFiles> {
+pub(crate) fn plugin_files(dir: &Path, strangers: &Strangers<'_>) -> io::Result<PluginFiles> {
     let mut files = PluginFiles::default();
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -117,23 +200,26 @@ pub(crate) fn plugin_files(dir: &Path) -> io::Result<PluginFiles> {
     }
     paths.sort();
     for path in paths {
-        let Some(file) = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-        else {
-            continue;
+        let Some(stem) = stem(&path) else { continue };
+        let terms = path.extension().is_some_and(|end| end == "config");
+        let known = find_plugin(&stem);
+        let into = match known {
+            _ if strangers.have(&stem) => &mut files.strangers,
+            // Nothing in them was ever used, and 2.3.11 shipped the one of the template.
+            Some(plugin) if terms && plugin.has_no_keys() => continue,
+            Some(_) => &mut files.known,
+            None => &mut files.unknown,
         };
-        let name = file.split('.').next().unwrap_or_default();
-        match find_plugin(name) {
-            None if name.is_empty() => {}
-            None => files.unknown.push(file),
-            Some(_) if file.ends_with(".conf") => files.conf.push(path),
-            // These two have no keys to lose.
-            Some(plugin) if matches!(plugin.name, "emq_plugin_template" | "emq_sockjs") => {}
-            Some(_) => files.terms.push(path),
-        }
+        into.push(PluginFile { path, stem, terms });
     }
     Ok(files)
+}
+
+/// The name of a file up to the first dot, if there is something.
+pub(crate) fn stem(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_string_lossy();
+    let stem = name.split('.').next().unwrap_or_default();
+    (!stem.is_empty()).then(|| stem.to_owned())
 }
 
 /// Names in the file of loaded plugins: Erlang terms `name.`, with `%` comments.

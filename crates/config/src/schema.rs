@@ -125,14 +125,19 @@ impl Key {
     }
 
     fn matches(&self, key: &[&str]) -> bool {
-        let mut words = self.pattern.split('.');
-        let mut given = key.iter();
-        loop {
-            match (words.next(), given.next()) {
-                (None, None) => return true,
-                (Some(word), Some(given)) if word_matches(word, given) => {}
-                _ => return false,
-            }
+        pattern_matches(self.pattern, key)
+    }
+}
+
+/// Whether a key, as its words, is one of those that the pattern stands for.
+pub(crate) fn pattern_matches(pattern: &str, key: &[&str]) -> bool {
+    let mut words = pattern.split('.');
+    let mut given = key.iter();
+    loop {
+        match (words.next(), given.next()) {
+            (None, None) => return true,
+            (Some(word), Some(given)) if word_matches(word, given) => {}
+            _ => return false,
         }
     }
 }
@@ -215,11 +220,16 @@ pub(crate) fn words(key: &str) -> Vec<&str> {
 
 /// Up to three known keys that are spelt most like `key`; free words are taken over from it.
 pub(crate) fn nearest(key: &str) -> Vec<String> {
+    nearest_of(key, keys().map(|row| row.pattern))
+}
+
+/// The same among these patterns.
+pub(crate) fn nearest_of<'a>(key: &str, patterns: impl Iterator<Item = &'a str>) -> Vec<String> {
     let given = words(key);
     let limit = (key.chars().count() / 3).clamp(2, 12);
     let mut found: Vec<(usize, String)> = Vec::new();
-    for row in keys() {
-        for candidate in candidates(row.pattern, &given) {
+    for pattern in patterns {
+        for candidate in candidates(pattern, &given) {
             if let Some(distance) = edit_distance(key, &candidate, limit) {
                 found.push((distance, candidate));
             }

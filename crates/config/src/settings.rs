@@ -29,6 +29,17 @@ pub struct Settings {
     pub plugins_etc_dir: Option<PathBuf>,
     /// `mqtt.plugins.loaded_file`
     pub plugins_loaded_file: Option<PathBuf>,
+    /// `plugins.on_failure`
+    pub plugins_on_failure: PluginsOnFailure,
+}
+
+/// `plugins.on_failure`: when a plugin that guards the door cannot be started
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginsOnFailure {
+    /// The broker does not start.
+    Stop,
+    /// It starts without the plugin.
+    Continue,
 }
 
 /// `node.*`

@@ -176,10 +176,7 @@ impl Type {
                 topic_filter(text)?;
                 Value::Text(text.to_owned()).into()
             }
-            Self::RewriteRule => {
-                rewrite_rule(text)?;
-                Value::Text(text.to_owned()).into()
-            }
+            Self::RewriteRule => return rewrite_rule(text),
         })
     }
 
@@ -587,18 +584,52 @@ fn topic_filter(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn rewrite_rule(text: &str) -> Result<(), String> {
-    let mut words: Vec<&str> = text.split_ascii_whitespace().collect();
-    if words.first() == Some(&"rewrite") {
+/// Three words; 2.3.0 wanted them in quotes, and some wrote `rewrite` before them. What is kept has neither, but for
+/// quotes around a word with a blank.
+fn rewrite_rule(text: &str) -> Result<Checked, String> {
+    let wrong =
+        || format!("`<filter> <regular expression> <destination>` is expected, not `{text}`");
+    let mut words = quoted_words(text).ok_or_else(wrong)?;
+    if words.len() == 4 && words[0] == "rewrite" {
         words.remove(0);
     }
-    match words.as_slice() {
-        // 2.3.0 wanted the words in quotes.
-        [filter, _, _] => topic_filter(filter.trim_matches('"')),
-        _ => Err(format!(
-            "`<filter> <regular expression> <destination>` is expected, not `{text}`"
-        )),
+    let [filter, expression, destination] = words.as_slice() else {
+        return Err(wrong());
+    };
+    if expression.is_empty() || destination.is_empty() {
+        return Err(wrong());
     }
+    topic_filter(filter)?;
+    let kept = [filter, expression, destination]
+        .map(|word| match word.contains([' ', '\t']) {
+            true => format!("\"{word}\""),
+            false => word.clone(),
+        })
+        .join(" ");
+    Ok(Checked {
+        value: Value::Text(kept.clone()),
+        text: (kept != text).then_some(kept),
+        note: None,
+    })
+}
+
+/// Words with blanks between them; one in double quotes may hold blanks. `None` = a quote is not closed, or something
+/// stands right behind one.
+fn quoted_words(text: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start_matches([' ', '\t']);
+    while !rest.is_empty() {
+        let (word, tail) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => rest.split_at(rest.find([' ', '\t']).unwrap_or(rest.len())),
+        };
+        if !tail.is_empty() && !tail.starts_with([' ', '\t']) {
+            return None;
+        }
+        words.push(word.to_owned());
+        rest = tail.trim_start_matches([' ', '\t']);
+    }
+    Some(words)
 }
 
 #[cfg(test)]

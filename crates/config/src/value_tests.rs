@@ -328,14 +328,29 @@ fn filters_and_rewrite_rules() {
     for text in ["", "a/#/b", "a+", "a#"] {
         assert!(Type::TopicFilter.check(text).is_err(), "{text}");
     }
-    for text in [
-        "x/# ^x/y/(.+)$ z/y/$1",
-        "rewrite x/# ^x/y/(.+)$ z/y/$1",
-        "\"x/#\" \"^x\" \"z\"",
+    for (text, kept) in [
+        ("x/# ^x/y/(.+)$ z/y/$1", None),
+        ("rewrite ^x z", None),
+        (
+            "rewrite x/# ^x/y/(.+)$ z/y/$1",
+            Some("x/# ^x/y/(.+)$ z/y/$1"),
+        ),
+        ("\"x/#\"  \"^x\" \"z\"", Some("x/# ^x z")),
+        ("rewrite \"x/#\" \"^x y\" z", Some("x/# \"^x y\" z")),
     ] {
-        assert!(Type::RewriteRule.check(text).is_ok(), "{text}");
+        let checked = Type::RewriteRule.check(text).unwrap();
+        assert_eq!(checked.text.as_deref(), kept, "{text}");
+        assert_eq!(checked.note, None);
     }
-    for text in ["x/# ^x", "x/#/y a b", "a b c d"] {
+    for text in [
+        "",
+        "x/# ^x",
+        "x/#/y a b",
+        "a b c d",
+        "\"x/#\" ^x \"z",
+        "\"x/#\"^x z y",
+        "x \"\" z",
+    ] {
         assert!(Type::RewriteRule.check(text).is_err(), "{text}");
     }
 }

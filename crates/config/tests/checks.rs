@@ -16,7 +16,8 @@ const TLS: &str =
 #[test]
 fn all_problems_of_a_run_are_shown() {
     let etc = Etc::new("mqtt.nope = 1\nno line\nmqtt.cache_acl = on\nlog.dir = $(log.dir)\nmqtt.broker.sys_interval = 60\n")
-        .with("plugins/emq_retainer.conf", "retainer.storage_typ = ram\n");
+        .with("plugins/emq_retainer.conf", "retainer.storage_typ = ram\n")
+        .loading("emq_retainer.");
     let problems = etc.load().unwrap_err();
     let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let has = |part: &str| {

@@ -270,7 +270,14 @@ fn a_2_0_directory_loads() {
         Some("public")
     );
     assert_eq!(loaded.config.get("module.presence.qos"), Some("0"));
-    warning(&loaded, "emq_mod_rewrite.config: Erlang terms are not read");
+    for (old, new) in [
+        ("emq_mod_presence", "emq_modules"),
+        ("emq_mod_rewrite", "emq_modules"),
+        ("emq_mod_retainer", "emq_retainer"),
+    ] {
+        let text = format!("the plugin {old} is called {new} now, and its file {new}.conf");
+        warning(&loaded, &text);
+    }
 }
 
 #[test]

@@ -43,7 +43,8 @@ const SETTABLE: &[&str] = &[
 
 #[test]
 fn the_settable_keys_are_those_of_the_original() {
-    let list = loaded("").config.settable();
+    let config = accepted(Etc::new("").loading("emq_retainer.").load()).config;
+    let list = config.settable();
     let core: Vec<&str> = list
         .iter()
         .filter(|key| key.app == "emqttd")
@@ -71,20 +72,29 @@ fn the_settable_keys_are_those_of_the_original() {
 
 #[test]
 fn keys_of_loaded_plugins_are_settable_too() {
-    let list = accepted(Etc::new("").loading("emq_recon.").load())
-        .config
-        .settable();
+    let mut config = accepted(Etc::new("").loading("emq_recon.").load()).config;
+    let shown = |config: &emqttd_config::Config| config.show("emq_recon", "recon.gc_interval");
     assert!(
-        list.iter()
+        config
+            .settable()
+            .iter()
             .any(|key| key.key == "recon.gc_interval" && key.value == "300000")
+    );
+    assert_eq!(shown(&config).unwrap(), "300000");
+    config.plugin_unloaded("emq_recon");
+    assert!(config.settable().iter().all(|key| key.app == "emqttd"));
+    assert_eq!(
+        shown(&config).unwrap_err().to_string(),
+        "Invalid config --app: emq_recon"
     );
 }
 
 #[test]
 fn values_are_listed_as_the_original_lists_them() {
-    let config = loaded(
+    let config = loaded_with(
         "mqtt.allow_anonymous = local\nmqtt.session.expiry_interval = 8s\nmqtt.keepalive_backoff = 0.75\n\
          mqtt.mqueue.max_length = 50\nretainer.max_payload_size = 1KB\n",
+        &[("EMQ_LOADED_PLUGINS", "emq_retainer")],
     )
     .config;
     for (key, value, datatype) in [
@@ -113,7 +123,11 @@ fn values_are_listed_as_the_original_lists_them() {
 
 #[test]
 fn set_changes_the_running_value_and_only_that() {
-    let mut config = loaded("mqtt.allow_anonymous = true\n").config;
+    let mut config = loaded_with(
+        "mqtt.allow_anonymous = true\n",
+        &[("EMQ_LOADED_PLUGINS", "emq_retainer")],
+    )
+    .config;
     let before = config.clone();
     let settings = config
         .set("emqttd", "mqtt.allow_anonymous", "false")

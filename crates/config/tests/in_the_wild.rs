@@ -214,7 +214,7 @@ fn rule_8_links_are_followed() {
     std::os::unix::fs::symlink(etc.path("elsewhere"), etc.path("plugins/emq_retainer.conf"))
         .unwrap();
     assert_eq!(accepted(etc.load()).settings.retainer.max_message_num, 6);
-    let etc = Etc::new("");
+    let etc = Etc::new("").loading("emq_retainer.");
     std::os::unix::fs::symlink(etc.path("nowhere"), etc.path("plugins/emq_retainer.conf")).unwrap();
     assert!(errors(etc.load())[0].message.starts_with("cannot be read"));
 }
@@ -258,10 +258,12 @@ fn rule_10_values_hold_anything() {
 #[test]
 fn rule_10_a_reference_to_nothing_shows_how_to_escape_it() {
     let conf = |password: &str| {
-        Etc::new("").with(
-            "plugins/emq_auth_mysql.conf",
-            format!("auth.mysql.password = {password}\n"),
-        )
+        Etc::new("")
+            .with(
+                "plugins/emq_auth_username.conf",
+                format!("auth.user.1.password = {password}\n"),
+            )
+            .loading("emq_auth_username.")
     };
     let errors = errors(conf("pa$(ss)").load());
     assert_eq!(errors.len(), 1);
@@ -269,7 +271,7 @@ fn rule_10_a_reference_to_nothing_shows_how_to_escape_it() {
     assert_eq!(
         accepted(conf(r"pa\$(ss)").load())
             .config
-            .get("auth.mysql.password"),
+            .get("auth.user.1.password"),
         Some("pa$(ss)")
     );
 }

@@ -151,7 +151,7 @@ impl Config {
 
 /// The word of `key` that stands where `pattern` has `$id`, if the rest is the same.
 fn id_in<'a>(pattern: &str, key: &'a str) -> Option<&'a str> {
-    let mut words = key.split('.');
+    let mut words = words(key);
     let mut id = None;
     for wanted in pattern.split('.') {
         let word = words.next()?;
@@ -162,6 +162,16 @@ fn id_in<'a>(pattern: &str, key: &'a str) -> Option<&'a str> {
         }
     }
     words.next().is_none().then_some(id)?
+}
+
+/// The words of a key; `\.` is a dot inside a word.
+fn words(key: &str) -> impl Iterator<Item = &str> {
+    let mut escaped = false;
+    key.split(move |c| {
+        let ends = c == '.' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    })
 }
 
 /// `1h`, `5m30s`, `250ms`, `250`
@@ -221,6 +231,7 @@ mod tests {
             ("r.10.topic", "x"),
             ("r.2.topic", "y"),
             ("r.2.qos", "1"),
+            (r"u.feng@emqtt\.io.username", "feng@emqtt.io"),
         ]);
         assert_eq!(config.duration("a.d"), Some(Duration::from_secs(90)));
         assert_eq!(config.duration("a.n"), Some(Duration::from_millis(600)));
@@ -230,6 +241,7 @@ mod tests {
         assert_eq!(config.text("none"), None);
         assert_eq!(config.ids("r.$id.topic"), ["10", "2"]);
         assert_eq!(config.ids("r.$id.qos"), ["2"]);
+        assert_eq!(config.ids("u.$id.username"), [r"feng@emqtt\.io"]);
         assert_eq!(duration("5q"), None);
         assert_eq!(size("9999999999999GB"), None);
     }

@@ -117,6 +117,8 @@ pub(super) const KEYS: &[Key] = &[
         .default("1s").ships("1s").kept(),
     key("mqtt.plugins.etc_dir", Type::File, "directory of the plugins' files; absent = no plugins")
         .ships("etc/plugins/"),
+    key("plugins.on_failure", Type::Enum(&["stop", "continue"]), "what a start does when a plugin that decides who may connect, or what is allowed, cannot be started")
+        .default("stop").shows("stop"),
     key("mqtt.plugins.loaded_file", Type::File, "list of the plugins to start; absent = none")
         .ships("data/loaded_plugins"),
 ];

@@ -10,18 +10,27 @@ use emqttd_config::{Loaded, Problem, load};
 /// A directory that is removed with the value.
 pub struct Etc {
     root: PathBuf,
+    /// what is removed
+    tree: PathBuf,
 }
 
 impl Etc {
     /// `emq.conf` with this text, and an empty `plugins`.
     pub fn new(emq_conf: impl AsRef<[u8]>) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let root =
-            std::env::temp_dir().join(format!("emqttd-config-{}-{number}", std::process::id()));
+        let tree = new_directory();
+        Self::at(tree.clone(), tree, emq_conf)
+    }
+
+    /// The same as `etc` of a release tree.
+    pub fn in_tree(emq_conf: impl AsRef<[u8]>) -> Self {
+        let tree = new_directory();
+        Self::at(tree.join("etc"), tree, emq_conf)
+    }
+
+    fn at(root: PathBuf, tree: PathBuf, emq_conf: impl AsRef<[u8]>) -> Self {
         fs::create_dir_all(root.join("plugins")).unwrap();
         fs::write(root.join("emq.conf"), emq_conf).unwrap();
-        Self { root }
+        Self { root, tree }
     }
 
     /// With a further file; `name` may begin with `plugins/`.
@@ -59,8 +68,14 @@ impl Etc {
 
 impl Drop for Etc {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
+        let _ = fs::remove_dir_all(&self.tree);
     }
+}
+
+fn new_directory() -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("emqttd-config-{}-{number}", std::process::id()))
 }
 
 pub fn load_dir(dir: &Path, env: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
