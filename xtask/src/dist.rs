@@ -4,9 +4,9 @@ use crate::shell::{at, binaries, build, option, root};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Of the plugins that EMQ 2.3 started from a fresh tree, those that there are: the others
-/// (`emq_recon`, `emq_modules`, `emq_dashboard`) come with a later version.
-const LOADED_PLUGINS: &str = "emq_retainer.\n";
+/// Of the plugins that EMQ 2.3 started from a fresh tree, those that there are: `emq_dashboard` comes with
+/// a later version.
+const LOADED_PLUGINS: &str = "emq_recon.\nemq_modules.\nemq_retainer.\n";
 
 /// `--out DIR [--profile NAME]`
 pub fn run(args: &[String]) -> Result<(), String> {

@@ -94,12 +94,11 @@ fn configure(tree: &Path) -> Result<u16, String> {
     at(&conf, fs::write(&conf, text))?;
     let acl = tree.join("etc/acl.conf");
     at(&acl, fs::copy(profile.join("acl.conf"), &acl))?;
-    let retainer = tree.join("etc/plugins/emq_retainer.conf");
-    let text = overlay(
-        &read(retainer.clone())?,
-        &read(profile.join("emq_retainer.conf"))?,
-    );
-    at(&retainer, fs::write(&retainer, text))?;
+    for plugin in ["emq_modules.conf", "emq_retainer.conf"] {
+        let conf = tree.join("etc/plugins").join(plugin);
+        let text = overlay(&read(conf.clone())?, &read(profile.join(plugin))?);
+        at(&conf, fs::write(&conf, text))?;
+    }
     Ok(port)
 }
 
