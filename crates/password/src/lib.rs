@@ -25,6 +25,13 @@ pub use stored::{Cost, HashError, Stored};
 
 use subtle::ConstantTimeEq;
 
+/// A secret that nobody knows; `None` = the system gives no random numbers.
+pub fn random() -> Option<[u8; 32]> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).ok()?;
+    Some(secret)
+}
+
 /// Whether they are equal, in a time that tells nothing of where they differ, nor of the length of either.
 fn same(a: &[u8], b: &[u8]) -> bool {
     use sha2::{Digest, Sha256};

@@ -20,9 +20,7 @@ impl fmt::Debug for Marker {
 impl Marker {
     /// With a new key; `None` = the system gives no random numbers.
     pub fn new() -> Option<Marker> {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key).ok()?;
-        Hmac::new_from_slice(&key).ok().map(Marker)
+        Hmac::new_from_slice(&crate::random()?).ok().map(Marker)
     }
 
     /// The mark of a password.
