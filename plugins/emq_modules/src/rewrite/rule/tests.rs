@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
 fn entry(value: &str) -> Entry {
@@ -185,4 +186,30 @@ fn length_is_bounded() {
     assert_eq!(rule.apply(&topic), Err(Failure::ResultTooLong));
     let topic = topic + "a";
     assert_eq!(rule.apply(&topic), Err(Failure::TopicTooLong));
+}
+
+proptest! {
+    #[test]
+    fn a_destination_is_taken_apart_without_loss(text in "[a$0-9/é]{0,12}", groups in 0_usize..14) {
+        let mut put_together = String::new();
+        for piece in pieces(&text, groups) {
+            match piece {
+                Piece::Text(text) => put_together.push_str(&text),
+                Piece::Group(group) => {
+                    prop_assert!((1..=groups).contains(&group));
+                    put_together.push_str(&format!("${group}"));
+                }
+            }
+        }
+        prop_assert_eq!(put_together, text);
+    }
+
+    #[test]
+    fn no_rule_and_no_topic_make_it_panic(rule in any::<String>(), near in "[a-z$0-9()|?*+\\\\/#é\\[\\]{},:=!<>-]{0,24}", topic in any::<String>()) {
+        for text in [rule, format!("# {near} x$1/$2"), format!("# (.)(.*) {near}")] {
+            if let Ok(rule) = Rule::parse(&entry(&text)) {
+                let _ = rule.apply(&topic);
+            }
+        }
+    }
 }
