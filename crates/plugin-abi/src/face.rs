@@ -31,6 +31,8 @@ impl Face {
         }
     }
 
+    /// Of nobody.
+    #[cfg(any(test, feature = "broker"))]
     pub(crate) const NONE: Face = Face {
         size: size_of::<Face>() as u32,
         minor: 0,

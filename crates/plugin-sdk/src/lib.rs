@@ -13,15 +13,29 @@ mod access;
 mod client;
 mod config;
 mod context;
+#[doc(hidden)]
+pub mod guest;
 mod hooks;
 mod host;
 mod message;
 mod plugin;
 mod service;
-pub mod topic;
-pub mod virtual_client;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod topic;
+pub mod virtual_client;
+#[doc(hidden)]
+pub mod wire;
+
+#[doc(hidden)]
+pub use emqttd_plugin_abi as abi;
+/// For the log macros: what a plugin logs comes into the broker's log.
+pub use log;
+/// The runtime that [`Context::spawn`] and `async fn` providers run on.
+pub use tokio;
+
+/// Version of the SDK.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub use access::{
     Access, AclAnswer, AclProvider, AuthAnswer, AuthMechanism, AuthProvider, BoxFuture, DynAcl,
