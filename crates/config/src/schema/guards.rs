@@ -8,6 +8,7 @@ const PORT: Type = Type::Integer {
     max: 65_535,
 };
 const METHOD: Type = Type::Enum(&["post", "get"]);
+const HASH_COST: Type = Type::Enum(&["standard", "light"]);
 const NOMATCH: Type = Type::Enum(&["allow", "deny"]);
 
 const fn ldap(pattern: &'static str, kind: Type, meaning: &'static str) -> Key {
@@ -59,10 +60,24 @@ pub(super) const KEYS: &[Key] = &[
         .of("emq_auth_clientid").shows("id"),
     Key::new("auth.client.$id.password", Type::Secret, "its password")
         .of("emq_auth_clientid").shows("passwd"),
+    Key::new("auth.client.password_hash", Type::PasswordHash, "how passwords in the file are written; salted ones as salt:hash")
+        .of("emq_auth_clientid").default("plain").shows("plain"),
+    Key::new("auth.client.hash_cost", HASH_COST, "how costly stored hashes are; light is for passwords made by machines")
+        .of("emq_auth_clientid").default("standard").shows("standard"),
+    Key::new("auth.client.password_cache", Type::Flag, "recognize a password that was checked before")
+        .of("emq_auth_clientid").default("on").shows("on"),
     Key::new("auth.user.$id.username", Type::Text, "a username that may connect")
         .of("emq_auth_username").shows("admin"),
     Key::new("auth.user.$id.password", Type::Secret, "its password")
         .of("emq_auth_username").shows("public"),
+    Key::new("auth.user.password_hash", Type::PasswordHash, "how passwords in the file are written; salted ones as salt:hash")
+        .of("emq_auth_username").default("plain").shows("plain"),
+    Key::new("auth.user.hash_cost", HASH_COST, "how costly stored hashes are; light is for passwords made by machines")
+        .of("emq_auth_username").default("standard").shows("standard"),
+    Key::new("auth.user.password_cache", Type::Flag, "recognize a password that was checked before")
+        .of("emq_auth_username").default("on").shows("on"),
+    Key::new("auth.user.scram_iterations", Type::Integer { min: 0, max: 10_000_000 }, "of SCRAM-SHA-256, at least 4096; 0 = no SCRAM")
+        .of("emq_auth_username").default("15000").shows("15000"),
     Key::new("auth.jwt.secret", Type::Secret, "secret of HS256, HS384, HS512")
         .of("emq_auth_jwt").ships("emqsecret"),
     Key::new("auth.jwt.pubkey", Type::File, "public key of RS and ES algorithms, PEM")
