@@ -65,20 +65,29 @@ fn ask(node: &Node, mut argv: Vec<String>, stdin: Option<String>) -> Result<Repl
 }
 
 /// `auth test <ClientId> <Username> <Ip> [-]` reads the password: from standard input with `-`,
-/// and from a terminal in any case. An argument would show in the list of processes.
+/// and from a terminal in any case. An argument would show in the list of processes. For the same
+/// reason `-` is read so where `users` and `clientid` take a password.
 fn password_of(argv: &[String]) -> io::Result<Option<String>> {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     let terminal = io::stdin().is_terminal();
     match words[..] {
         ["auth", "test", _, _, _, "-"] if !terminal => line().map(Some),
+        ["users" | "clientid", "add" | "update", _, "-"] if !terminal => line().map(Some),
+        ["users" | "clientid", "add" | "update", _, "-"] => typed("Password: ").map(Some),
         ["auth", "test", _, _, _] | ["auth", "test", _, _, _, "-"] if terminal => {
-            eprint!("Password (empty: none): ");
-            let password = without_echo(line)?;
-            eprintln!();
+            let password = typed("Password (empty: none): ")?;
             Ok(Some(password).filter(|p| !p.is_empty()))
         }
         _ => Ok(None),
     }
+}
+
+/// Asks at the terminal, without showing the answer.
+fn typed(question: &str) -> io::Result<String> {
+    eprint!("{question}");
+    let answer = without_echo(line)?;
+    eprintln!();
+    Ok(answer)
 }
 
 fn line() -> io::Result<String> {
