@@ -10,6 +10,16 @@ use emqttd_config::{
 use emqttd_management::client;
 use emqttd_net::tls::TlsContext;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Names of the plugins that are built into this program.
+static BUILT_IN: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Says which plugins are built into this program, before anything is looked at.
+pub fn set_built_in(names: Vec<String>) {
+    // A program is run once.
+    let _ = BUILT_IN.set(names);
+}
 
 /// The configuration of the directory `etc` in the release tree `root`, with the files it names
 /// looked at as well.
@@ -43,7 +53,13 @@ pub fn configuration(etc: &Path) -> Result<Loaded, Vec<String>> {
             main.display()
         )]);
     }
-    emqttd_config::load(etc, client::environment()).map_err(lines)
+    let built_in: Vec<&str> = BUILT_IN
+        .get()
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    emqttd_config::load_with(etc, client::environment(), &built_in).map_err(lines)
 }
 
 /// `emqttd check-config`: each key on standard output, what is wrong or odd on standard error;

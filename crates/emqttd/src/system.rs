@@ -1,6 +1,6 @@
 //! What the program asks of the system: descriptors, signals, standard input and output.
 
-use emqttd_broker::Broker;
+use emqttd_management::Core;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt::Display;
@@ -44,14 +44,14 @@ pub fn allow_open_files(wanted: u64) {
 ///
 /// # Errors
 /// When the system gives no thread or no pipe for it.
-pub fn watch_signals(broker: &Broker, log: &Arc<emqttd_logging::Handle>) -> std::io::Result<()> {
+pub fn watch_signals(core: &Core, log: &Arc<emqttd_logging::Handle>) -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let (broker, log) = (broker.clone(), Arc::clone(log));
+    let (core, log) = (core.clone(), Arc::clone(log));
     Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             match signal {
                 SIGHUP => log.reopen(),
-                _ => broker.stop(),
+                _ => core.stop(),
             }
         }
     })?;
@@ -59,15 +59,15 @@ pub fn watch_signals(broker: &Broker, log: &Arc<emqttd_logging::Handle>) -> std:
 }
 
 /// For tests and supervisors that hold a pipe: the broker ends when its standard input does.
-pub fn stop_with_stdin(broker: &Broker) {
+pub fn stop_with_stdin(core: &Core) {
     if std::env::var_os("EMQTTD_STOP_ON_STDIN_EOF").is_none() {
         return;
     }
-    let broker = broker.clone();
+    let core = core.clone();
     let thread = Builder::new().name("stdin".into()).spawn(move || {
         let mut bytes = [0; 64];
         while matches!(std::io::stdin().read(&mut bytes), Ok(1..)) {}
-        broker.stop();
+        core.stop();
     });
     if let Err(error) = thread {
         log::error!("standard input is not watched: {error}");

@@ -17,6 +17,7 @@ mod wire;
 
 pub use bar::Bar;
 pub use cli::{Call, Cli, Handler, Task, Watcher};
+pub use commands::plugins::{PluginControl, PluginDone, PluginError, PluginRow};
 pub use commands::{Core, core};
 pub use wire::{Progress, Reply, Request};
 

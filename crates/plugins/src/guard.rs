@@ -133,11 +133,7 @@ impl Guard {
 
     pub fn figures(&self) -> Calls {
         Calls {
-            calls: self
-                .calls
-                .iter()
-                .map(|n| n.0.load(Ordering::Relaxed))
-                .sum(),
+            calls: self.calls.iter().map(|n| n.0.load(Ordering::Relaxed)).sum(),
             panics: self.panics.load(Ordering::Relaxed),
             slow: self.slow.load(Ordering::Relaxed),
             timeouts: self.timeouts.load(Ordering::Relaxed),
@@ -178,7 +174,11 @@ impl Guard {
     /// An answer did not come in time.
     #[cold]
     pub fn timed_out(&self, site: Site, after: Duration) {
-        if self.timeouts.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
+        if self
+            .timeouts
+            .fetch_add(1, Ordering::Relaxed)
+            .is_power_of_two()
+        {
             log::warn!(
                 "plugin {}: no answer to a question of {} within {after:?}; it is refused",
                 self.name,

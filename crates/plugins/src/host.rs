@@ -126,7 +126,10 @@ impl NativeHost {
             access.add_mechanism(mechanism);
         }
         for command in &new.commands {
-            let known = old.commands.iter().any(|c| c.inner.name == command.inner.name);
+            let known = old
+                .commands
+                .iter()
+                .any(|c| c.inner.name == command.inner.name);
             self.add_command(command, known);
         }
         // Those left in `old` are taken out with the rest of it; a command by its name only.
@@ -254,10 +257,7 @@ impl NativeHost {
                 .commands
                 .iter()
                 .all(|c| Arc::strong_count(c) == 1)
-            && registered
-                .http
-                .iter()
-                .all(|h| Arc::strong_count(h) == 1)
+            && registered.http.iter().all(|h| Arc::strong_count(h) == 1)
     }
 
     /// Lets go of what was registered. Nobody else may hold it any more: see [`NativeHost::is_quiet`].
@@ -308,10 +308,7 @@ impl NativeHost {
             facts.push(("command".into(), command.inner.name.clone()));
         }
         if registered.http.is_some() {
-            facts.push((
-                "http".into(),
-                format!("/api/plugins/{}/", self.guard.name),
-            ));
+            facts.push(("http".into(), format!("/api/plugins/{}/", self.guard.name)));
         }
         for listener in &registered.listeners {
             let text = format!("{} on {}", listener.protocol, listener.listen_on);
@@ -604,7 +601,9 @@ impl Host for NativeHost {
                 guard: Arc::clone(&self.guard),
                 inner: reload,
             });
-            registered.reloads.retain(|(other, _)| other.name != what.name);
+            registered
+                .reloads
+                .retain(|(other, _)| other.name != what.name);
             registered.reloads.push((what, reload));
         });
     }

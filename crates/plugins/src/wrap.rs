@@ -291,9 +291,7 @@ impl AuthMechanism for GuardedMechanism {
     fn begin(&self, client: &Client) -> Box<dyn Exchange> {
         Box::new(GuardedExchange {
             guard: Arc::clone(&self.guard),
-            inner: self
-                .guard
-                .call(Site::Exchange, || self.inner.begin(client)),
+            inner: self.guard.call(Site::Exchange, || self.inner.begin(client)),
         })
     }
 }
@@ -320,8 +318,7 @@ impl Exchange for GuardedExchange {
 impl GuardedExchange {
     fn end(&mut self) {
         if let Some(inner) = self.inner.take() {
-            self.guard
-                .call_even_closed(Site::Exchange, || drop(inner));
+            self.guard.call_even_closed(Site::Exchange, || drop(inner));
         }
     }
 }
@@ -398,7 +395,10 @@ impl GuardedCommand {
                 let name = &self.guard.name;
                 Reply::Failed(match self.guard.is_closed() {
                     true => format!("plugin {name} is switched off or being unloaded\n"),
-                    false => format!("command {} of plugin {name} crashed; see the log\n", self.inner.name),
+                    false => format!(
+                        "command {} of plugin {name} crashed; see the log\n",
+                        self.inner.name
+                    ),
                 })
             })
     }

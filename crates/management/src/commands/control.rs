@@ -14,11 +14,11 @@ pub fn register(cli: &Cli, core: &Core) {
         ".pid",
         Box::new(|_| Some(format!("{}\n", std::process::id()))),
     );
-    let broker = core.broker.clone();
+    let this = core.clone();
     cli.register_hidden(
         ".stop",
         Box::new(move |_| {
-            broker.stop();
+            this.stop();
             wait_for_the_end()
         }),
     );
@@ -27,7 +27,7 @@ pub fn register(cli: &Cli, core: &Core) {
         ".restart",
         Box::new(move |_| {
             this.restart.store(true, Ordering::Release);
-            this.broker.stop();
+            this.stop();
             wait_for_the_end()
         }),
     );

@@ -6,7 +6,7 @@ mod cluster;
 mod control;
 mod listeners;
 mod node;
-mod plugins;
+pub(crate) mod plugins;
 mod settings;
 mod store;
 mod trace;
@@ -15,8 +15,9 @@ use crate::cli::Cli;
 use emqttd_broker::Broker;
 use emqttd_config::Config;
 use parking_lot::Mutex;
-use std::sync::Arc;
+use plugins::PluginControl;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What the core commands work on.
 #[derive(Clone)]
@@ -27,6 +28,7 @@ pub struct Core {
     pub config: Arc<Mutex<Config>>,
     /// `restart` was asked for: see [`Core::restart_wanted`]
     restart: Arc<AtomicBool>,
+    plugins: Arc<OnceLock<Arc<dyn PluginControl>>>,
 }
 
 impl Core {
@@ -36,7 +38,27 @@ impl Core {
             broker,
             config,
             restart: Arc::default(),
+            plugins: Arc::default(),
         }
+    }
+
+    /// Says who runs the plugins.
+    pub fn set_plugins(&self, control: Arc<dyn PluginControl>) {
+        // A broker has one.
+        let _ = self.plugins.set(control);
+    }
+
+    /// Who runs the plugins; `None` while the broker starts.
+    pub fn plugins(&self) -> Option<Arc<dyn PluginControl>> {
+        self.plugins.get().cloned()
+    }
+
+    /// Ends the plugins and then begins the orderly end of the broker.
+    pub fn stop(&self) {
+        if let Some(plugins) = self.plugins() {
+            plugins.stop();
+        }
+        self.broker.stop();
     }
 
     /// After the broker has stopped: whether it is to start again in the same process

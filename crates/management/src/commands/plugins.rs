@@ -1,33 +1,101 @@
-//! `plugins`: those that have a configuration file. What `emq_retainer` did is part of the broker; the
-//! others come with later versions.
+//! `plugins`: the words for what whoever runs the plugins does.
 
 use super::Core;
-use crate::VERSION;
 use crate::cli::Cli;
-use emqttd_config::{PLUGINS, Plugin, find_plugin};
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::fmt::Write as _;
 
-/// Known plugins with a file `<name>.conf` or `<name>.config` in `dir`, by name.
-fn installed(dir: &Path) -> Vec<&'static Plugin> {
-    let mut names = BTreeSet::new();
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let file = entry.file_name();
-        let file = file.to_string_lossy();
-        let name = file
-            .strip_suffix(".conf")
-            .or_else(|| file.strip_suffix(".config"));
-        names.extend(name.map(str::to_owned));
-    }
-    PLUGINS
-        .iter()
-        .filter(|plugin| names.contains(plugin.name))
-        .collect()
+/// A row of `plugins list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginRow {
+    /// its name, which is that of its file
+    pub name: String,
+    /// its version
+    pub version: String,
+    /// what it is for
+    pub description: String,
+    /// it runs
+    pub active: bool,
 }
 
-/// `plugins list|load|unload`
+/// Why a plugin could not be loaded, or unloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PluginError {
+    /// it runs already
+    AlreadyStarted,
+    /// it does not run
+    NotStarted,
+    /// there is none of that name
+    NotFound,
+    /// it does not start, or cannot be missed
+    Failed {
+        /// the plugin that is the cause
+        app: String,
+        /// a sentence
+        reason: String,
+    },
+}
+
+/// The reason as EMQ prints it.
+impl std::fmt::Display for PluginError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PluginError::AlreadyStarted => f.write_str("already_started"),
+            PluginError::NotStarted => f.write_str("not_started"),
+            PluginError::NotFound => f.write_str("not_found"),
+            PluginError::Failed { app, reason } => {
+                let reason = reason.replace('\\', "\\\\").replace('"', "\\\"");
+                write!(f, "{{{app},\"{}\"}}", reason.trim_end().replace('\n', "; "))
+            }
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PluginDone {
+    /// the plugin's name as it is now
+    pub name: String,
+    /// plugins that were started for it, itself the last
+    pub started: Vec<String>,
+    /// what the operator should know
+    pub notes: Vec<String>,
+}
+
+/// Who runs the plugins.
+pub trait PluginControl: Send + Sync {
+    /// Those there are, by the names of their files.
+    fn list(&self) -> Vec<PluginRow>;
+    /// Starts one, and notes it in the list of plugins to start.
+    ///
+    /// # Errors
+    /// See [`PluginError`]; nothing has changed then.
+    fn load(&self, name: &str) -> Result<PluginDone, PluginError>;
+    /// Ends one, and takes it off that list.
+    ///
+    /// # Errors
+    /// As [`PluginControl::load`].
+    fn unload(&self, name: &str) -> Result<PluginDone, PluginError>;
+    /// Has a newer form of it take its place.
+    ///
+    /// # Errors
+    /// As [`PluginControl::load`].
+    fn reload(&self, name: &str) -> Result<PluginDone, PluginError>;
+    /// All about one: name and value of each line.
+    fn show(&self, name: &str) -> Option<Vec<(String, String)>>;
+    /// Gives a plugin that runs changed values of its keys.
+    ///
+    /// # Errors
+    /// Why it does not take them: it goes on with the former.
+    fn reconfigure(&self, name: &str, entries: Vec<emqttd_plugin_sdk::Entry>)
+    -> Result<(), String>;
+    /// Ends all of them, the last one first.
+    fn stop(&self);
+}
+
+/// `plugins list|load|unload`, and `show` and `reload`, which EMQ did not have and its usage text does not
+/// know.
 pub fn register(cli: &Cli, core: &Core) {
-    let broker = core.broker.clone();
+    let core = core.clone();
     cli.register(
         "plugins",
         &[
@@ -35,44 +103,56 @@ pub fn register(cli: &Cli, core: &Core) {
             ("plugins load <Plugin>", "Load plugin"),
             ("plugins unload <Plugin>", "Unload plugin"),
         ],
-        Box::new(move |call| {
-            let dir = broker.settings().plugins_etc_dir.clone();
-            plugins(call.args, &dir.map(|d| installed(&d)).unwrap_or_default())
+        Box::new(move |call| match core.plugins() {
+            Some(control) => plugins(call.args, &*control),
+            None => Some("plugins are not started yet\n".into()),
         }),
     );
 }
 
-fn plugins(args: &[&str], installed: &[&Plugin]) -> Option<String> {
-    // Also by the names of earlier releases, which people still type.
-    let find = |name: &str| {
-        let known = find_plugin(name)?;
-        installed.iter().find(|plugin| plugin.name == known.name)
-    };
+fn plugins(args: &[&str], control: &dyn PluginControl) -> Option<String> {
     Some(match *args {
-        ["list"] => installed.iter().map(|plugin| row(plugin)).collect(),
-        ["load", name] => match find(name) {
-            None => "load plugin error: not_found\n".into(),
-            Some(plugin) if plugin.present => "load plugin error: already_started\n".into(),
-            Some(plugin) => format!(
-                "load plugin error: {{{},\"not part of emqttd {VERSION}\"}}\n",
-                plugin.name
-            ),
+        ["list"] => control.list().iter().map(row).collect(),
+        ["load", name] => match control.load(name) {
+            Ok(done) => said(&done, "loaded"),
+            Err(error) => format!("load plugin error: {error}\n"),
         },
-        ["unload", name] => match find(name) {
-            Some(plugin) if plugin.present => format!(
-                "unload plugin error: {{{},\"part of the broker\"}}\n",
-                plugin.name
-            ),
-            _ => "unload plugin error: not_started\n".into(),
+        ["unload", name] => match control.unload(name) {
+            Ok(done) => said(&done, "unloaded"),
+            Err(error) => format!("unload plugin error: {error}\n"),
+        },
+        ["reload", name] => match control.reload(name) {
+            Ok(done) => said(&done, "reloaded"),
+            Err(error) => format!("reload plugin error: {error}\n"),
+        },
+        ["show", name] => match control.show(name) {
+            Some(facts) => facts
+                .iter()
+                .map(|(name, value)| format!("{name:<20}: {value}\n"))
+                .collect(),
+            None => "Not Found.\n".into(),
         },
         _ => return None,
     })
 }
 
-fn row(plugin: &Plugin) -> String {
+fn said(done: &PluginDone, what: &str) -> String {
+    let mut out = String::new();
+    if !done.started.is_empty() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "Start apps: [{}]", done.started.join(","));
+    }
+    let _ = writeln!(out, "Plugin {} {what} successfully.", done.name);
+    for note in &done.notes {
+        let _ = writeln!(out, "{note}");
+    }
+    out
+}
+
+fn row(plugin: &PluginRow) -> String {
     format!(
-        "Plugin({}, version={VERSION}, description={}, active={})\n",
-        plugin.name, plugin.description, plugin.present
+        "Plugin({}, version={}, description={}, active={})\n",
+        plugin.name, plugin.version, plugin.description, plugin.active
     )
 }
 
@@ -80,46 +160,116 @@ fn row(plugin: &Plugin) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use parking_lot::Mutex;
 
-    #[test]
-    fn files_make_the_list() {
-        let dir = tempfile::tempdir().unwrap();
-        for file in [
-            "emq_stomp.conf",
-            "emq_plugin_template.config",
-            "emq_coap.conf.good",
-            "kafka.conf",
-        ] {
-            std::fs::write(dir.path().join(file), "").unwrap();
+    /// Knows the plugins `one` and `two`, of which the latter needs the former.
+    #[derive(Default)]
+    struct Two(Mutex<Vec<String>>);
+
+    impl PluginControl for Two {
+        fn list(&self) -> Vec<PluginRow> {
+            let active = |name: &str| self.0.lock().iter().any(|n| n == name);
+            ["one", "two"]
+                .map(|name| PluginRow {
+                    name: name.into(),
+                    version: "1.2".into(),
+                    description: "For tests".into(),
+                    active: active(name),
+                })
+                .into()
         }
-        let names: Vec<&str> = installed(dir.path()).iter().map(|p| p.name).collect();
-        assert_eq!(names, ["emq_plugin_template", "emq_stomp"]);
-        assert!(installed(&dir.path().join("absent")).is_empty());
+
+        fn load(&self, name: &str) -> Result<PluginDone, PluginError> {
+            let mut running = self.0.lock();
+            match name {
+                _ if running.iter().any(|n| n == name) => Err(PluginError::AlreadyStarted),
+                "two" => {
+                    running.extend(["one".into(), "two".into()]);
+                    Ok(PluginDone {
+                        name: name.into(),
+                        started: running.clone(),
+                        notes: vec!["Mind this.".into()],
+                    })
+                }
+                "bad" => Err(PluginError::Failed {
+                    app: "bad".into(),
+                    reason: "a \"word\" in\ntwo lines\n".into(),
+                }),
+                _ => Err(PluginError::NotFound),
+            }
+        }
+
+        fn unload(&self, name: &str) -> Result<PluginDone, PluginError> {
+            let mut running = self.0.lock();
+            let at = running
+                .iter()
+                .position(|n| n == name)
+                .ok_or(PluginError::NotStarted)?;
+            Ok(PluginDone {
+                name: running.remove(at),
+                ..PluginDone::default()
+            })
+        }
+
+        fn reload(&self, name: &str) -> Result<PluginDone, PluginError> {
+            let there = self.0.lock().iter().any(|n| n == name);
+            let done = PluginDone {
+                name: name.into(),
+                ..PluginDone::default()
+            };
+            there.then_some(done).ok_or(PluginError::NotStarted)
+        }
+
+        fn show(&self, name: &str) -> Option<Vec<(String, String)>> {
+            (name == "one").then(|| vec![("name".into(), "one".into())])
+        }
+
+        fn reconfigure(&self, _: &str, _: Vec<emqttd_plugin_sdk::Entry>) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn stop(&self) {}
     }
 
     #[test]
-    fn answers() {
-        let here = ["emq_stomp", "emq_modules", "emq_retainer"].map(|n| find_plugin(n).unwrap());
-        let ask = |args: &[&str]| plugins(args, &here).unwrap();
-        assert!(ask(&["list"]).starts_with(&format!(
-            "Plugin(emq_stomp, version={VERSION}, description=Stomp Protocol Plugin, active=false)\n"
-        )));
-        assert_eq!(ask(&["load", "nope"]), "load plugin error: not_found\n");
-        assert!(ask(&["load", "emq_stomp"]).starts_with("load plugin error: {emq_stomp,"));
-        assert!(ask(&["load", "emq_mod_presence"]).starts_with("load plugin error: {emq_modules,"));
+    fn the_words_of_emq() {
+        let control = Two::default();
+        let ask = |args: &[&str]| plugins(args, &control).unwrap();
         assert_eq!(
-            ask(&["unload", "emq_stomp"]),
-            "unload plugin error: not_started\n"
+            ask(&["list"]).lines().next(),
+            Some("Plugin(one, version=1.2, description=For tests, active=false)")
         );
-        // It works, whatever the list of plugins says.
-        assert!(ask(&["list"]).contains("description=EMQ Retainer, active=true)\n"));
         assert_eq!(
-            ask(&["load", "emq_retainer"]),
+            ask(&["load", "two"]),
+            "Start apps: [one,two]\nPlugin two loaded successfully.\nMind this.\n"
+        );
+        assert_eq!(
+            ask(&["load", "two"]),
             "load plugin error: already_started\n"
         );
-        assert!(
-            ask(&["unload", "emq_retainer"]).starts_with("unload plugin error: {emq_retainer,")
+        assert_eq!(ask(&["load", "nope"]), "load plugin error: not_found\n");
+        assert_eq!(
+            ask(&["load", "bad"]),
+            "load plugin error: {bad,\"a \\\"word\\\" in; two lines\"}\n"
         );
-        assert_eq!(plugins(&["load"], &here), None);
+        assert_eq!(
+            ask(&["reload", "two"]),
+            "Plugin two reloaded successfully.\n"
+        );
+        assert_eq!(
+            ask(&["unload", "two"]),
+            "Plugin two unloaded successfully.\n"
+        );
+        assert_eq!(
+            ask(&["unload", "two"]),
+            "unload plugin error: not_started\n"
+        );
+        assert_eq!(
+            ask(&["reload", "two"]),
+            "reload plugin error: not_started\n"
+        );
+        assert_eq!(ask(&["show", "one"]), "name                : one\n");
+        assert_eq!(ask(&["show", "two"]), "Not Found.\n");
+        assert_eq!(plugins(&["load"], &control), None);
     }
 }

@@ -4,6 +4,10 @@ use super::Core;
 use crate::cli::Cli;
 use emqttd_broker::Broker;
 use emqttd_config::{Config, SettableKey};
+use emqttd_plugin_sdk::Entry;
+
+/// The application whose keys are the core's.
+const CORE: &str = "emqttd";
 
 const SET_USAGE: &str = "Usage: config set <variable>=<value> ... [[--node | -n] <node> | --all]\n";
 
@@ -44,7 +48,14 @@ pub fn register(cli: &Cli, core: &Core) {
     let this = core.clone();
     cli.register_hidden(
         "set",
-        Box::new(move |call| Some(set(call.args, &mut this.config.lock(), &this.broker))),
+        Box::new(move |call| {
+            let tell = |app: &str, entries| match this.plugins() {
+                Some(plugins) => plugins.reconfigure(app, entries),
+                None => Ok(()),
+            };
+            let broker = &this.broker;
+            Some(set(call.args, &mut this.config.lock(), broker, &tell))
+        }),
     );
     let this = core.clone();
     cli.register_hidden(
@@ -59,7 +70,13 @@ pub fn register(cli: &Cli, core: &Core) {
     );
 }
 
-fn set(args: &[&str], config: &mut Config, broker: &Broker) -> String {
+/// Changes values. Those of a plugin stay as they were when `tell` says that it does not take them.
+fn set(
+    args: &[&str],
+    config: &mut Config,
+    broker: &Broker,
+    tell: &dyn Fn(&str, Vec<Entry>) -> Result<(), String>,
+) -> String {
     if args.is_empty() {
         return table(&config.settable());
     }
@@ -88,6 +105,11 @@ fn set(args: &[&str], config: &mut Config, broker: &Broker) -> String {
             Err(e) => return format!("{e}\n"),
         }
         out += &format!("\"{key}\" set to \"{value}\" successfully\n");
+    }
+    if app != CORE
+        && let Err(why) = tell(app, changed.plugin_entries(app))
+    {
+        return format!("{app}: {why}\n");
     }
     *config = changed;
     if let Some(settings) = settings {

@@ -1,0 +1,205 @@
+//! One life of a plugin, from its start to its end.
+
+use crate::desk::Site;
+use crate::guard::{Guard, panic_text};
+use crate::host::{NativeHost, Refusals};
+use crate::wrap::ASK_TIMEOUT;
+use emqttd_plugin_sdk::{Config, Context, Descriptor, Plugin};
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// For a plugin to start. It connects to what it needs in the background.
+pub const START_PATIENCE: Duration = Duration::from_secs(60);
+/// For calls of a plugin to end when it is unloaded: a little more than an answer may take.
+pub const DRAIN_PATIENCE: Duration = ASK_TIMEOUT.saturating_add(Duration::from_millis(500));
+/// For a plugin to stop, and for it to take a changed key.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where a plugin comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// it is part of the program
+    BuiltIn,
+    /// it is loaded from this file
+    Library(PathBuf),
+}
+
+/// A plugin that runs, or has run.
+pub(crate) struct Life {
+    pub descriptor: Descriptor,
+    pub source: Source,
+    pub guard: Arc<Guard>,
+    pub context: Context,
+    pub host: Arc<NativeHost>,
+    pub since: Instant,
+    plugin: Mutex<Option<Arc<dyn Plugin>>>,
+}
+
+/// What a bounded piece of work came to.
+enum Ended<T> {
+    Well(T),
+    Panicked(String),
+    /// it goes on, on its own thread
+    NotYet,
+}
+
+/// Runs `work` on a thread of its own, and waits for it at the most so long. What it gives later is dropped
+/// on that thread.
+fn bounded<T: Send + 'static>(
+    name: &str,
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Ended<T> {
+    let (sender, result) = sync_channel(1);
+    let thread = thread::Builder::new().name(name.into()).spawn(move || {
+        let result = catch_unwind(AssertUnwindSafe(work));
+        // Nobody may be waiting any more. What is dropped then is the plugin's.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(sender.send(result))));
+    });
+    if let Err(error) = thread {
+        return Ended::Panicked(format!("no thread: {error}"));
+    }
+    match result.recv_timeout(patience) {
+        Ok(Ok(value)) => Ended::Well(value),
+        Ok(Err(panic)) => Ended::Panicked(panic_text(&*panic).to_string()),
+        Err(RecvTimeoutError::Timeout) => Ended::NotYet,
+        Err(RecvTimeoutError::Disconnected) => Ended::Panicked("it ended".into()),
+    }
+}
+
+impl Life {
+    /// Starts a plugin. What it registers is not in force before [`NativeHost::commit`].
+    ///
+    /// # Errors
+    /// Why it does not start; nothing of it is left then.
+    pub fn start(
+        descriptor: Descriptor,
+        source: Source,
+        guard: Arc<Guard>,
+        host: Arc<NativeHost>,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Life, String> {
+        let context = Context::new(Arc::clone(&host) as _, runtime.clone());
+        let started = {
+            let (start, context, guard) = (
+                Arc::clone(&descriptor.start),
+                context.clone(),
+                Arc::clone(&guard),
+            );
+            bounded("plugin-start", START_PATIENCE, move || {
+                let _inside = runtime.enter();
+                let plugin = guard.call(Site::Start, || start(&context));
+                // After the time it is dropped here, and nobody stops it.
+                plugin.map(|result| result.map(Arc::<dyn Plugin>::from))
+            })
+        };
+        let reason = match started {
+            Ended::Well(Some(Ok(plugin))) => {
+                return Ok(Life {
+                    descriptor,
+                    source,
+                    guard,
+                    context,
+                    host,
+                    since: Instant::now(),
+                    plugin: Mutex::new(Some(plugin)),
+                });
+            }
+            Ended::Well(Some(Err(error))) => error.0,
+            Ended::Well(None) => "it panicked while it started; see the log".to_string(),
+            Ended::Panicked(why) => why,
+            Ended::NotYet => format!("it has not started within {} s", START_PATIENCE.as_secs()),
+        };
+        guard.close();
+        host.withdraw(false);
+        context.end_tasks();
+        host.clear();
+        Err(reason)
+    }
+
+    /// Ends it: first nothing calls it any more, then what is under way comes to its end, then it stops. With
+    /// `refuse` its chain entries are left as ones that refuse. Also gives what the operator should know.
+    pub fn retire(&self, refuse: bool) -> (Refusals, Option<String>) {
+        let refusals = self.host.withdraw(refuse);
+        let quiet = wait_until(DRAIN_PATIENCE, || self.host.is_quiet());
+        self.guard.close();
+        let name = Arc::clone(&self.guard.name);
+        let plugin = self.plugin.lock().take();
+        let (guard, context, host) = (
+            Arc::clone(&self.guard),
+            self.context.clone(),
+            Arc::clone(&self.host),
+        );
+        let stopped = bounded("plugin-stop", STOP_PATIENCE, move || {
+            let Some(plugin) = plugin else { return };
+            guard.call_even_closed(Site::Stop, || plugin.stop());
+            context.end_tasks();
+            if quiet {
+                host.clear();
+                guard.call_even_closed(Site::Stop, || drop(plugin));
+            } else {
+                // Somebody is still in it: it must stay where it is.
+                std::mem::forget(plugin);
+            }
+        });
+        let note = match (quiet, stopped) {
+            (true, Ended::Well(())) => None,
+            (true, Ended::Panicked(why)) => Some(format!("{name} could not be stopped: {why}")),
+            (true, Ended::NotYet) => Some(format!(
+                "{name} has not stopped within {} s: its code stays in memory",
+                STOP_PATIENCE.as_secs()
+            )),
+            (false, _) => Some(format!(
+                "calls of {name} are still under way: its code stays in memory"
+            )),
+        };
+        self.context.end_tasks();
+        if let Some(note) = &note {
+            log::warn!("plugin {note}");
+        }
+        (refusals, note)
+    }
+
+    /// Gives it other values of its keys.
+    ///
+    /// # Errors
+    /// Why it does not take them; it has the former again then.
+    pub fn reconfigure(&self, config: Config) -> Result<(), String> {
+        let Some(plugin) = self.plugin.lock().clone() else {
+            return Err("it is being unloaded".into());
+        };
+        let former = self.host.set_config(config);
+        let (guard, context) = (Arc::clone(&self.guard), self.context.clone());
+        let taken = bounded("plugin-set", STOP_PATIENCE, move || {
+            guard.call(Site::Reconfigure, || plugin.reconfigure(&context))
+        });
+        let why = match taken {
+            Ended::Well(Some(Ok(()))) => return Ok(()),
+            Ended::Well(Some(Err(why))) | Ended::Panicked(why) => why,
+            Ended::Well(None) => "it panicked, or is switched off; see the log".into(),
+            Ended::NotYet => "it has not answered".into(),
+        };
+        self.host.set_config(former);
+        Err(why)
+    }
+}
+
+/// Waits until something holds; `false` when it still does not after that time.
+fn wait_until(most: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + most;
+    let mut pause = Duration::from_micros(100);
+    while !holds() {
+        if Instant::now() >= end {
+            return false;
+        }
+        // What it waits for are counts that fall without telling anybody.
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    true
+}
