@@ -276,8 +276,8 @@ fn generate(command: &mut Command, patience: Duration) -> Result<Value, String> 
     }
 }
 
-/// Builds the generator and the broker, and finds mosquitto.
-fn programs(options: &Options) -> Result<Programs, String> {
+/// Builds the generator and tells where it is.
+pub fn generator() -> Result<PathBuf, String> {
     // A workspace of its own; its files go beside ours.
     let place = target().join("mqload");
     let manifest = root().join("bench/mqload/Cargo.toml");
@@ -287,6 +287,12 @@ fn programs(options: &Options) -> Result<Programs, String> {
             .arg("--target-dir")
             .arg(&place),
     )?;
+    Ok(place.join("release/mqload"))
+}
+
+/// Builds the generator and the broker, and finds mosquitto.
+fn programs(options: &Options) -> Result<Programs, String> {
+    let mqload = generator()?;
     let ours = match &options.broker {
         Some(path) => at(path, path.canonicalize())?,
         None if options.peers.contains(&Peer::Ours) => {
@@ -302,7 +308,7 @@ fn programs(options: &Options) -> Result<Programs, String> {
         PathBuf::new()
     };
     Ok(Programs {
-        mqload: place.join("release/mqload"),
+        mqload,
         ours,
         mosquitto,
     })

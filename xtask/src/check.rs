@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must be green.
 
 use crate::shell::{build, cargo, option, run as sh, run_and_keep};
-use crate::{crash, fuzz, instructions, oracle, tools};
+use crate::{crash, fuzz, instructions, oracle, plugin_soak, tools};
 use std::time::Instant;
 
 #[derive(Default)]
@@ -111,6 +111,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
         Err(e) => all.complain("fuzzing", &e),
     }
     all.step("crashes", crash::short);
+    all.step("plugins that come and go", plugin_soak::short);
     all.step("instruction counts", || instructions::run(false));
     finish(&all, started)
 }

@@ -6,7 +6,9 @@ mod crash;
 mod dist;
 mod fuzz;
 mod instructions;
+mod node;
 mod oracle;
+mod plugin_soak;
 mod run;
 mod shell;
 mod tools;
@@ -28,6 +30,11 @@ Usage: cargo xtask <command>
                            harness (docs/durability.md): --rounds N, --seed S, --shards N,
                            --no-kill, ...; --faults [--rounds N]: disks that fail instead
        [--profile NAME]    of cargo (dev; with --faults release)
+  plugin-soak              all plugins loaded and unloaded again and again under traffic:
+                           nothing may be lost, nobody disconnected, memory may not grow
+       [--seconds N]       how long (300)
+       [--rate N]          messages a second, at QoS 0, 1 and 2 (20000)
+       [--profile NAME]    of cargo (release)
   tools                    only install, or name, what the tests need
   bench [ARGS]             the speed table of bench/RESULTS.md
   instructions [--update]  compare instruction counts with those kept in the repository
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
         },
         "bench" => bench::run(rest),
         "crash-test" => crash::run(rest),
+        "plugin-soak" => plugin_soak::run(rest),
         "instructions" => instructions::run(rest.iter().any(|a| a == "--update")),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
