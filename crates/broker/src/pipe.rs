@@ -59,7 +59,11 @@ impl Broker {
         let control = self.node.control.read().clone();
         let control = control.ok_or("the broker has no event loops")?;
         if !listener.enter() {
-            log::warn!("{}: max_clients reached, {} is refused", name(), peer.peername);
+            log::warn!(
+                "{}: max_clients reached, {} is refused",
+                name(),
+                peer.peername
+            );
             return Err(format!("{}: max_clients reached", name()));
         }
         let peer = Peer {

@@ -258,7 +258,9 @@ fn word(reason: &str) -> &'static str {
     }
     let well_formed = !reason.is_empty()
         && reason.len() <= WORD
-        && reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        && reason
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     if !well_formed {
         return "closed";
     }

@@ -648,7 +648,9 @@ impl ShardLoop {
         };
         if let Transport::Pipe(end) = &mut socket.transport {
             // What the protocol says of the end comes before what the transport saw of it.
-            end.end(self.shard.close_reason(key as u32));
+            let reason = self.shard.close_reason(key as u32);
+            self.shard.release(key as u32);
+            return end.end(reason);
         }
         if socket.open {
             self.shard.release(key as u32);
