@@ -23,8 +23,8 @@ const fn hook(pattern: &'static str, shown: &'static str) -> Key {
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
-    retainer("retainer.storage_type", Type::Enum(&["ram", "disc", "disc_only"]), "kept for old files: persistence.sync decides")
-        .default("ram").ships("ram"),
+    retainer("retainer.storage_type", Type::Enum(&["ram", "disc", "disc_only"]), "where retained messages are")
+        .default("ram").ships("disc"),
     retainer("retainer.max_message_num", NATURAL, "retained messages; 0 = no limit")
         .default("1000000").ships("1000000").hot(),
     retainer("retainer.max_payload_size", SIZE, "largest payload that is retained; 0 = no limit")
@@ -88,9 +88,9 @@ pub(super) const KEYS: &[Key] = &[
     hook("web.hook.rule.message.delivered.$id", "{\"action\": \"on_message_delivered\"}"),
     hook("web.hook.rule.message.acked.$id", "{\"action\": \"on_message_acked\"}"),
 
-    Key::new("recon.gc_interval", PERIOD, "Erlang VM").of("emq_recon").default("5m").ships("5m").hot(),
-    Key::new("reloader.interval", PERIOD_OR_ZERO, "time between looks at the files")
+    Key::new("recon.gc_interval", PERIOD, "time between looks for the largest figures").of("emq_recon").default("5m").ships("5m").hot(),
+    Key::new("reloader.interval", PERIOD_OR_ZERO, "time between looks at the files; 0 = only when told")
         .of("emq_reloader").default("60s").ships("60s"),
-    Key::new("reloader.logfile", Type::File, "log of what was reloaded")
+    Key::new("reloader.logfile", Type::File, "log of what was reloaded, below log.dir")
         .of("emq_reloader").default("log/reloader.log").ships("reloader.log"),
 ];
