@@ -91,7 +91,7 @@ impl Header {
 
 /// For libraries that are something else.
 pub(crate) fn not_a_plugin() -> String {
-    "is no plugin of emqttd: it was not made with emqttd_plugin_sdk::export_plugin!".into()
+    "not a plugin of emqttd: it was not made with emqttd_plugin_sdk::export_plugin!".into()
 }
 
 const fn padded<const N: usize>(text: &str) -> [u8; N] {

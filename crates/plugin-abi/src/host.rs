@@ -43,7 +43,7 @@ impl Library {
         header.check()?;
         // SAFETY: by the contract of the ABI, in a library with this header, the symbol is such a function.
         let entry: Symbol<Entry> = unsafe { library.get(b"emqttd_plugin_v1\0") }.map_err(|_| {
-            "has no function emqttd_plugin_v1: rebuild it, without stripping its dynamic symbols"
+            "it has no function emqttd_plugin_v1: rebuild it, without stripping its dynamic symbols"
                 .to_string()
         })?;
         let entry = *entry;

@@ -132,7 +132,7 @@ mod broker_side {
             std::fs::write(&file, content).unwrap();
             Library::open(&file).unwrap_err()
         };
-        assert!(why(b"text").contains("is no plugin of emqttd"));
+        assert!(why(b"text").contains("not a plugin of emqttd"));
         assert!(why(&MAGIC).starts_with("cannot be opened: "));
         assert!(Library::open(&dir.join("none.so")).is_err());
         std::fs::remove_dir_all(&dir).unwrap();

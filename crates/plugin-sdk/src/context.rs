@@ -33,6 +33,11 @@ impl Context {
         }
     }
 
+    /// For those who start plugins: what all of it goes through.
+    pub fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
     /// For those who start plugins: ends all that the plugin has spawned, and what it spawns from now on.
     pub fn end_tasks(&self) {
         self.tasks.end();

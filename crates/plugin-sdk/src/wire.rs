@@ -71,6 +71,8 @@ pub mod to_broker {
     pub const CONFIG: u32 = 2;
     /// counters that have changed, by name → the level of the log
     pub const TICK: u32 = 3;
+    /// a task has panicked: what it was, as body
+    pub const PANICKED: u32 = 4;
 
     /// a provider; [`Place`](super::request::Place)
     pub const AUTH: u32 = 10;

@@ -15,6 +15,7 @@ mod control;
 mod desk;
 mod guard;
 mod host;
+mod library;
 mod life;
 mod loaded_file;
 mod manager;
@@ -24,6 +25,7 @@ mod watchdog;
 mod wrap;
 
 pub use guard::{MOST_PANICS, PANIC_WINDOW, SLOW};
+pub use library::load as load_library;
 pub use life::{DRAIN_PATIENCE, START_PATIENCE, STOP_PATIENCE};
 pub use manager::{Manager, OpenLibrary, Setup};
 pub use watchdog::{BLOCKED, BLOCKED_ASIDE};

@@ -290,6 +290,10 @@ impl Host for RemoteHost {
         let what = encoded(&what);
         self.register(to_broker::RELOADABLE, Object::Reload(reload), &what, &[]);
     }
+
+    fn panicked(&self, what: &str) {
+        self.tell(to_broker::PANICKED, &[], what.as_bytes());
+    }
 }
 
 /// A virtual connection.
