@@ -105,6 +105,14 @@ impl From<HostError> for Refusal {
     }
 }
 
+/// Whether the table may be written.
+#[derive(PartialEq, Eq)]
+enum Writing {
+    Open,
+    /// the plugin has ended, and may have been started again
+    Closed,
+}
+
 /// The names.
 pub(crate) struct Book {
     kind: &'static Kind,
@@ -113,7 +121,7 @@ pub(crate) struct Book {
     scram_iterations: Option<u32>,
     records: RwLock<HashMap<Box<str>, Arc<Record>>>,
     /// held while table and memory are changed together
-    writing: Mutex<()>,
+    writing: Mutex<Writing>,
 }
 
 impl Book {
@@ -162,7 +170,7 @@ impl Book {
             cost: settings.cost,
             scram_iterations: settings.scram_iterations,
             records: RwLock::new(records),
-            writing: Mutex::default(),
+            writing: Mutex::new(Writing::Open),
         })
     }
 
@@ -212,6 +220,11 @@ impl Book {
         Ok(())
     }
 
+    /// From now on nothing is written, by whatever still runs.
+    pub(crate) fn close(&self) {
+        *self.writing.lock() = Writing::Closed;
+    }
+
     fn set(&self, name: &str, password: &str) -> Result<(), Refusal> {
         checked_name(name).map_err(|what| Refusal::Failed(format!("the name {what}")))?;
         if password.is_empty() {
@@ -253,9 +266,9 @@ impl Book {
                 (stored.map_err(|e| e.to_string())?, true)
             }
         };
-        let _writing = self.writing.lock();
+        let writing = self.writing.lock();
         // A command may have been faster.
-        if !self.is_current(name, record) {
+        if *writing == Writing::Closed || !self.is_current(name, record) {
             return Ok(());
         }
         if is_new {

@@ -67,5 +67,16 @@ fn start(kind: &'static Kind, ctx: &Context) -> Result<Box<dyn Plugin>, StartErr
     let desk = Desk::new(kind, &book, &settings);
     ctx.command(kind.command, &kind.usage, move |call| desk.answer(call));
     book::settle_in_background(&book, ctx);
-    Ok(Box::new(()))
+    Ok(Box::new(Running { book }))
+}
+
+/// The plugin while it runs.
+struct Running {
+    book: Arc<Book>,
+}
+
+impl Plugin for Running {
+    fn stop(&self) {
+        self.book.close();
+    }
 }

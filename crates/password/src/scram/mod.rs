@@ -1,10 +1,13 @@
 //! The server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding.
 //!
 //! A client proves that it knows the password without sending it, and sees that the server knows it, too.
-//! [`ClientFirst`] is its first message, [`Challenge`] is the server's answer and what it checks the second by.
+//! [`ClientFirst`] is its first message, [`Challenge`] is the server's answer and what it checks the second by. [`Client`]
+//! is the other side, by which servers are tested.
 
+mod client;
 mod message;
 
+pub use client::Client;
 pub use message::{ClientFirst, Malformed};
 
 use base64::Engine as _;

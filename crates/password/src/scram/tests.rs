@@ -26,34 +26,10 @@ fn rfc_challenge() -> Challenge {
     )
 }
 
-/// A client's second message to a challenge.
-pub(super) fn prove(first: &str, challenge: &str, password: &[u8]) -> (String, String) {
-    let bare = first.splitn(3, ',').nth(2).unwrap();
-    let header = &first[..first.len() - bare.len()];
-    let attribute = |name: &str| {
-        challenge
-            .split(',')
-            .find_map(|part| part.strip_prefix(name))
-    };
-    let salt = BASE64.decode(attribute("s=").unwrap()).unwrap();
-    let iterations = attribute("i=").unwrap().parse().unwrap();
-    let mut salted = [0; 32];
-    pbkdf2::pbkdf2_hmac::<Sha256>(password, &salt, iterations, &mut salted);
-    let client_key = hmac(&salted, b"Client Key");
-    let binding = BASE64.encode(header);
-    let without_proof = format!("c={binding},r={}", attribute("r=").unwrap());
-    let exchanged = format!("{bare},{challenge},{without_proof}");
-    let signature = hmac(&Sha256::digest(client_key), exchanged.as_bytes());
-    let proof: Vec<u8> = client_key
-        .iter()
-        .zip(signature)
-        .map(|(a, b)| a ^ b)
-        .collect();
-    let server = hmac(&hmac(&salted, b"Server Key"), exchanged.as_bytes());
-    (
-        format!("{without_proof},p={}", BASE64.encode(proof)),
-        format!("v={}", BASE64.encode(server)),
-    )
+/// The second message of a client that sent `first`, and the server's answer to it.
+fn prove(first: &str, challenge: &str, password: &[u8]) -> (String, String) {
+    let client = Client::of_first(first, password).unwrap();
+    client.last(challenge.as_bytes()).unwrap()
 }
 
 #[test]
