@@ -4,7 +4,7 @@ use crate::Broker;
 use std::path::PathBuf;
 
 impl Broker {
-    /// Files of certificates, keys and authorities that open listeners use, each once.
+    /// Files of certificates, keys and authorities that listeners use, configured or open, each once.
     pub fn cert_files(&self) -> Vec<PathBuf> {
         let control = self.node.control.read().clone();
         control.map_or_else(Vec::new, |control| control.cert_files())

@@ -142,7 +142,7 @@ pub trait ListenerControl: Send + Sync {
     fn start(&self, protocol: &str, listen_on: &str) -> Result<(), String>;
     /// Closes a listener and its connections.
     fn stop(&self, protocol: &str, listen_on: &str) -> Result<(), String>;
-    /// Certificates, keys and lists of authorities that open listeners use, each once.
+    /// Certificates, keys and lists of authorities that listeners use, configured or open, each once.
     fn cert_files(&self) -> Vec<PathBuf>;
     /// Reads them again for the connections to come; those that are there keep theirs. The error names each
     /// file that cannot be used, and its listener stays as it was.

@@ -4,7 +4,7 @@ use crate::listen::OpenListener;
 use crate::pipe;
 use crate::shard_loop::{Command, Inbox, Moved, ShardLoop};
 use crate::socket::{Socket, Transport};
-use crate::tls::TlsContext;
+use crate::tls::{self, TlsContext};
 use emqttd_broker::{Broker, ListenerControl, ListenerState, Peer, Shard};
 use emqttd_config::{Listener, ListenerKind};
 use emqttd_plugin_sdk::{Pipe, PipeEvents};
@@ -176,9 +176,17 @@ impl ListenerControl for Control {
     }
 
     fn cert_files(&self) -> Vec<PathBuf> {
+        // Those that are configured count before they are open: whoever watches files begins before that.
+        let settings = self.broker.settings();
+        let configured = settings
+            .listeners
+            .iter()
+            .filter(|listener| matches!(listener.kind, ListenerKind::Ssl | ListenerKind::Wss))
+            .filter_map(|listener| listener.tls.as_ref());
+        let mut files: BTreeSet<PathBuf> = configured.flat_map(tls::files).cloned().collect();
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let contexts = open.iter().filter_map(|listener| listener.tls.as_ref());
-        let files: BTreeSet<PathBuf> = contexts.flat_map(|tls| tls.files()).cloned().collect();
+        files.extend(contexts.flat_map(|context| context.files()).cloned());
         files.into_iter().collect()
     }
 

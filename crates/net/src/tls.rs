@@ -9,6 +9,8 @@ mod files;
 mod stream;
 mod username;
 
+pub(crate) use context::files;
+
 pub use context::TlsContext;
 pub use stream::{TlsError, TlsStream};
 pub use username::cert_username;

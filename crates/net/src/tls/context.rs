@@ -82,7 +82,8 @@ impl TlsContext {
     }
 }
 
-fn files(settings: &Tls) -> impl Iterator<Item = &PathBuf> {
+/// The files that make up these settings.
+pub(crate) fn files(settings: &Tls) -> impl Iterator<Item = &PathBuf> {
     let files = [
         &settings.keyfile,
         &settings.certfile,
