@@ -5,21 +5,16 @@ mod rules;
 
 pub(crate) use rules::Rules;
 
-use crate::throttle::Throttle;
 use emqttd_plugin_sdk::topic::{TopicError, validate_filter, validate_name};
 use emqttd_plugin_sdk::{Change, ClientRef, Flow, HookPoint, Hooks, Message, TopicEntry, Verdict};
 
 pub(crate) struct Rewrite {
     rules: Rules,
-    failed: Throttle,
 }
 
 impl Rewrite {
     pub(crate) fn new(rules: Rules) -> Rewrite {
-        Rewrite {
-            rules,
-            failed: Throttle::new(),
-        }
+        Rewrite { rules }
     }
 
     /// What `topic` becomes; `None` = it stays, also when a rule makes of it what `validate` refuses.
@@ -33,7 +28,7 @@ impl Rewrite {
             },
             Err(failure) => failure.to_string(),
         };
-        self.failed.warn(|| {
+        rule.failed().warn(|| {
             let topic = shown(topic);
             format!("rewrite: {} leaves {topic:?} unchanged: {why}", rule.key())
         });

@@ -7,6 +7,7 @@ use std::time::Instant;
 const APART: u64 = 1000;
 
 /// Lets one line a second through.
+#[derive(Debug)]
 pub(crate) struct Throttle {
     started: Instant,
     /// when the next may pass, milliseconds after `started`

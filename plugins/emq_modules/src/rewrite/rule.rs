@@ -1,5 +1,6 @@
 //! One rule: whom it is for, and what it makes of them.
 
+use crate::throttle::Throttle;
 use crate::wrong;
 use emqttd_plugin_sdk::topic::{MAX_LEN, validate_filter};
 use emqttd_plugin_sdk::{Entry, StartError};
@@ -27,6 +28,7 @@ pub(crate) struct Rule {
     filter: String,
     expression: Regex,
     destination: Vec<Piece>,
+    failed: Throttle,
 }
 
 /// A piece of a destination.
@@ -90,12 +92,18 @@ impl Rule {
             filter: filter.into(),
             expression,
             destination: pieces,
+            failed: Throttle::new(),
         })
     }
 
     /// The key that it stands under.
     pub(crate) fn key(&self) -> &str {
         &self.key
+    }
+
+    /// For what is to be said when it could not be applied; one rule does not silence another.
+    pub(crate) fn failed(&self) -> &Throttle {
+        &self.failed
     }
 
     /// The topics it is for.
