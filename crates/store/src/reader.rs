@@ -26,18 +26,34 @@ const SINGLE: usize = 4 << 10;
 /// Times a record is looked for that has gone from where it was.
 const TRIES: usize = 8;
 
-type Answer = Box<dyn FnOnce(Page) + Send>;
+type Answer<T> = Box<dyn FnOnce(T) + Send>;
+
+/// Values of keys that are asked for.
+pub(crate) struct Wanted {
+    pub table: Table,
+    pub keys: Vec<Vec<u8>>,
+    pub most_bytes: usize,
+}
+
+/// What is asked, and who is told.
+pub(crate) enum Question {
+    Page(Load, Answer<Page>),
+    Values(Wanted, Answer<Vec<Option<Vec<u8>>>>),
+}
+
+/// A question and the position that it waits for.
+type Placed = (Position, Question);
 
 #[derive(Default)]
 struct Asked {
     /// can be answered
-    ready: VecDeque<(Load, Answer)>,
+    ready: VecDeque<Question>,
     /// wait for their position
-    waiting: Vec<(Load, Answer)>,
+    waiting: Vec<Placed>,
     closing: bool,
 }
 
-/// Pages asked for and not given yet.
+/// What is asked for and not given yet.
 pub(crate) struct Questions {
     asked: Mutex<Asked>,
     added: Condvar,
@@ -56,20 +72,20 @@ impl Default for Questions {
 }
 
 impl Questions {
-    pub fn ask(&self, shared: &Shared, mut load: Load, answer: Answer) {
+    pub fn ask(&self, shared: &Shared, after: Position, question: Question) {
         // What was not handed over cannot be waited for.
-        load.after = load.after.min(shared.position.load(Ordering::Acquire));
+        let after = after.min(shared.position.load(Ordering::Acquire));
         let mut asked = self.asked.lock();
-        if load.after > shared.folded.load(Ordering::SeqCst) && !asked.closing {
-            self.lowest.fetch_min(load.after, Ordering::SeqCst);
-            asked.waiting.push((load, answer));
+        if after > shared.folded.load(Ordering::SeqCst) && !asked.closing {
+            self.lowest.fetch_min(after, Ordering::SeqCst);
+            asked.waiting.push((after, question));
             // The committer may have passed just now, before it could see `lowest`.
-            if load.after > shared.folded.load(Ordering::SeqCst) {
+            if after > shared.folded.load(Ordering::SeqCst) {
                 return;
             }
             self.release(&mut asked, shared.folded.load(Ordering::SeqCst));
         } else {
-            asked.ready.push_back((load, answer));
+            asked.ready.push_back(question);
         }
         drop(asked);
         self.added.notify_one();
@@ -78,12 +94,12 @@ impl Questions {
     fn release(&self, asked: &mut Asked, folded: Position) {
         let all = std::mem::take(&mut asked.waiting);
         let mut lowest = Position::MAX;
-        for (load, answer) in all {
-            if load.after <= folded || asked.closing {
-                asked.ready.push_back((load, answer));
+        for (after, question) in all {
+            if after <= folded || asked.closing {
+                asked.ready.push_back(question);
             } else {
-                lowest = lowest.min(load.after);
-                asked.waiting.push((load, answer));
+                lowest = lowest.min(after);
+                asked.waiting.push((after, question));
             }
         }
         self.lowest.store(lowest, Ordering::SeqCst);
@@ -110,11 +126,32 @@ impl Questions {
 
 /// Answers one question; `false` when there is none that can be answered.
 pub(crate) fn step(shared: &Shared) -> bool {
-    let Some((question, answer)) = shared.questions.asked.lock().ready.pop_front() else {
+    let Some(question) = shared.questions.asked.lock().ready.pop_front() else {
         return false;
     };
-    answer(load(shared, &question));
+    match question {
+        Question::Page(question, answer) => answer(load(shared, &question)),
+        Question::Values(wanted, answer) => answer(values(shared, &wanted)),
+    }
     true
+}
+
+/// See [`crate::Store::values`].
+fn values(shared: &Shared, wanted: &Wanted) -> Vec<Option<Vec<u8>>> {
+    let mut values = Vec::with_capacity(wanted.keys.len());
+    let mut bytes = 0;
+    for key in &wanted.keys {
+        if bytes >= wanted.most_bytes && !values.is_empty() {
+            break;
+        }
+        let value = get(shared, wanted.table, key).unwrap_or_else(|e| {
+            log::error!("store: a value cannot be read: {e}");
+            None
+        });
+        bytes += value.as_ref().map_or(0, Vec::len);
+        values.push(value);
+    }
+    values
 }
 
 /// The thread.

@@ -3,6 +3,7 @@
 use crate::committer::{Committer, Open, Step};
 use crate::disk::Disk;
 use crate::keeper::{self, SPARE};
+use crate::reader::{Question, Wanted};
 use crate::recover::recover;
 use crate::shared::Shared;
 use crate::{Batch, Health, Load, OpenError, Options, Page, Position, Recovered, Status, Table};
@@ -120,7 +121,30 @@ impl Store {
 
     /// Reads back what an owner is owed; answered by a thread of the store.
     pub fn load(&self, load: Load, answer: Box<dyn FnOnce(Page) + Send>) {
-        self.shared.questions.ask(&self.shared, load, answer);
+        let question = Question::Page(load, answer);
+        self.shared
+            .questions
+            .ask(&self.shared, load.after, question);
+    }
+
+    /// Reads values of keys, `None` for one that is not there or cannot be read; answered by a thread of the
+    /// store once everything before `after` can be read. When they are more than `most_bytes` the last ones are
+    /// missing, but never the first.
+    pub fn values(
+        &self,
+        table: Table,
+        keys: Vec<Vec<u8>>,
+        most_bytes: usize,
+        after: Position,
+        answer: Box<dyn FnOnce(Vec<Option<Vec<u8>>>) + Send>,
+    ) {
+        let wanted = Wanted {
+            table,
+            keys,
+            most_bytes,
+        };
+        let question = Question::Values(wanted, answer);
+        self.shared.questions.ask(&self.shared, after, question);
     }
 
     /// Returns when everything handed over is synced (or the disk fails) and the threads have ended. What is

@@ -343,3 +343,37 @@ fn all_answers_come_when_the_store_is_closed() {
     assert_eq!(pages.len(), 100);
     assert!(pages.iter().all(|p| p.messages.len() == 1));
 }
+
+#[test]
+fn values_are_read_once_they_are_there_and_not_more_than_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = open(dir.path());
+    let ask = |keys: &[&str], most_bytes| {
+        let (send, receive) = mpsc::channel();
+        let keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+        let after = s.store.position();
+        s.store.values(
+            7,
+            keys,
+            most_bytes,
+            after,
+            Box::new(move |v| send.send(v).unwrap()),
+        );
+        receive.recv().unwrap()
+    };
+    let mut batch = Batch::new();
+    batch.put(7, b"a", &[b'a'; 100]);
+    batch.put(7, b"b", &[b'b'; 100]);
+    batch.put(8, b"c", b"of another table");
+    // Not waited for: the answer does.
+    s.commit(&mut batch);
+    let value = |byte: u8| Some(vec![byte; 100]);
+    assert_eq!(
+        ask(&["b", "c", "a"], 1 << 20),
+        [value(b'b'), None, value(b'a')]
+    );
+    assert_eq!(ask(&["a", "b"], 1), [value(b'a')]);
+    assert_eq!(ask(&["none", "a", "b"], 1), [None, value(b'a')]);
+    s.put(|batch| batch.delete(7, b"a"));
+    assert_eq!(ask(&["a"], 1), [None]);
+}
