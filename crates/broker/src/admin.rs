@@ -70,11 +70,7 @@ impl Broker {
             .collect();
         if let Some((recovered, wake)) = found {
             let counts = crate::durable::restore(&node, &mut all, recovered)?;
-            log::info!(
-                "the store: {} sessions and {} retained messages are back",
-                counts.sessions,
-                counts.retained
-            );
+            log::info!("the store: {} sessions are back", counts.sessions);
             wake.connect(&node);
         }
         Ok((Broker { node }, all))

@@ -8,13 +8,13 @@ use crate::hooks::{HookTable, by_name, view};
 use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
 use crate::out::{OutBuf, SHARE_FROM};
+use crate::replay::Replay;
 use emqttd_mqtt::{AckKind, PublishHead, QoS, ReasonCode, Version};
 use emqttd_plugin_sdk::{Client, Exchange, HookPoint};
 use emqttd_router::Target;
 use emqttd_session::{Change, Delivery, Effect, Message, Publisher, Sink};
 use emqttd_store::OwnerId;
 use hashbrown::HashMap;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -63,28 +63,6 @@ pub(crate) struct Will {
     pub delay: u32,
     /// what the ACL said at CONNECT, for the record in the store; it is asked again at the end
     pub allowed: bool,
-}
-
-/// Retained messages on their way to a connection: those of one subscription at a time, so that a client
-/// that subscribes again and again without reading costs no more than its subscriptions.
-#[derive(Default)]
-pub(crate) struct Replay {
-    /// subscriptions whose turn is still to come, by the name under which the session keeps them
-    pub subscriptions: VecDeque<Box<str>>,
-    /// the one whose turn it is
-    pub key: Box<str>,
-    /// its messages that are not sent yet, in the order of publishing
-    pub messages: VecDeque<Arc<Message>>,
-    /// generation of the retained messages when these were looked up
-    pub generation: u64,
-    /// subscriptions of which the store knows that their messages are still on their way
-    pub marked: Vec<Box<str>>,
-}
-
-impl Replay {
-    pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.subscriptions.is_empty()
-    }
 }
 
 /// What the connection published last, so that the same again costs no look-up.
@@ -146,6 +124,8 @@ pub(crate) struct Detail {
     pub keepalive: u16,
     pub clean_start: bool,
     pub problem_information: bool,
+    /// its CONNACK said that nothing is retained
+    pub told_no_retain: bool,
     /// reason code of the DISCONNECT that was sent or came; [`NO_CODE`] = none
     pub disconnect_code: u16,
 }
@@ -158,6 +138,8 @@ pub(crate) struct Rare {
     pub aliases_out: AliasesOut,
     /// retained messages that wait for room
     pub replay: Replay,
+    /// it waits for the next round to go on with them
+    pub in_line: bool,
     pub acl_cache: AclCache,
     pub exchange: Option<RunningExchange>,
     /// questions to the access chains

@@ -65,6 +65,13 @@ impl Shard {
             self.refuse(id, reason, connect.client_id, connect.username);
             return Taken::Done;
         }
+        let retains = version != Version::V5 || self.node.retained.is_on();
+        if !retains && connect.will.as_ref().is_some_and(|will| will.retain) {
+            // [MQTT-3.2.2-13]
+            let reason = ReasonCode::RETAIN_NOT_SUPPORTED;
+            self.refuse(id, reason, connect.client_id, connect.username);
+            return Taken::Done;
+        }
         if let Some(method) = connect.properties.auth_method() {
             self.begin_exchange(id, &publisher, method, connect, whole);
             return Taken::Done;
@@ -508,10 +515,14 @@ impl Shard {
         keepalive: u16,
         extras: &Extras<'_>,
     ) {
+        let retains = self.node.retained.is_on();
+        self.conns[id as usize].detail().told_no_retain =
+            !retains && connect.version == Version::V5;
         let mqtt = &self.settings.mqtt;
         let response_information;
         let mut props = ConnAckProps::default();
         if connect.version == Version::V5 {
+            props.retain_available = (!retains).then_some(false);
             let receive_maximum = self.settings.session.max_awaiting_rel;
             props.session_expiry = session_expiry;
             props.receive_maximum = (receive_maximum > 0).then_some(receive_maximum);

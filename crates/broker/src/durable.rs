@@ -140,7 +140,7 @@ impl NodeStore {
 
     /// Waits until everything before `position` is durable; `false` when it takes longer than `most`. Not for
     /// event loops.
-    fn wait(&self, position: Position, most: Duration) -> bool {
+    pub fn wait(&self, position: Position, most: Duration) -> bool {
         let end = Instant::now() + most;
         let (lock, condition) = &self.advanced;
         self.waiting.fetch_add(1, Ordering::SeqCst);

@@ -197,6 +197,7 @@ impl Broker {
             ("inflight", held.inflight),
             ("groups", node.groups.bytes()),
             ("routes", node.router.read().memory()),
+            ("retained", node.retained.memory()),
             ("mail", mail),
         ];
         if let Some(durable) = &node.durable {

@@ -46,6 +46,11 @@ impl Mailbox {
         }
     }
 
+    /// Whether somebody takes what is left: the shard's event loop runs, or is about to.
+    pub fn has_waker(&self) -> bool {
+        self.waker.read().is_some()
+    }
+
     /// Leaves a batch, emptying it, and wakes the shard if it may be asleep.
     pub fn post(&self, batch: &mut Vec<Mail>) {
         let weight = batch.iter().map(Mail::weight).sum();
@@ -208,7 +213,7 @@ impl Node {
             router: RwLock::new(Router::new()),
             route_generation: AtomicU64::new(1),
             groups: Groups::default(),
-            retained: Retained::default(),
+            retained: Retained::new(),
             durable,
             volatile: Volatile::default(),
             access,

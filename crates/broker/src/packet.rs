@@ -49,7 +49,7 @@ impl Shard {
             return Ok(Step::More(whole));
         }
         let body = &bytes[header.len..whole];
-        if self.is_stalled() && phase == Phase::Connected && needs_store(header.first) {
+        if self.is_stalled() && phase == Phase::Connected && self.needs_store(header.first) {
             return Ok(Step::Wait(0, Next::Pause(STALLED)));
         }
         if phase == Phase::Connected && header.first >> 4 == PacketType::Publish as u8 {
@@ -267,12 +267,14 @@ impl Shard {
 /// How long, in milliseconds, a client waits whose message cannot be stored now.
 const STALLED: u64 = 50;
 
-/// Whether a packet may bring something to store: PUBLISH that asks for an answer or is to be retained, and
-/// PUBREL. `first` is its first byte.
-fn needs_store(first: u8) -> bool {
-    match first >> 4 {
-        3 => first & 0b0111 != 0,
-        6 => true,
-        _ => false,
+impl Shard {
+    /// Whether a packet may bring something to store: PUBLISH that asks for an answer or is to be retained,
+    /// and PUBREL. `first` is its first byte.
+    fn needs_store(&self, first: u8) -> bool {
+        match first >> 4 {
+            3 => first & 0b0110 != 0 || (first & 1 != 0 && self.node.retained.writes()),
+            6 => true,
+            _ => false,
+        }
     }
 }

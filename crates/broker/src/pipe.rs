@@ -12,33 +12,40 @@ use std::sync::Arc;
 
 impl Broker {
     /// Shows a listener of a plugin's own in the list of listeners; from now on its clients may come
-    /// ([`Broker::open_pipe`]). One that is shown already stays as it is.
-    pub fn plugin_listener(&self, listener: PluginListener) {
-        let state = ListenerState::of_plugin(listener);
-        let mut listeners = self.node.listeners.write();
-        let same = |other: &Arc<ListenerState>| {
-            other.protocol() == state.protocol() && other.listen_on() == state.listen_on()
-        };
-        if listeners.iter().any(same) {
-            let (protocol, on) = (state.protocol(), state.listen_on());
-            return log::warn!("listener {protocol} on {on} of a plugin is there already");
+    /// ([`Broker::open_pipe`]). Of two with the same name, as while a plugin is swapped, the newer gets the
+    /// clients.
+    pub fn plugin_listener(&self, listener: PluginListener) -> Arc<ListenerState> {
+        let state = Arc::new(ListenerState::of_plugin(listener));
+        self.listener_opened(Arc::clone(&state));
+        state
+    }
+
+    /// As [`Broker::close_plugin_listener`], for the oldest with that name, if there is one.
+    pub fn plugin_listener_gone(&self, protocol: &str, listen_on: &str) {
+        let oldest = self.listeners_of_plugins(protocol, listen_on).next();
+        if let Some(listener) = oldest {
+            self.close_plugin_listener(&listener);
         }
-        listeners.push(Arc::new(state));
     }
 
     /// Takes a plugin's listener out of the list and ends its connections: their wills are published, and
     /// nothing of the plugin's that belongs to them is called any more when this returns. Blocks: never call
     /// it from an event loop.
-    pub fn plugin_listener_gone(&self, protocol: &str, listen_on: &str) {
-        let Some(listener) = self.listener_of_plugin(protocol, listen_on) else {
-            return;
-        };
-        self.listener_closed(&listener);
+    pub fn close_plugin_listener(&self, listener: &Arc<ListenerState>) {
+        self.listener_closed(listener);
         listener.set_closed();
         let control = self.node.control.read().clone();
-        if let Some(Err(error)) = control.map(|control| control.close_pipes(&listener)) {
-            log::error!("listener {protocol} on {listen_on}: closing: {error}");
+        if let Some(Err(error)) = control.map(|control| control.close_pipes(listener)) {
+            let (protocol, on) = (listener.protocol(), listener.listen_on());
+            log::error!("listener {protocol} on {on}: closing: {error}");
         }
+    }
+
+    /// Whether a plugin has opened that listener, so that only the plugin can close it.
+    pub fn is_listener_of_plugin(&self, protocol: &str, listen_on: &str) -> bool {
+        self.listeners_of_plugins(protocol, listen_on)
+            .next()
+            .is_some()
     }
 
     /// Opens a virtual connection from that peer. MQTT bytes for the broker go into the [`Pipe`]; bytes for
@@ -54,7 +61,8 @@ impl Broker {
         let (protocol, listen_on) = &peer.listener;
         let name = || format!("listener {protocol} on {listen_on}");
         let listener = self
-            .listener_of_plugin(protocol, listen_on)
+            .listeners_of_plugins(protocol, listen_on)
+            .last()
             .ok_or_else(|| format!("{}: no plugin has registered it", name()))?;
         let control = self.node.control.read().clone();
         let control = control.ok_or("the broker has no event loops")?;
@@ -75,10 +83,18 @@ impl Broker {
         control.open_pipe(peer, events)
     }
 
-    fn listener_of_plugin(&self, protocol: &str, listen_on: &str) -> Option<Arc<ListenerState>> {
+    /// Listeners of plugins with that name, the oldest first.
+    fn listeners_of_plugins(
+        &self,
+        protocol: &str,
+        listen_on: &str,
+    ) -> impl Iterator<Item = Arc<ListenerState>> {
         let listeners = self.node.listeners.read();
-        let mut of_plugins = listeners.iter().filter(|listener| listener.is_of_plugin());
-        let found = of_plugins.find(|l| l.protocol() == protocol && l.listen_on() == listen_on);
-        found.cloned()
+        let of_plugins = listeners.iter().filter(|listener| {
+            listener.is_of_plugin()
+                && listener.protocol() == protocol
+                && listener.listen_on() == listen_on
+        });
+        of_plugins.cloned().collect::<Vec<_>>().into_iter()
     }
 }

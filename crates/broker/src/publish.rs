@@ -6,7 +6,6 @@ use crate::metrics::Metric;
 use crate::node::Node;
 use crate::packet::Taken;
 use crate::passing::Passing;
-use crate::retain::Stored;
 use crate::shard::{Mail, Shard};
 use crate::target::{Receiver, receiver};
 use emqttd_config::AclDenyAction;
@@ -37,6 +36,15 @@ impl Shard {
         let mut cache = self.conns[id as usize].cache.take().unwrap_or_default();
         let PublishCache { topic, known } = &mut *cache;
         let publish = emqttd_mqtt::decode_publish_known(version, first, body, topic)?;
+        if publish.retain
+            && self.conns[id as usize].peek().told_no_retain
+            && !self.node.retained.is_on()
+        {
+            // It was told not to send such [MQTT-3.2.2-14].
+            let reason = ReasonCode::RETAIN_NOT_SUPPORTED;
+            self.close(id, reason, "retain_not_supported");
+            return Ok(Taken::Done);
+        }
         let Some(new_topic) = self.publish_with(id, &publish, topic, known)? else {
             self.conns[id as usize].cache = Some(cache);
             return Ok(Taken::Waits);
@@ -434,30 +442,6 @@ impl Shard {
             }
         }
         self.seqs = seqs;
-    }
-
-    fn retain(&mut self, passing: &mut Passing<'_>) {
-        let settings = Arc::clone(&self.settings);
-        let limits = &settings.retainer;
-        let message = if passing.expires_at == u64::MAX && !limits.expiry_interval.is_zero() {
-            let expires_at = self.now + limits.expiry_interval.as_millis() as u64;
-            let publisher = passing.publisher.cloned();
-            Arc::new(Message::new(
-                passing.parts,
-                publisher,
-                passing.unix,
-                expires_at,
-            ))
-        } else {
-            Arc::clone(passing.keep())
-        };
-        let node = Arc::clone(&self.node);
-        let stored = node.retained.store(&message, limits, |stored| {
-            self.write_retained(&message, stored);
-        });
-        if stored == Stored::Refused {
-            self.counters.add(Metric::DroppedRetainFull, 1);
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The event loop (`net`) opens and closes connections here, hands in bytes, and takes out what is to
 //! be written. A client id belongs to one shard, so everything about a client happens on one thread.
 
-use crate::conn::{Conn, ConnId, ConnSink, Detail, NO_CODE, NONE, Peer, Phase, Replay};
+use crate::conn::{Conn, ConnId, ConnSink, Detail, NO_CODE, NONE, Peer, Phase};
 use crate::durable::Owing;
 use crate::durable::journal::Journal;
 use crate::durable::load::Read;
@@ -14,6 +14,7 @@ use crate::listener::ListenerState;
 use crate::metrics::{Counters, Metric};
 use crate::node::{Mailbox, Node, unix_millis};
 use crate::out::OutBuf;
+use crate::replay::Replay;
 use crate::target::Owner;
 use crate::timer::Wheel;
 use emqttd_config::Settings;
@@ -178,6 +179,12 @@ pub struct Shard {
     /// taken from the mailbox and not yet worked on
     incoming: VecDeque<Mail>,
     fired: Vec<u32>,
+    /// connections whose retained messages go on in the next round
+    pub(crate) replaying: VecDeque<ConnId>,
+    /// what was done about retained messages in this round
+    pub(crate) replayed: usize,
+    /// questions for the store, so far
+    pub(crate) questions_of_replays: u64,
 }
 
 /// Work that must not begin while a session or connection is being worked on.
@@ -224,6 +231,9 @@ impl Shard {
             work: Default::default(),
             incoming: VecDeque::new(),
             fired: Vec::new(),
+            replaying: VecDeque::new(),
+            replayed: 0,
+            questions_of_replays: 0,
             node,
             index,
         }
@@ -255,7 +265,9 @@ impl Shard {
     /// tests that do not wait.
     pub fn begin_round_at(&mut self, now: u64) {
         self.now = now;
-        self.unix = unix_millis();
+        // The calendar goes along with a clock that is ahead of the node's.
+        self.unix = unix_millis() + now.saturating_sub(self.node.now());
+        self.begin_replays();
         self.swamped = self.look_at_store();
         self.congested = self.swamped || self.node.mailboxes.iter().any(Mailbox::is_full);
     }
@@ -282,6 +294,7 @@ impl Shard {
                 keepalive: 0,
                 clean_start: true,
                 problem_information: true,
+                told_no_retain: false,
                 disconnect_code: NO_CODE,
                 close_reason: "closed",
             })),
@@ -489,7 +502,9 @@ impl Shard {
 
     /// Whether other threads have left something here.
     pub fn has_mail(&self) -> bool {
-        !self.incoming.is_empty() || self.node.mailboxes[self.index].is_waiting()
+        !self.incoming.is_empty()
+            || !self.replaying.is_empty()
+            || self.node.mailboxes[self.index].is_waiting()
     }
 
     /// Weight of mail that was taken and waits for its turn.
@@ -641,6 +656,7 @@ impl Shard {
                 return;
             }
         }
+        self.go_on_with_replays();
     }
 
     /// Does what waits until nothing else is being worked on.

@@ -14,8 +14,7 @@ use emqttd_mqtt::{
 };
 use emqttd_plugin_sdk::{Access, Flow, HookPoint, TopicEntry};
 use emqttd_router::Target;
-use emqttd_session::{Delivery, Message, Subscription};
-use std::collections::VecDeque;
+use emqttd_session::{Message, Subscription};
 use std::sync::Arc;
 
 /// One filter of a SUBSCRIBE on its way through ACL and hook.
@@ -593,136 +592,6 @@ impl Shard {
             });
         }
         ReasonCode::SUCCESS
-    }
-
-    /// Puts the retained messages of a subscription in line.
-    pub(crate) fn begin_replay(&mut self, id: ConnId, key: &str) {
-        if self.closing(id) || self.node.retained.count() == 0 {
-            return;
-        }
-        let replay = &mut self.conns[id as usize].detail().rare().replay;
-        // Subscribed again before its turn has come: one turn answers both.
-        if !replay.subscriptions.iter().any(|waiting| **waiting == *key) {
-            replay.subscriptions.push_back(key.into());
-        }
-        self.replay(id);
-    }
-
-    /// Sends retained messages as far as the connection and the window have room; the rest follows when
-    /// they have it again. None is ever dropped for being one of many.
-    pub(crate) fn replay(&mut self, id: ConnId) {
-        let limit = self.settings.mqtt.max_send_buffer / 2;
-        loop {
-            let conn = &self.conns[id as usize];
-            let slot = conn.session;
-            let Some(rare) = conn.detail.as_ref().and_then(|detail| detail.rare.as_ref()) else {
-                return;
-            };
-            if slot == NONE {
-                return;
-            }
-            if rare.replay.is_empty() {
-                return self.unmark_replays(id);
-            }
-            if rare.replay.messages.is_empty() {
-                self.next_replay(id, slot);
-                continue;
-            }
-            let session = &self.sessions[slot as usize].session;
-            let Some(subscription) = session.subscriptions.get(&rare.replay.key).copied() else {
-                // It was taken away meanwhile.
-                self.conns[id as usize].detail().rare().replay.messages = VecDeque::new();
-                continue;
-            };
-            let Some(next) = rare.replay.messages.front() else {
-                return;
-            };
-            let qos = next.qos.min(subscription.qos);
-            if conn.out.len() > limit || (qos != QoS::AtMostOnce && !session.has_room()) {
-                return;
-            }
-            self.replay_one(id, slot, qos, subscription.id);
-        }
-    }
-
-    /// Has the store know of the subscriptions whose retained messages are still on their way: after a crash
-    /// they begin anew.
-    fn mark_replays(&mut self, id: ConnId) {
-        let conn = &self.conns[id as usize];
-        let slot = conn.session;
-        if !conn.peek().replaying() || slot == NONE || !self.is_lasting(slot) {
-            return;
-        }
-        let replay = &mut self.conns[id as usize].detail().rare().replay;
-        replay.marked = replay.subscriptions.iter().cloned().collect();
-        if !replay.messages.is_empty() {
-            replay.marked.push(replay.key.clone());
-        }
-        self.write_marks(id, true);
-    }
-
-    fn unmark_replays(&mut self, id: ConnId) {
-        let replay = &self.conns[id as usize].detail().rare().replay;
-        if !replay.marked.is_empty() {
-            self.write_marks(id, false);
-            self.conns[id as usize].detail().rare().replay.marked = Vec::new();
-        }
-    }
-
-    fn write_marks(&mut self, id: ConnId, replaying: bool) {
-        let slot = self.conns[id as usize].session;
-        let marked = self.conns[id as usize]
-            .detail()
-            .rare()
-            .replay
-            .marked
-            .clone();
-        for key in &marked {
-            let subscriptions = &self.sessions[slot as usize].session.subscriptions;
-            if let Some(subscription) = subscriptions.get(key).copied() {
-                self.write_subscription(slot, key, &subscription, replaying);
-            }
-        }
-    }
-
-    /// Looks up the messages of the next subscription in line.
-    fn next_replay(&mut self, id: ConnId, slot: u32) {
-        let replay = &mut self.conns[id as usize].detail().rare().replay;
-        let Some(key) = replay.subscriptions.pop_front() else {
-            return;
-        };
-        if self.sessions[slot as usize]
-            .session
-            .subscriptions
-            .get(&key)
-            .is_none()
-        {
-            return;
-        }
-        replay.generation = self.node.retained.generation();
-        replay.messages = self
-            .node
-            .retained
-            .matching(parts_of(&key).filter, self.now)
-            .into();
-        replay.key = key;
-    }
-
-    fn replay_one(&mut self, id: ConnId, slot: u32, qos: QoS, sub_id: u32) {
-        let replay = &mut self.conns[id as usize].detail().rare().replay;
-        let Some(message) = replay.messages.pop_front() else {
-            return;
-        };
-        let changed = replay.generation != self.node.retained.generation();
-        if changed && !self.node.retained.is_current(&message) {
-            // A newer one has gone out as a live message: this one must not come after it.
-            return;
-        }
-        let mut delivery = Delivery::new(message, qos);
-        delivery.sub_id = sub_id;
-        // [MQTT-3.3.1-8]
-        delivery.retain = true;
-        self.send(slot, delivery);
     }
 
     /// Asks the ACL again about every subscription of a connected client; what it no longer allows ends.

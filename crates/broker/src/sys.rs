@@ -13,11 +13,16 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// `sysdescr` (sheet 8.2): consumers know EMQ by this sentence's place, not by its words.
 pub const SYSDESCR: &str = "EMQ-compatible MQTT Broker";
 
+/// Milliseconds between two looks at what has expired.
+const SWEEPS: u64 = 1000;
+
 /// When what is due; kept by shard 0.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     next_second: u64,
     next_interval: u64,
+    /// when retained messages that are over may be removed next
+    next_sweep: u64,
     /// whether anybody hears `uptime` and `datetime`, as of that generation of the routes
     heard: (u64, bool),
     begun: bool,
@@ -28,6 +33,7 @@ impl Ticker {
         Ticker {
             next_second: now + 1000,
             next_interval: now,
+            next_sweep: 0,
             heard: (0, false),
             begun: false,
         }
@@ -48,7 +54,12 @@ impl Shard {
         } else {
             self.sys.next_interval
         };
-        Some(next)
+        Some(next.min(self.sweep_due()))
+    }
+
+    /// When retained messages are removed for being over: not one by one.
+    fn sweep_due(&self) -> u64 {
+        self.node.retained.due().max(self.sys.next_sweep)
     }
 
     pub(crate) fn sys_tick(&mut self) {
@@ -56,6 +67,10 @@ impl Shard {
         if !self.sys.begun {
             self.sys.begun = true;
             self.sys.next_interval = self.now + interval;
+        }
+        if self.now >= self.sweep_due() {
+            let more = self.sweep_retained();
+            self.sys.next_sweep = if more { 0 } else { self.now + SWEEPS };
         }
         let prefix = format_prefix(&self.node.name);
         if self.now >= self.sys.next_second {
@@ -85,7 +100,6 @@ impl Shard {
     }
 
     fn sys_report(&mut self, prefix: &str) {
-        self.sweep_retained();
         for (name, value) in stats(&self.node) {
             self.publish_own(
                 &format!("{prefix}stats/{name}"),
@@ -104,12 +118,6 @@ impl Shard {
         self.publish_own("$SYS/brokers", node.as_bytes(), true);
         self.publish_own(&format!("{prefix}version"), VERSION.as_bytes(), true);
         self.publish_own(&format!("{prefix}sysdescr"), SYSDESCR.as_bytes(), true);
-    }
-
-    fn sweep_retained(&mut self) {
-        let node = Arc::clone(&self.node);
-        node.retained
-            .sweep(self.now, |topics| self.forget_retained(topics));
     }
 
     pub(crate) fn own_message(&self, topic: &str, payload: &[u8], retain: bool) -> Arc<Message> {

@@ -112,6 +112,12 @@ impl<V> RetainedTree<V> {
         (NameId(node), None)
     }
 
+    /// The name that is exactly this text, if it has a value.
+    pub fn id(&self, topic: &str) -> Option<NameId> {
+        let node = self.find(topic)?;
+        (self.trie.node(node).data.value > 0).then_some(NameId(node))
+    }
+
     /// The value of a name; `None` when it has none any more.
     pub fn at(&self, name: NameId) -> Option<&V> {
         self.value(&self.trie.node(name.0).data)
@@ -172,6 +178,11 @@ impl<V> RetainedTree<V> {
     /// Whether nothing is stored.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Bytes held, without what values hold elsewhere. Walks long levels, nothing else.
+    pub fn memory(&self) -> usize {
+        self.trie.memory() + self.values.memory()
     }
 
     /// Calls `f` for every name.

@@ -4,6 +4,7 @@ use super::record;
 use crate::group::{Group, Unread};
 use crate::metrics::Metric;
 use crate::node::Node;
+use crate::replay::Rows;
 use crate::shard::{Later, Mail, Shard};
 use emqttd_mqtt::QoS;
 use emqttd_session::{Delivery, GroupRef, Message};
@@ -25,6 +26,8 @@ pub(crate) enum Read {
         owner: u64,
         found: Vec<(u16, Option<GroupRef>, Option<Loaded>)>,
     },
+    /// retained messages
+    Retained(Rows),
     /// messages of a group
     Group {
         group: Arc<Group>,
@@ -187,6 +190,7 @@ impl Shard {
                     self.take_page(slot, page);
                 }
             }
+            Read::Retained(rows) => self.take_rows(rows),
             Read::InFlight { owner, found } => {
                 if let Some(slot) = self.living(owner) {
                     self.take_in_flight(slot, found);

@@ -181,6 +181,29 @@ pub(crate) fn message(bytes: &[u8], clock: Clock) -> Option<Message> {
     Some(Message::new(parts, publisher, timestamp, expires))
 }
 
+/// Version of the form of a retained message that has its sequence before it.
+const SEQUENCED: u8 = 2;
+
+/// A retained message as it stands in its table.
+pub(crate) fn retained_value(sequence: u64, message: &Message, clock: Clock) -> Vec<u8> {
+    let mut out = vec![SEQUENCED];
+    put_number(&mut out, sequence);
+    put_message(&mut out, message, clock);
+    out
+}
+
+/// A retained message and its sequence, which earlier versions did not write.
+pub(crate) fn retained(bytes: &[u8], clock: Clock) -> Option<(Option<u64>, Message)> {
+    match bytes.split_first()? {
+        (&SEQUENCED, rest) => {
+            let mut reader = Reader(rest);
+            let sequence = reader.number()?;
+            Some((Some(sequence), message(reader.0, clock)?))
+        }
+        _ => Some((None, message(bytes, clock)?)),
+    }
+}
+
 /// How a message was sent: a group's is not stored with the QoS of the member that gets it.
 pub(crate) fn note_of(qos: QoS, retain: bool) -> u8 {
     qos as u8 | if retain { RETAIN } else { 0 }
@@ -380,6 +403,11 @@ mod tests {
             if let Some(read) = read {
                 prop_assert_eq!(format!("{read:?}"), format!("{written:?}"));
             }
+            let old = retained(&bytes, CLOCK).map(|(sequence, message)| (sequence, format!("{message:?}")));
+            prop_assert_eq!(old, Some((None, format!("{written:?}"))));
+            let row = retained_value(timestamp, &written, CLOCK);
+            let new = retained(&row, CLOCK).map(|(sequence, message)| (sequence, format!("{message:?}")));
+            prop_assert_eq!(new, Some((Some(timestamp), format!("{written:?}"))));
         }
 
         #[test]
@@ -400,7 +428,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let body = MessageParts { topic: "t", properties: b"", payload: b"", qos: QoS::AtMostOnce, retain: false };
             let _ = delivery(&bytes, Arc::new(Message::new(body, None, 0, u64::MAX)));
-            let _ = (message(&bytes, CLOCK), SessionRecord::read(&bytes), subscription(&bytes), group(&bytes));
+            let _ = (message(&bytes, CLOCK), retained(&bytes, CLOCK), SessionRecord::read(&bytes), subscription(&bytes), group(&bytes));
         }
     }
 

@@ -1,9 +1,10 @@
-//! The broker finds itself as it was left: sessions, subscriptions, groups and retained messages.
+//! The broker finds itself as it was left: sessions, subscriptions and groups.
 //!
-//! What waits for the sessions stays in the store until they return.
+//! What waits for the sessions stays in the store until they return, and retained messages until somebody
+//! wants them kept ([`crate::Broker::retain`]).
 
 use super::record::{self, Clock, SessionRecord};
-use super::{GROUPS, INBOUND, Owing, RETAINED, SESSIONS, SUBSCRIPTIONS};
+use super::{GROUPS, INBOUND, Owing, SESSIONS, SUBSCRIPTIONS};
 use crate::group::Unread;
 use crate::node::Node;
 use crate::shard::{Notes, SessionSlot, Shard};
@@ -20,7 +21,6 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub sessions: usize,
-    pub retained: usize,
 }
 
 /// What has to be known of all owners while sessions are made.
@@ -65,14 +65,13 @@ pub(crate) fn restore(
         counts: Counts::default(),
     };
     type Row = fn(&mut Restoring<'_>, &[u8], &[u8]) -> Option<()>;
-    let tables: [(u8, Row); 5] = [
+    let tables: [(u8, Row); 4] = [
         (GROUPS, |this, key, value| this.group(key, value)),
         (INBOUND, |this, key, value| this.inbound(key, value)),
         (SESSIONS, |this, key, value| this.session(key, value)),
         (SUBSCRIPTIONS, |this, key, value| {
             this.subscription(key, value)
         }),
-        (RETAINED, |this, key, value| this.retained(key, value)),
     ];
     for (table, row) in tables {
         durable
@@ -206,16 +205,6 @@ impl Restoring<'_> {
             replay.subscriptions.push_back(name.into());
             replay.marked.push(name.into());
         }
-        Some(())
-    }
-
-    fn retained(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        let message = Arc::new(record::message(value, self.clock)?);
-        if message.topic_bytes() != key {
-            return None;
-        }
-        self.node.retained.put_back(&message);
-        self.counts.retained += 1;
         Some(())
     }
 

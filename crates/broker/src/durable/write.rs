@@ -2,13 +2,13 @@
 
 use super::record::{
     Clock, SessionRecord, WillRecord, group_value, owner_key, put_message, put_message_head,
-    put_message_until, put_options, subscription_value,
+    put_message_until, put_options, retained_value, subscription_value,
 };
 use super::{GROUPS, INBOUND, Owing, RETAINED, SESSIONS, SUBSCRIPTIONS};
 use crate::conn::NONE;
 use crate::group::Group;
 use crate::passing::Passing;
-use crate::retain::Stored;
+use crate::retain::Change;
 use crate::shard::Shard;
 use crate::target::{Options, Owner, Receiver, may_last, receiver};
 use emqttd_mqtt::QoS;
@@ -422,11 +422,11 @@ impl Shard {
         }
     }
 
-    /// Retained messages have expired; the tree is locked meanwhile.
-    pub(crate) fn forget_retained(&mut self, topics: &[String]) {
+    /// Retained messages are gone; they are locked meanwhile.
+    pub(crate) fn forget_retained(&mut self, gone: &[Arc<Message>]) {
         let Some(batch) = self.batch() else { return };
-        for topic in topics {
-            batch.delete(RETAINED, topic.as_bytes());
+        for message in gone {
+            batch.delete(RETAINED, message.topic_bytes());
         }
         self.commit_in_order();
     }
@@ -439,23 +439,16 @@ impl Shard {
         }
     }
 
-    /// A topic has another retained message, or none any more; the tree is locked meanwhile.
-    pub(crate) fn write_retained(&mut self, message: &Message, stored: Stored) {
-        let topic = message.topic();
-        if topic.starts_with("$SYS/") {
-            // The broker says that anew each time it starts.
-            return;
-        }
+    /// A topic has another retained message, or none any more; they are locked meanwhile.
+    pub(crate) fn write_retained(&mut self, change: Change<'_>) {
         let clock = self.clock();
         let Some(batch) = self.batch() else { return };
-        match stored {
-            Stored::Yes => {
-                let mut value = Vec::new();
-                put_message(&mut value, message, clock);
-                batch.put(RETAINED, topic.as_bytes(), &value);
+        match change {
+            Change::Put(sequence, message) => {
+                let value = retained_value(sequence, message, clock);
+                batch.put(RETAINED, message.topic_bytes(), &value);
             }
-            Stored::Removed => batch.delete(RETAINED, topic.as_bytes()),
-            Stored::Refused => return,
+            Change::Delete(topic) => batch.delete(RETAINED, topic.as_bytes()),
         }
         self.commit_in_order();
     }

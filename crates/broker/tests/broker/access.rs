@@ -177,8 +177,9 @@ fn modules_see_client_id_user_name_password_and_address() {
             request.peername.ip(),
             std::net::IpAddr::from([127, 0, 0, 1])
         );
-        let fits =
-            &*request.clientid == "c" && request.username.as_deref() == Some("u") && password == Some(b"p");
+        let fits = &*request.clientid == "c"
+            && request.username.as_deref() == Some("u")
+            && password == Some(b"p");
         if fits { ALLOW } else { AuthAnswer::Deny }
     });
     add_auth(&net, 0, "m", &asked, rule);

@@ -10,6 +10,7 @@ mod hooks;
 mod leaks;
 mod net;
 mod packets;
+mod retaining;
 mod shards;
 mod threads;
 mod times;

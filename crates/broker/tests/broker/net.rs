@@ -7,9 +7,11 @@ use crate::packets::*;
 use emqttd_broker::{Broker, ConnId, ListenerState, Next, Peer, Shard};
 use emqttd_config::Settings;
 use emqttd_mqtt::{Packet, Version, fixed_header};
+use emqttd_plugin_sdk::{RetainSettings, RetainStorage};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A client of the test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +58,16 @@ pub fn settings() -> Settings {
     emqttd_config::load_text(text).unwrap().settings
 }
 
+/// Retained messages in memory, without limits.
+pub fn retainer() -> RetainSettings {
+    RetainSettings {
+        storage: RetainStorage::Ram,
+        max_message_num: 0,
+        max_payload_size: 0,
+        expiry_interval: Duration::ZERO,
+    }
+}
+
 impl Net {
     pub fn new(shards: usize) -> Net {
         Net::with(shards, |_| {})
@@ -66,6 +78,7 @@ impl Net {
         change(&mut settings);
         let listener = Arc::new(ListenerState::new(settings.listeners[0].clone()));
         let (broker, shards) = Broker::new(settings, shards).unwrap();
+        broker.retain(Some(retainer())).unwrap();
         let used = shards.iter().map(|_| BTreeMap::new()).collect();
         Net {
             broker,

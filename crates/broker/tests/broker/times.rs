@@ -1,9 +1,9 @@
 //! What time does: wills, sessions, messages, keep alive; and what the end of the broker does.
 
-use crate::net::{Client, Net};
+use crate::net::{Client, Net, retainer};
 use crate::packets::*;
 use emqttd_mqtt::{Property, Version};
-use emqttd_plugin_sdk::{self as sdk, Access, AclAnswer, AclProvider, DynAcl};
+use emqttd_plugin_sdk::{self as sdk, Access, AclAnswer, AclProvider, DynAcl, RetainSettings};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -306,7 +306,13 @@ fn a_message_that_waits_expires_or_arrives_with_what_is_left() {
 
 #[test]
 fn retained_messages_expire_by_their_own_time_or_that_of_the_retainer() {
-    let mut net = Net::with(1, |s| s.retainer.expiry_interval = Duration::from_secs(100));
+    let mut net = Net::new(1);
+    let expiry_interval = Duration::from_secs(100);
+    let settings = RetainSettings {
+        expiry_interval,
+        ..retainer()
+    };
+    net.broker.retain(Some(settings)).unwrap();
     let publisher = net.connect(&Connect::v5("publisher"));
     publish_expiring(&mut net, publisher, "own", 10, 1, true);
     for qos in 0..=2 {
