@@ -166,6 +166,9 @@ impl ListenerControl for Control {
     }
 
     fn stop(&self, protocol: &str, listen_on: &str) -> Result<(), String> {
+        if self.broker.is_listener_of_plugin(protocol, listen_on) {
+            return Err("it is a plugin's and closes when that is unloaded".into());
+        }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let at = open.iter().position(|Opened { state, .. }| {
             state.protocol() == protocol && state.listen_on() == listen_on

@@ -219,6 +219,9 @@ fn when_the_plugin_goes_its_clients_go_with_their_wills() {
                 clients.push(world.try_connect(n, options).await.unwrap());
             }
             assert_eq!(world.row().unwrap().current_clients, 20);
+            // Nobody else can close it.
+            let closed = world.broker.listener_stop(LISTENER.0, LISTENER.1);
+            assert!(closed.unwrap_err().to_string().contains("plugin"));
             let broker = world.broker.clone();
             let gone = move || broker.plugin_listener_gone(LISTENER.0, LISTENER.1);
             tokio::task::spawn_blocking(gone).await.unwrap();
@@ -261,6 +264,24 @@ fn a_stopping_broker_tells_them() {
         let refused = world.run(world.try_connect(1, ConnectOptions::new("late")));
         assert!(matches!(refused.err(), Some(Refused::NoPlace(_))));
     }
+}
+
+#[test]
+fn a_plugin_that_is_swapped_has_two_listeners_for_a_while() {
+    let world = World::new(2);
+    world.run(async {
+        let (_old, mut old_events) = world.connect(1, "old").await;
+        let newer = world.broker.plugin_listener(toy());
+        let (new, mut new_events) = world.connect(2, "new").await;
+        assert_eq!(newer.current(), 1);
+        world.broker.plugin_listener_gone(LISTENER.0, LISTENER.1);
+        assert_eq!(end(&mut old_events).await.reason, "shutdown");
+        assert!(!new.is_closed());
+        assert_eq!(world.row().unwrap().current_clients, 1);
+        world.broker.close_plugin_listener(&newer);
+        assert_eq!(end(&mut new_events).await.reason, "shutdown");
+        assert_eq!(world.row(), None);
+    });
 }
 
 /// Tells of its end.
