@@ -24,12 +24,13 @@ module.rewrite.rule.09 = $SYS/# ^\$SYS/brokers/[^/]+/clients/rewritten(.+)$ pres
 module.subscription = off
 ";
 
-/// The broker of all tests that need no configuration of their own.
+/// The broker of all tests that need no configuration of their own, with several event loops.
 fn broker() -> &'static Broker {
     static BROKER: OnceLock<Broker> = OnceLock::new();
     BROKER.get_or_init(|| {
         let config = Config::with_plugin(PLUGIN, RULES)
             .loaded(&[PLUGIN, "emq_retainer"])
+            .set("node.shards", "3")
             .acl("{deny, all, pubsub, [\"x/y/denied/#\"]}.\n{allow, all}.\n");
         Broker::start(config)
     })
