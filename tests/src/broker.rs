@@ -113,6 +113,12 @@ impl Config {
         self
     }
 
+    /// The tree has no such file.
+    pub fn without_file(mut self, path: &str) -> Config {
+        self.files.retain(|(p, _)| p != path);
+        self
+    }
+
     /// Adds `listener.<kind.name>` on a free port of the loopback address, with its sub-keys. TLS kinds get
     /// the certificate of [`Certs`].
     pub fn listener(mut self, kind_and_name: &str, keys: &[(&str, &str)]) -> Config {

@@ -26,8 +26,20 @@ impl Broker {
     pub fn load(&self, plugin: &str) {
         let (code, text) = self.ctl(&["plugins", "load", plugin]);
         assert!(
-            code == 0 && text.ends_with(&format!("Plugin {plugin} loaded successfully.\n")),
+            code == 0 && text.contains(&format!("Plugin {plugin} loaded successfully.\n")),
             "plugins load {plugin}: {code} {text}"
+        );
+    }
+
+    /// The same under a name of an earlier release.
+    #[track_caller]
+    pub fn load_as(&self, old_name: &str, plugin: &str) {
+        let (code, text) = self.ctl(&["plugins", "load", old_name]);
+        assert!(
+            code == 0
+                && text.contains(&format!("Plugin {plugin} loaded successfully.\n"))
+                && text.contains(&format!("{old_name} is called {plugin} now")),
+            "plugins load {old_name}: {code} {text}"
         );
     }
 
@@ -36,7 +48,7 @@ impl Broker {
     pub fn unload(&self, plugin: &str) {
         let (code, text) = self.ctl(&["plugins", "unload", plugin]);
         assert!(
-            code == 0 && text.ends_with(&format!("Plugin {plugin} unloaded successfully.\n")),
+            code == 0 && text.contains(&format!("Plugin {plugin} unloaded successfully.\n")),
             "plugins unload {plugin}: {code} {text}"
         );
     }
