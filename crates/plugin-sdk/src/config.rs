@@ -174,32 +174,34 @@ fn words(key: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// `1h`, `5m30s`, `250ms`, `250`
+/// `1h`, `5m30s`, `1.5h`, `250ms`, `250`: what the configuration takes, in either case.
 fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
-    let mut sum = Duration::ZERO;
+    let mut seconds = 0.0_f64;
     if rest.is_empty() {
         return None;
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit());
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.');
         let (number, after) = rest.split_at(digits.unwrap_or(rest.len()));
-        let number: u64 = number.parse().ok()?;
+        let number: f64 = number.parse().ok()?;
         let letters = after.find(|c: char| !c.is_ascii_alphabetic());
         let (unit, after) = after.split_at(letters.unwrap_or(after.len()));
-        let milliseconds = match unit {
-            "" | "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "w" => 7 * 86_400_000,
-            _ => return None,
-        };
-        sum += Duration::from_millis(number.checked_mul(milliseconds)?);
+        seconds += number
+            * match unit.to_ascii_lowercase().as_str() {
+                "" | "ms" => 0.001,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                "d" => 86_400.0,
+                "w" => 7.0 * 86_400.0,
+                "f" => 14.0 * 86_400.0,
+                _ => return None,
+            };
         rest = after;
     }
-    Some(sum)
+    // What is too long for a duration is none.
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// `64KB`, `1MB`, `1GB`, `100`
@@ -243,6 +245,13 @@ mod tests {
         assert_eq!(config.ids("r.$id.qos"), ["2"]);
         assert_eq!(config.ids("u.$id.username"), [r"feng@emqtt\.io"]);
         assert_eq!(duration("5q"), None);
+        assert_eq!(duration("1.5H"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("1f"), Some(Duration::from_secs(14 * 86_400)));
+        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(duration(&"9".repeat(400)), None);
+        for wrong in ["", ".", "-5s", "s", "1..5s"] {
+            assert_eq!(duration(wrong), None, "{wrong}");
+        }
         assert_eq!(size("9999999999999GB"), None);
     }
 }
