@@ -221,6 +221,7 @@ getters! {
     assigned_client_id: AssignedClientId -> String,
     server_keep_alive: ServerKeepAlive -> u16,
     auth_method: AuthMethod -> String,
+    auth_data: AuthData -> Vec<u8>,
     response_info: ResponseInfo -> String,
     reason_string: ReasonString -> String,
     receive_maximum: ReceiveMaximum -> u16,
