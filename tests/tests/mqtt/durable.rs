@@ -23,6 +23,7 @@ pub(crate) fn config() -> Config {
     Config::new()
         .set("log.console.level", "info")
         .set("persistence.segment_bytes", "1MB")
+        .plugin_conf("emq_retainer", "retainer.storage_type = disc\n")
 }
 
 /// Runs `test` with each version and each way to end, every time with a broker of its own.
