@@ -5,16 +5,16 @@
 mod backup;
 mod check;
 mod control;
+mod plugins;
 mod storage;
 mod system;
 
 use crate::system::{complain, say};
 use emqttd_broker::VERSION;
 use emqttd_config::{Loaded, LogConsole, Settings};
-use emqttd_management::{Cli, Core, client, server};
+use emqttd_management::{Core, client, server};
 use emqttd_net::Server;
 pub use emqttd_plugin_sdk::Descriptor;
-use emqttd_plugins::{Manager, Setup};
 use parking_lot::Mutex;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -114,25 +114,31 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
     let core = Core::new(broker.clone(), Arc::new(Mutex::new(config)));
     let cli = emqttd_management::core(&core);
     system::watch_signals(&core, &log).map_err(|e| vec![format!("emqttd: signals: {e}")])?;
-    let manager = manager(&core, &cli, etc, plugins)?;
+    let manager = plugins::manager(&core, &cli, etc, plugins)?;
     core.set_plugins(Arc::clone(&manager) as _);
-    let loops =
-        Server::start(&broker, shards).map_err(|e| vec![format!("emqttd: event loops: {e}")])?;
-    // Nobody comes in before the plugins are there that decide who may.
-    let opened = manager.boot().and_then(|warnings| {
+    // Nobody comes in before the plugins are there that decide who may; and before the event loops run, so that
+    // a will that is due is not published without those who want to know of it, change it or retain it.
+    let started = manager.boot().and_then(|warnings| {
         warnings
             .iter()
             .for_each(|text| complain(format_args!("warning: {text}")));
-        let opened = loops.open(&listeners);
-        opened.map_err(|errors| errors.into_iter().map(|e| format!("emqttd: {e}")).collect())
+        Server::start(&broker, shards).map_err(|e| vec![format!("emqttd: event loops: {e}")])
     });
-    let open = match opened {
+    let loops = match started {
+        Ok(loops) => loops,
+        Err(errors) => {
+            core.stop();
+            manager.end_runtime();
+            return Err(errors);
+        }
+    };
+    let open = match loops.open(&listeners) {
         Ok(open) => open,
         Err(errors) => {
             core.stop();
             let _ = loops.join();
             manager.end_runtime();
-            return Err(errors);
+            return Err(errors.into_iter().map(|e| format!("emqttd: {e}")).collect());
         }
     };
     for listener in &open {
@@ -176,23 +182,6 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
     } else {
         End::Stop
     })
-}
-
-fn manager(
-    core: &Core,
-    cli: &Arc<Cli>,
-    etc: &Path,
-    built_in: Vec<Descriptor>,
-) -> Result<Arc<Manager>, Vec<String>> {
-    let setup = Setup {
-        broker: core.broker.clone(),
-        cli: Arc::clone(cli),
-        config: Arc::clone(&core.config),
-        etc: etc.to_owned(),
-        built_in,
-        open_library: Arc::new(|_| Err("libraries are not loaded yet".into())),
-    };
-    Manager::new(setup).map_err(|e| vec![format!("emqttd: plugins: {e}")])
 }
 
 /// One event loop for each core but one, which is left to the kernel, to databases and to the disk;

@@ -3,8 +3,8 @@
 use crate::guard::Guard;
 use crate::manager::Shared;
 use crate::wrap::{
-    GuardedAcl, GuardedAuth, GuardedCommand, GuardedHooks, GuardedHttp, GuardedMechanism,
-    GuardedPipe, GuardedReload, Refusing,
+    ASK_TIMEOUT, GuardedAcl, GuardedAuth, GuardedCommand, GuardedHooks, GuardedHttp,
+    GuardedMechanism, GuardedPipe, GuardedReload, Refusing,
 };
 use emqttd_broker::VERSION;
 use emqttd_plugin_sdk::{
@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::runtime::Handle;
 
 /// Where a plugin is between its start and its end.
@@ -30,6 +30,19 @@ enum Phase {
     Ended,
 }
 
+/// Why a plugin ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// the operator wants to be without it, or it has not started
+    Unload,
+    /// it is started again at once
+    Restart,
+    /// it panics again and again
+    SwitchOff,
+    /// the broker stops
+    Stop,
+}
+
 /// What a plugin has registered.
 #[derive(Default)]
 struct Registered {
@@ -39,6 +52,8 @@ struct Registered {
     acl: Vec<(i32, Arc<dyn DynAcl>)>,
     mechanisms: Vec<Arc<dyn AuthMechanism>>,
     commands: Vec<Arc<GuardedCommand>>,
+    /// those whose names a newer life of the plugin has taken
+    former_commands: Vec<Arc<GuardedCommand>>,
     http: Option<Arc<GuardedHttp>>,
     metrics: Vec<(String, Arc<AtomicU64>)>,
     reloads: Vec<(Reloadable, Arc<GuardedReload>)>,
@@ -61,6 +76,8 @@ pub(crate) type Fact = (String, String);
 pub(crate) struct NativeHost {
     shared: Arc<Shared>,
     guard: Arc<Guard>,
+    /// whether it decides who may come in or what they may do
+    guards: bool,
     runtime: Handle,
     config: RwLock<Config>,
     registered: Mutex<Registered>,
@@ -70,12 +87,14 @@ impl NativeHost {
     pub fn new(
         shared: &Arc<Shared>,
         guard: &Arc<Guard>,
+        guards: bool,
         runtime: Handle,
         config: Config,
     ) -> NativeHost {
         NativeHost {
             shared: Arc::clone(shared),
             guard: Arc::clone(guard),
+            guards,
             runtime,
             config: RwLock::new(config),
             registered: Mutex::default(),
@@ -103,7 +122,11 @@ impl NativeHost {
         let mut registered = self.registered.lock();
         registered.phase = Phase::Running;
         match old {
-            Some(old) => self.put_in(&registered, &mut old.registered.lock()),
+            Some(old) => {
+                let mut old = old.registered.lock();
+                old.retains &= !registered.retains;
+                self.put_in(&registered, &mut old);
+            }
             None => self.put_in(&registered, &mut Registered::default()),
         }
     }
@@ -132,9 +155,13 @@ impl NativeHost {
                 .any(|c| c.inner.name == command.inner.name);
             self.add_command(command, known);
         }
-        // Those left in `old` are taken out with the rest of it; a command by its name only.
-        old.commands
-            .retain(|old| !new.commands.iter().any(|c| c.inner.name == old.inner.name));
+        // Of what is left in `old` nothing else is in force; its commands must not take the new ones along.
+        let taken = |c: &mut Arc<GuardedCommand>| {
+            let mut names = new.commands.iter().map(|new| &new.inner.name);
+            names.any(|name| *name == c.inner.name)
+        };
+        let former: Vec<_> = old.commands.extract_if(.., taken).collect();
+        old.former_commands.extend(former);
         if !new.acl.is_empty() || !old.acl.is_empty() {
             self.shared.broker.post_forget();
         }
@@ -156,6 +183,7 @@ impl NativeHost {
             .iter()
             .map(|(call, what)| (call.as_str(), what.as_str()))
             .collect();
+        command.listed.store(true, Ordering::Release);
         let command = Arc::clone(command);
         let task = Box::new(move |call: emqttd_management::Call<'_>| {
             let reply = command.run(Call {
@@ -171,11 +199,12 @@ impl NativeHost {
         cli.put(name, &rows, task);
     }
 
-    /// Takes everything out of force. With `refuse` the chains get entries that refuse in the place of the
-    /// plugin's. Blocks while virtual connections of the plugin end.
-    pub fn withdraw(&self, refuse: bool) -> Refusals {
+    /// Takes everything out of force. Unless the operator wants to be without a plugin that guards, the chains
+    /// get entries that refuse in the place of its own. Blocks while its virtual connections end.
+    pub fn withdraw(&self, end: End) -> Refusals {
         let mut refusals = Refusals::default();
-        let (listeners, retains, alarms) = {
+        let refuse = self.guards && end != End::Unload;
+        let (listeners, alarms) = {
             let mut registered = self.registered.lock();
             let running = registered.phase == Phase::Running;
             registered.phase = Phase::Ended;
@@ -185,7 +214,6 @@ impl NativeHost {
             registered.reloads.clear();
             (
                 std::mem::take(&mut registered.listeners),
-                std::mem::take(&mut registered.retains),
                 std::mem::take(&mut registered.alarms),
             )
         };
@@ -194,13 +222,22 @@ impl NativeHost {
         for listener in listeners {
             broker.plugin_listener_gone(&listener.protocol, &listener.listen_on);
         }
-        if retains && let Err(error) = broker.retain(None) {
-            log::error!("plugin {}: {error}", self.guard.name);
+        if matches!(end, End::Unload | End::SwitchOff) {
+            self.retain_no_more();
         }
         for id in alarms {
             broker.post_alarm(&id, emqttd_broker::Severity::Warning, "", None);
         }
         refusals
+    }
+
+    /// Retained messages are neither kept nor sent from now on, if the plugin has asked for that. Not done when
+    /// the plugin comes back at once, or the broker stops: a will may be retained then.
+    pub fn retain_no_more(&self) {
+        let retains = std::mem::take(&mut self.registered.lock().retains);
+        if retains && let Err(error) = self.shared.broker.retain(None) {
+            log::error!("plugin {}: {error}", self.guard.name);
+        }
     }
 
     fn take_out(&self, registered: &Registered, mut refusals: Option<&mut Refusals>) {
@@ -232,7 +269,8 @@ impl NativeHost {
         for mechanism in &registered.mechanisms {
             access.remove_mechanism(mechanism);
         }
-        for command in &registered.commands {
+        let listed = |c: &&Arc<GuardedCommand>| c.listed.load(Ordering::Acquire);
+        for command in registered.commands.iter().filter(listed) {
             self.shared.cli.unregister(&command.inner.name);
         }
         if !registered.acl.is_empty() {
@@ -243,21 +281,19 @@ impl NativeHost {
     /// Whether nobody can be in a call of the plugin, or come into one.
     pub fn is_quiet(&self) -> bool {
         let registered = self.registered.lock();
+        fn sole<T: ?Sized>(held: &Arc<T>) -> bool {
+            Arc::strong_count(held) == 1
+        }
         fn alone<T: ?Sized>(list: &[(i32, Arc<T>)]) -> bool {
-            list.iter().all(|(_, arc)| Arc::strong_count(arc) == 1)
+            list.iter().all(|(_, held)| sole(held))
         }
         alone(&registered.hooks)
             && alone(&registered.auth)
             && alone(&registered.acl)
-            && registered
-                .mechanisms
-                .iter()
-                .all(|m| Arc::strong_count(m) == 1)
-            && registered
-                .commands
-                .iter()
-                .all(|c| Arc::strong_count(c) == 1)
-            && registered.http.iter().all(|h| Arc::strong_count(h) == 1)
+            && registered.mechanisms.iter().all(sole)
+            && registered.commands.iter().all(sole)
+            && registered.former_commands.iter().all(sole)
+            && registered.http.iter().all(sole)
     }
 
     /// Lets go of what was registered. Nobody else may hold it any more: see [`NativeHost::is_quiet`].
@@ -318,7 +354,7 @@ impl NativeHost {
             facts.push(("reloadable".into(), what.name.clone()));
         }
         for (name, counter) in &registered.metrics {
-            let count = counter.load(std::sync::atomic::Ordering::Relaxed);
+            let count = counter.load(Ordering::Relaxed);
             facts.push((format!("{}/{name}", self.guard.name), count.to_string()));
         }
         facts
@@ -406,6 +442,7 @@ impl Host for NativeHost {
         let provider: Arc<dyn DynAuth> = Arc::new(GuardedAuth {
             guard: Arc::clone(&self.guard),
             runtime: self.runtime.clone(),
+            patience: ASK_TIMEOUT,
             inner: provider,
         });
         self.register(|registered, now| {
@@ -421,6 +458,7 @@ impl Host for NativeHost {
         let provider: Arc<dyn DynAcl> = Arc::new(GuardedAcl {
             guard: Arc::clone(&self.guard),
             runtime: self.runtime.clone(),
+            patience: ASK_TIMEOUT,
             inner: provider,
         });
         self.register(|registered, now| {
@@ -461,6 +499,7 @@ impl Host for NativeHost {
     fn command(&self, command: Command) {
         let command = Arc::new(GuardedCommand {
             guard: Arc::clone(&self.guard),
+            listed: AtomicBool::new(false),
             inner: command,
         });
         self.register(|registered, now| {

@@ -30,3 +30,6 @@ pub use life::{DRAIN_PATIENCE, START_PATIENCE, STOP_PATIENCE};
 pub use manager::{Manager, OpenLibrary, Setup};
 pub use watchdog::{BLOCKED, BLOCKED_ASIDE};
 pub use wrap::ASK_TIMEOUT;
+
+#[cfg(test)]
+mod tests;

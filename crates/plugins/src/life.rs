@@ -2,7 +2,7 @@
 
 use crate::desk::Site;
 use crate::guard::{Guard, panic_text};
-use crate::host::{NativeHost, Refusals};
+use crate::host::{End, NativeHost, Refusals};
 use crate::wrap::ASK_TIMEOUT;
 use emqttd_plugin_sdk::{Config, Context, Descriptor, Plugin};
 use parking_lot::Mutex;
@@ -13,8 +13,8 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// For a plugin to start. It connects to what it needs in the background.
-pub const START_PATIENCE: Duration = Duration::from_secs(60);
+/// For a plugin to start; less than `emqttd_ctl` waits for an answer.
+pub const START_PATIENCE: Duration = Duration::from_secs(50);
 /// For calls of a plugin to end when it is unloaded: a little more than an answer may take.
 pub const DRAIN_PATIENCE: Duration = ASK_TIMEOUT.saturating_add(Duration::from_millis(500));
 /// For a plugin to stop, and for it to take a changed key.
@@ -116,16 +116,16 @@ impl Life {
             Ended::NotYet => format!("it has not started within {} s", START_PATIENCE.as_secs()),
         };
         guard.close();
-        host.withdraw(false);
+        host.withdraw(End::Unload);
         context.end_tasks();
         host.clear();
         Err(reason)
     }
 
-    /// Ends it: first nothing calls it any more, then what is under way comes to its end, then it stops. With
-    /// `refuse` its chain entries are left as ones that refuse. Also gives what the operator should know.
-    pub fn retire(&self, refuse: bool) -> (Refusals, Option<String>) {
-        let refusals = self.host.withdraw(refuse);
+    /// Ends it: first nothing calls it any more, then what is under way comes to its end, then it stops. Gives
+    /// the chain entries that refuse in its place, and what the operator should know.
+    pub fn retire(&self, end: End) -> (Refusals, Option<String>) {
+        let refusals = self.host.withdraw(end);
         let quiet = wait_until(DRAIN_PATIENCE, || self.host.is_quiet());
         self.guard.close();
         let name = Arc::clone(&self.guard.name);

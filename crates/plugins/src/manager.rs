@@ -1,7 +1,7 @@
 //! Which plugins there are, which run, and how one comes and goes.
 
 use crate::guard::{Guard, Reporter};
-use crate::host::{NativeHost, Refusals};
+use crate::host::{End, NativeHost, Refusals};
 use crate::life::{Life, Source};
 use crate::loaded_file;
 use crate::runtime::Runtime;
@@ -233,7 +233,7 @@ impl Manager {
                 Ok(notes) => done.notes.extend(notes),
                 Err(reason) => {
                     for started in done.started.iter().rev() {
-                        self.end(started, false);
+                        self.end(started, End::Unload);
                     }
                     return Err(failed(&app, reason));
                 }
@@ -293,6 +293,7 @@ impl Manager {
         let host = Arc::new(NativeHost::new(
             &self.shared,
             &guard,
+            descriptor.guards,
             runtime.clone(),
             Keys::new(keys.entries.clone()),
         ));
@@ -340,13 +341,11 @@ impl Manager {
         !off.is_empty()
     }
 
-    /// Ends a plugin that runs, and gives what the operator should know. With `refuse` its chain entries stay
-    /// as ones that refuse, if it guards.
-    fn end(&self, name: &str, refuse: bool) -> Option<String> {
+    /// Ends a plugin that runs, and gives what the operator should know.
+    fn end(&self, name: &str, why: End) -> Option<String> {
         let life = self.life(name)?;
-        let refuse = refuse && life.descriptor.guards;
-        let (refusals, note) = life.retire(refuse);
-        if refuse {
+        let (refusals, note) = life.retire(why);
+        if why != End::Unload && (life.descriptor.guards || why == End::SwitchOff) {
             self.off.lock().push(Off {
                 name: name.into(),
                 refusals,
@@ -378,7 +377,7 @@ impl Manager {
                 return Err(failed(name, format!("{} needs it", other.guard.name)));
             }
             drop(lives);
-            done.notes.extend(self.end(name, false));
+            done.notes.extend(self.end(name, End::Unload));
         } else if !self.lift(name) {
             return Err(PluginError::NotStarted);
         }
@@ -407,11 +406,14 @@ impl Manager {
         if beside {
             let started = self.start(descriptor, source, name, Some(&old));
             done.notes.extend(started.map_err(|why| failed(name, why))?);
-            done.notes.extend(old.retire(false).1);
+            done.notes.extend(old.retire(End::Unload).1);
             return Ok(done);
         }
-        // Two lives of it cannot run beside each other. One that guards leaves the door shut meanwhile.
-        done.notes.extend(self.end(name, true));
+        // Two lives of it cannot run beside each other. With an error in its file the old one goes on; one that
+        // guards leaves the door shut meanwhile.
+        let keys = self.read_keys(name, &descriptor);
+        keys.map_err(|why| failed(name, why))?;
+        done.notes.extend(self.end(name, End::Restart));
         match self.start(descriptor, source, name, None) {
             Ok(notes) => done.notes.extend(notes),
             Err(why) => {
@@ -420,9 +422,11 @@ impl Manager {
                     Source::Library(_) => self.start(descriptor, source, name, None).is_ok(),
                     Source::BuiltIn => false,
                 };
-                let state = match again {
-                    true => "the former runs again",
-                    false => "it does not run any more",
+                let state = if again {
+                    "the former runs again"
+                } else {
+                    old.host.retain_no_more();
+                    "it does not run any more"
                 };
                 return Err(failed(name, format!("{why}; {state}")));
             }
@@ -454,14 +458,7 @@ impl Manager {
             &format!("Plugin {name} is switched off"),
             Some(&summary),
         );
-        self.end(name, true);
-        if !self.is_off(name) {
-            // For `unload` and `load` to find, with the alarm that they end.
-            self.off.lock().push(Off {
-                name: name.into(),
-                refusals: Refusals::default(),
-            });
-        }
+        self.end(name, End::SwitchOff);
     }
 
     /// Changes the file of loaded plugins, if there is to be one. A sentence when that fails.
@@ -498,7 +495,7 @@ impl Manager {
         let mut stopping = self.changing.lock();
         *stopping = true;
         for life in self.lives().iter().rev() {
-            self.end(&life.guard.name, true);
+            self.end(&life.guard.name, End::Stop);
         }
     }
 

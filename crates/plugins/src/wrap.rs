@@ -11,6 +11,7 @@ use emqttd_plugin_sdk::{
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -130,12 +131,13 @@ impl Hooks for GuardedHooks {
     }
 }
 
-/// A question to a provider. It is answered within [`ASK_TIMEOUT`], whatever the provider does.
+/// A question to a provider. It is answered in time, whatever the provider does.
 struct Question<T> {
     guard: Arc<Guard>,
     runtime: Handle,
     site: Site,
     refused: T,
+    patience: Duration,
     inner: Option<BoxFuture<T>>,
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -157,10 +159,10 @@ impl<T: Copy + Unpin> Future for Question<T> {
         }
         let deadline = this
             .deadline
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(ASK_TIMEOUT)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(this.patience)));
         match deadline.as_mut().poll(cx) {
             Poll::Ready(()) => {
-                this.guard.timed_out(this.site, ASK_TIMEOUT);
+                this.guard.timed_out(this.site, this.patience);
                 Poll::Ready(this.refused)
             }
             Poll::Pending => Poll::Pending,
@@ -182,6 +184,7 @@ impl<T> Drop for Question<T> {
 pub(crate) struct GuardedAuth {
     pub guard: Arc<Guard>,
     pub runtime: Handle,
+    pub patience: Duration,
     pub inner: Arc<dyn DynAuth>,
 }
 
@@ -192,19 +195,20 @@ impl DynAuth for GuardedAuth {
         password: Option<Vec<u8>>,
     ) -> BoxFuture<AuthAnswer> {
         let inner = Arc::clone(&self.inner);
-        let _inside = self.runtime.enter();
-        let future = self
-            .guard
-            .call(Site::Auth, move || inner.check(client, password));
+        let future = {
+            let _inside = self.runtime.enter();
+            self.guard
+                .call(Site::Auth, move || inner.check(client, password))
+        };
         let question = Question {
             guard: Arc::clone(&self.guard),
             runtime: self.runtime.clone(),
             site: Site::Auth,
             refused: AuthAnswer::Unavailable,
+            patience: self.patience,
             inner: future,
             deadline: None,
         };
-        drop(_inside);
         Box::pin(async move {
             let answer = question.await;
             drop(self);
@@ -217,6 +221,7 @@ impl DynAuth for GuardedAuth {
 pub(crate) struct GuardedAcl {
     pub guard: Arc<Guard>,
     pub runtime: Handle,
+    pub patience: Duration,
     pub inner: Arc<dyn DynAcl>,
 }
 
@@ -228,19 +233,20 @@ impl DynAcl for GuardedAcl {
         topic: String,
     ) -> BoxFuture<AclAnswer> {
         let inner = Arc::clone(&self.inner);
-        let _inside = self.runtime.enter();
-        let future = self
-            .guard
-            .call(Site::Acl, move || inner.check(client, access, topic));
+        let future = {
+            let _inside = self.runtime.enter();
+            self.guard
+                .call(Site::Acl, move || inner.check(client, access, topic))
+        };
         let question = Question {
             guard: Arc::clone(&self.guard),
             runtime: self.runtime.clone(),
             site: Site::Acl,
             refused: AclAnswer::Unavailable,
+            patience: self.patience,
             inner: future,
             deadline: None,
         };
-        drop(_inside);
         Box::pin(async move {
             let answer = question.await;
             drop(self);
@@ -384,6 +390,8 @@ impl Drop for GuardedPipe {
 /// A command. The inner one is run only through [`GuardedCommand::run`].
 pub(crate) struct GuardedCommand {
     pub guard: Arc<Guard>,
+    /// it is in the registry: its name was free
+    pub listed: AtomicBool,
     pub inner: Command,
 }
 

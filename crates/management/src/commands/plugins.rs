@@ -137,15 +137,16 @@ fn plugins(args: &[&str], control: &dyn PluginControl) -> Option<String> {
 }
 
 fn said(done: &PluginDone, what: &str) -> String {
+    // What EMQ says comes last: scripts look for it there.
     let mut out = String::new();
-    if !done.started.is_empty() {
+    for note in &done.notes {
         // Writing to a String cannot fail.
+        let _ = writeln!(out, "{note}");
+    }
+    if !done.started.is_empty() {
         let _ = writeln!(out, "Start apps: [{}]", done.started.join(","));
     }
     let _ = writeln!(out, "Plugin {} {what} successfully.", done.name);
-    for note in &done.notes {
-        let _ = writeln!(out, "{note}");
-    }
     out
 }
 
@@ -241,7 +242,7 @@ mod tests {
         );
         assert_eq!(
             ask(&["load", "two"]),
-            "Start apps: [one,two]\nPlugin two loaded successfully.\nMind this.\n"
+            "Mind this.\nStart apps: [one,two]\nPlugin two loaded successfully.\n"
         );
         assert_eq!(
             ask(&["load", "two"]),

@@ -70,13 +70,11 @@ pub fn register(cli: &Cli, core: &Core) {
     );
 }
 
+/// Tells a plugin the present values of its keys; why it does not take them.
+type Tell<'a> = dyn Fn(&str, Vec<Entry>) -> Result<(), String> + 'a;
+
 /// Changes values. Those of a plugin stay as they were when `tell` says that it does not take them.
-fn set(
-    args: &[&str],
-    config: &mut Config,
-    broker: &Broker,
-    tell: &dyn Fn(&str, Vec<Entry>) -> Result<(), String>,
-) -> String {
+fn set(args: &[&str], config: &mut Config, broker: &Broker, tell: &Tell<'_>) -> String {
     if args.is_empty() {
         return table(&config.settable());
     }
