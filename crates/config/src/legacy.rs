@@ -140,7 +140,10 @@ pub(crate) fn translate(key: &str, value: &str) -> Option<Translation> {
     match words(key).as_slice() {
         ["mqtt", "listener", kind, rest @ ..] => listener(kind, rest, value),
         ["mqtt", "module", "subscription", "topics"] => Some(subscriptions(value)),
-        ["auth", "client", id] => Some(credential("auth.client", "clientid", id, value)),
+        // Some words of two dots are keys of today, such as `auth.client.hash_cost`.
+        ["auth", "client", id] if crate::schema::find(key).is_none() => {
+            Some(credential("auth.client", "clientid", id, value))
+        }
         ["auth", "username", name] => Some(credential("auth.user", "username", name, value)),
         ["coap", "handler" | "prefix", _] => Some(Translation {
             assignments: Vec::new(),

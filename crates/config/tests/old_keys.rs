@@ -415,6 +415,18 @@ fn statistics_that_were_off_stay_off() {
 }
 
 #[test]
+fn a_key_of_today_is_no_client_id_of_the_oldest_form() {
+    let loaded = support::loaded("auth.client.hash_cost = light\nauth.client.hash-cost = pw\n");
+    let config = &loaded.config;
+    assert_eq!(config.get("auth.client.hash_cost"), Some("light"));
+    assert_eq!(config.get("auth.client.hash_cost.clientid"), None);
+    assert_eq!(
+        config.get("auth.client.hash-cost.clientid"),
+        Some("hash-cost")
+    );
+}
+
+#[test]
 fn unknown_sub_keys_of_old_listeners_are_unknown() {
     assert_eq!(
         support::refused("mqtt.listener.tcp.nope = 1")[0].message,
