@@ -264,6 +264,15 @@ impl PipeEvents for Callbacks {
     }
 }
 
+impl Drop for Callbacks {
+    /// Nothing comes any more, whoever has decided that: nobody is left waiting.
+    fn drop(&mut self) {
+        if self.0.lock().ended().is_none() {
+            self.closed("closed");
+        }
+    }
+}
+
 /// As [`PipeEvents`] of what is in the box.
 impl PipeEvents for Box<dyn PipeEvents> {
     fn output(&mut self, bytes: &[u8]) -> usize {
@@ -463,7 +472,7 @@ impl VirtualClient {
     }
 
     /// The device is gone: the connection ends for that reason (a word as in `client.disconnected`), and the
-    /// will is published. What was published before is worked on first.
+    /// will is published. What the broker has taken before is worked on first.
     pub fn abort(&self, reason: &str) {
         self.0.inner.close(reason);
     }
