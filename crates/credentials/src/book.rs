@@ -151,7 +151,7 @@ impl Book {
         for (name, record) in &records {
             if matches!(record.secret, Secret::Unreadable) {
                 log::error!(
-                    "the password of {name} in table {} cannot be read, and nobody is let in by it: \
+                    "the password of {name:?} in table {} cannot be read, and nobody is let in by it: \
                      set it anew with `{} update`",
                     kind.table,
                     kind.command
@@ -295,7 +295,7 @@ pub(crate) fn settle_in_background(book: &Arc<Book>, ctx: &Context) {
             let (book, of) = (Arc::clone(&book), name.clone());
             let settled = worker.blocking(move || book.settle(&of, &record)).await;
             if let Some(Err(error)) = settled {
-                log::warn!("the password of {name} is not in the table yet: {error}");
+                log::warn!("the password of {name:?} is not in the table yet: {error}");
             }
         }
         log::debug!("table {} has all that the file has", book.kind.table);

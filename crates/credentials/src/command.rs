@@ -51,10 +51,10 @@ impl Desk {
         let command = self.kind.command;
         match result {
             Ok(()) => {
-                log::info!("{command}: {name} {done}");
+                log::info!("{command}: {name:?} {done}");
                 if self.in_file.contains(name) && (self.kind.file_wins || done == "deleted") {
                     log::warn!(
-                        "{command}: {name} stands in the file, which counts at the next start"
+                        "{command}: {name:?} stands in the file, which counts at the next start"
                     );
                 }
                 Reply::Text("ok\n".into())

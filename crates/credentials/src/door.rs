@@ -21,7 +21,6 @@ pub(crate) struct Door {
     book: Arc<Book>,
     /// `None` = every password is checked
     marker: Option<Marker>,
-    gate: Gate,
     waiting: Semaphore,
     checked: Metric,
     remembered: Metric,
@@ -44,7 +43,6 @@ impl Door {
             ctx: ctx.clone(),
             book: Arc::clone(book),
             marker,
-            gate: Gate::new(),
             waiting: Semaphore::new(WAITING),
             checked: ctx.metric("checked"),
             remembered: ctx.metric("remembered"),
@@ -67,7 +65,7 @@ impl Door {
         if let Some(right) = self.recall(record, mark) {
             return Some(right);
         }
-        let inside = self.gate.enter().await?;
+        let inside = Gate::shared().enter().await?;
         self.checked.inc();
         let (asked, password) = (Arc::clone(record), password.to_vec());
         let check = move || {

@@ -118,7 +118,7 @@ fn entries(kind: &Kind, config: &Config, form: Form) -> Result<Vec<(String, Give
         let given = Given::parse(form, &password.value).map_err(|error| wrong(password, &error))?;
         if let Some(earlier) = entries.iter().position(|(known, _)| *known == name.value) {
             log::warn!(
-                "{} ({}) names {} a second time: the {} counts",
+                "{} ({}) names {:?} a second time: the {} counts",
                 name.key,
                 name.origin,
                 name.value,

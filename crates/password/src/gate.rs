@@ -1,6 +1,6 @@
 //! How many checks of passwords run at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread::available_parallelism;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -19,20 +19,16 @@ pub struct Gate {
 #[derive(Debug)]
 pub struct Turn(#[allow(dead_code)] OwnedSemaphorePermit);
 
-impl Default for Gate {
-    fn default() -> Gate {
-        Gate::new()
-    }
-}
-
 impl Gate {
-    /// For this machine.
-    pub fn new() -> Gate {
-        Gate::with_slots(available_parallelism().map_or(1, usize::from))
+    /// That of the process: whoever checks passwords shares the cores with all others who do.
+    pub fn shared() -> &'static Gate {
+        static SHARED: LazyLock<Gate> =
+            LazyLock::new(|| Gate::with_slots(available_parallelism().map_or(1, usize::from)));
+        &SHARED
     }
 
     /// For so many at a time.
-    pub fn with_slots(slots: usize) -> Gate {
+    fn with_slots(slots: usize) -> Gate {
         Gate {
             slots: Arc::new(Semaphore::new(slots)),
             places: Semaphore::new(slots * QUEUE),

@@ -315,11 +315,10 @@ fn a_storm_of_reconnects() {
     storm();
     storm();
     // Each name's password was hashed once, and the wrong one of the fleet.
-    let (_, metrics) = broker.ctl(&["broker", "metrics"]);
+    let (_, metrics) = broker.ctl(&["plugins", "show", PLUGIN]);
     let metric = |name: &str| {
-        let row = metrics
-            .lines()
-            .find(|row| row.starts_with(&format!("{PLUGIN}/{name} ")));
+        let head = format!("{PLUGIN}/{name}");
+        let row = metrics.lines().find(|row| row.starts_with(&head));
         let row = row.unwrap_or_else(|| panic!("no {name} in {metrics}"));
         row.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
     };
