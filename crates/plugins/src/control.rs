@@ -119,14 +119,19 @@ impl Manager {
     }
 
     fn kind(&self, name: &str) -> String {
-        let source = match self.life(name) {
-            Some(life) => Some(life.source.clone()),
-            None if self.built_in.iter().any(|d| d.name == name) => Some(Source::BuiltIn),
-            None => emqttd_config::library(&self.etc, name).map(Source::Library),
-        };
-        match source {
-            Some(Source::BuiltIn) => "built in".into(),
-            Some(Source::Library(path)) => format!("library {}", path.display()),
+        let life = self.life(name);
+        match life.as_ref().map(|life| &life.source) {
+            Some(Source::BuiltIn) => return "built in".into(),
+            Some(Source::Library { path, made_with }) => {
+                return format!("library {} ({made_with})", path.display());
+            }
+            None => {}
+        }
+        if self.built_in.iter().any(|d| d.name == name) {
+            return "built in".into();
+        }
+        match emqttd_config::library(&self.etc, name) {
+            Some(path) => format!("library {}", path.display()),
             None => "not part of this version".into(),
         }
     }

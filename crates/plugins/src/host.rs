@@ -76,8 +76,6 @@ pub(crate) type Fact = (String, String);
 pub(crate) struct NativeHost {
     shared: Arc<Shared>,
     guard: Arc<Guard>,
-    /// whether it decides who may come in or what they may do
-    guards: bool,
     runtime: Handle,
     config: RwLock<Config>,
     registered: Mutex<Registered>,
@@ -87,14 +85,12 @@ impl NativeHost {
     pub fn new(
         shared: &Arc<Shared>,
         guard: &Arc<Guard>,
-        guards: bool,
         runtime: Handle,
         config: Config,
     ) -> NativeHost {
         NativeHost {
             shared: Arc::clone(shared),
             guard: Arc::clone(guard),
-            guards,
             runtime,
             config: RwLock::new(config),
             registered: Mutex::default(),
@@ -104,6 +100,12 @@ impl NativeHost {
     /// Goes on with the counters of the plugin's former life.
     pub fn inherit(&self, old: &NativeHost) {
         self.registered.lock().metrics = old.registered.lock().metrics.clone();
+    }
+
+    /// Whether it decides who may come in or what they may do.
+    pub fn decides(&self) -> bool {
+        let registered = self.registered.lock();
+        !(registered.auth.is_empty() && registered.acl.is_empty())
     }
 
     /// Whether it has listeners: two lives of it cannot run beside each other.
@@ -199,11 +201,11 @@ impl NativeHost {
         cli.put(name, &rows, task);
     }
 
-    /// Takes everything out of force. Unless the operator wants to be without a plugin that guards, the chains
-    /// get entries that refuse in the place of its own. Blocks while its virtual connections end.
+    /// Takes everything out of force. Unless the operator wants to be without the plugin, the chains get entries
+    /// that refuse in the place of its own: whoever decides there is not passed by. Blocks while its virtual connections end.
     pub fn withdraw(&self, end: End) -> Refusals {
         let mut refusals = Refusals::default();
-        let refuse = self.guards && end != End::Unload;
+        let refuse = end != End::Unload;
         let (listeners, alarms) = {
             let mut registered = self.registered.lock();
             let running = registered.phase == Phase::Running;
@@ -380,6 +382,10 @@ impl NativeHost {
 }
 
 impl Refusals {
+    pub fn is_empty(&self) -> bool {
+        self.auth.is_empty() && self.acl.is_empty()
+    }
+
     /// Nobody is refused any more.
     pub fn lift(&self, shared: &Shared) {
         let access = shared.broker.access();

@@ -29,26 +29,25 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-/// Opens the library `path` and asks what plugin it holds. `run` is a directory for a copy of it.
+/// Opens the library `path` and asks what plugin it holds, and what it was made with. `run` is a directory for
+/// a copy of it.
 ///
 /// # Errors
 /// A sentence that says what is wrong with the library, and what to do.
-pub fn load(path: &Path, run: &Path) -> Result<Descriptor, String> {
+pub fn load(path: &Path, run: &Path) -> Result<(Descriptor, String), String> {
     let describe = || {
         let library = open(path, run)?;
         Ok::<_, String>((library, about(library)?))
     };
     let (library, about) = describe().map_err(|why| format!("{}: {why}", path.display()))?;
     let header = library.header();
-    log::debug!(
-        "{}: {} {}, emqttd-plugin-sdk {}, {}",
-        path.display(),
-        about.name,
-        about.version,
+    let (major, minor) = header.version();
+    let made_with = format!(
+        "ABI {major}.{minor}, emqttd-plugin-sdk {}, {}",
         header.sdk(),
         header.rustc()
     );
-    Ok(Descriptor {
+    let descriptor = Descriptor {
         name: about.name.into(),
         version: about.version.into(),
         description: about.description.into(),
@@ -56,7 +55,8 @@ pub fn load(path: &Path, run: &Path) -> Result<Descriptor, String> {
         depends: about.depends.into_iter().map(Into::into).collect(),
         keys: about.keys.into_iter().map(Into::into).collect(),
         start: Arc::new(move |ctx| start(library, ctx)),
-    })
+    };
+    Ok((descriptor, made_with))
 }
 
 /// Libraries that are open, by length and hash of their content.

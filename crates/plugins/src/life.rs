@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 pub const START_PATIENCE: Duration = Duration::from_secs(50);
 /// For calls of a plugin to end when it is unloaded: a little more than an answer may take.
 pub const DRAIN_PATIENCE: Duration = ASK_TIMEOUT.saturating_add(Duration::from_millis(500));
+/// The same when the broker stops.
+const DRAIN_PATIENCE_AT_STOP: Duration = Duration::from_secs(1);
 /// For a plugin to stop, and for it to take a changed key.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,8 +27,13 @@ pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 pub enum Source {
     /// it is part of the program
     BuiltIn,
-    /// it is loaded from this file
-    Library(PathBuf),
+    /// it is loaded from a library
+    Library {
+        /// the file
+        path: PathBuf,
+        /// versions of the ABI, the kit and the compiler
+        made_with: String,
+    },
 }
 
 /// A plugin that runs, or has run.
@@ -126,7 +133,12 @@ impl Life {
     /// the chain entries that refuse in its place, and what the operator should know.
     pub fn retire(&self, end: End) -> (Refusals, Option<String>) {
         let refusals = self.host.withdraw(end);
-        let quiet = wait_until(DRAIN_PATIENCE, || self.host.is_quiet());
+        let patience = match end {
+            // What is under way ends with the process.
+            End::Stop => DRAIN_PATIENCE_AT_STOP,
+            _ => DRAIN_PATIENCE,
+        };
+        let quiet = wait_until(patience, || self.host.is_quiet());
         self.guard.close();
         let name = Arc::clone(&self.guard.name);
         let plugin = self.plugin.lock().take();
@@ -202,4 +214,34 @@ fn wait_until(most: Duration, mut holds: impl FnMut() -> bool) -> bool {
         pause = (pause * 2).min(Duration::from_millis(20));
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn work_is_bounded_and_what_it_gives_too_late_is_dropped() {
+        struct Told(std::sync::mpsc::Sender<&'static str>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                let _ = self.0.send("dropped");
+            }
+        }
+        let (sender, told) = channel();
+        let (go, gate) = channel::<()>();
+        let late = bounded("t", Duration::from_millis(10), move || {
+            let _ = gate.recv();
+            Told(sender)
+        });
+        assert!(matches!(late, Ended::NotYet));
+        assert!(told.try_recv().is_err());
+        assert!(go.send(()).is_ok());
+        assert_eq!(told.recv(), Ok("dropped"));
+        let patience = Duration::from_secs(20);
+        assert!(matches!(bounded("t", patience, || 3), Ended::Well(3)));
+        let panics = bounded("t", patience, || panic!("on purpose"));
+        assert!(matches!(panics, Ended::<()>::Panicked(why) if why == "on purpose"));
+    }
 }

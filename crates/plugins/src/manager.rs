@@ -18,8 +18,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
-/// Reads what a library says of its plugin.
-pub type OpenLibrary = dyn Fn(&Path) -> Result<Descriptor, String> + Send + Sync;
+/// Opens a library: the plugin in it, and what it was made with.
+pub type OpenLibrary = dyn Fn(&Path) -> Result<(Descriptor, String), String> + Send + Sync;
 
 /// What a manager is made of.
 pub struct Setup {
@@ -173,13 +173,13 @@ impl Manager {
                 Some(_) => failed(name, format!("not part of emqttd {VERSION}")),
             });
         };
-        let descriptor = self.open(name, &path).map_err(|why| failed(name, why))?;
-        Ok((descriptor, Source::Library(path)))
+        let opened = self.open(name, &path).map_err(|why| failed(name, why));
+        opened.map(|(descriptor, made_with)| (descriptor, Source::Library { path, made_with }))
     }
 
     /// Opens the library in which the plugin `name` is to be.
-    fn open(&self, name: &str, path: &Path) -> Result<Descriptor, String> {
-        let descriptor = (self.open_library)(path)?;
+    fn open(&self, name: &str, path: &Path) -> Result<(Descriptor, String), String> {
+        let (descriptor, made_with) = (self.open_library)(path)?;
         if descriptor.name != name {
             return Err(format!(
                 "{} holds the plugin {}; a library has the name of its plugin",
@@ -189,7 +189,7 @@ impl Manager {
         }
         let mut opened = self.opened.lock();
         opened.insert(name.into(), descriptor.clone());
-        Ok(descriptor)
+        Ok((descriptor, made_with))
     }
 
     /// Starts a plugin and those it needs, and notes it in the file of loaded plugins.
@@ -293,7 +293,6 @@ impl Manager {
         let host = Arc::new(NativeHost::new(
             &self.shared,
             &guard,
-            descriptor.guards,
             runtime.clone(),
             Keys::new(keys.entries.clone()),
         ));
@@ -345,7 +344,7 @@ impl Manager {
     fn end(&self, name: &str, why: End) -> Option<String> {
         let life = self.life(name)?;
         let (refusals, note) = life.retire(why);
-        if why != End::Unload && (life.descriptor.guards || why == End::SwitchOff) {
+        if why == End::SwitchOff || !refusals.is_empty() {
             self.off.lock().push(Off {
                 name: name.into(),
                 refusals,
@@ -402,7 +401,7 @@ impl Manager {
             name: name.into(),
             ..PluginDone::default()
         };
-        let beside = matches!(source, Source::Library(_)) && !old.host.listens();
+        let beside = matches!(source, Source::Library { .. }) && !old.host.listens();
         if beside {
             let started = self.start(descriptor, source, name, Some(&old));
             done.notes.extend(started.map_err(|why| failed(name, why))?);
@@ -419,7 +418,7 @@ impl Manager {
             Err(why) => {
                 let (descriptor, source) = (old.descriptor.clone(), old.source.clone());
                 let again = match source {
-                    Source::Library(_) => self.start(descriptor, source, name, None).is_ok(),
+                    Source::Library { .. } => self.start(descriptor, source, name, None).is_ok(),
                     Source::BuiltIn => false,
                 };
                 let state = if again {
@@ -442,7 +441,7 @@ impl Manager {
         let Some(life) = self.life(name).filter(|l| Arc::ptr_eq(&l.guard, guard)) else {
             return;
         };
-        let door = match life.descriptor.guards {
+        let door = match life.host.decides() {
             true => "; nobody passes where it guarded until it is loaded or unloaded",
             false => "",
         };

@@ -23,7 +23,7 @@ impl Manager {
             });
         }
         for life in self.lives() {
-            if let Source::Library(path) = &life.source {
+            if let Source::Library { path, .. } = &life.source {
                 all.push(Reloadable {
                     name: life.guard.name.to_string(),
                     files: vec![path.clone()],
@@ -52,7 +52,7 @@ impl Manager {
         let lives = self.lives();
         let library = lives
             .iter()
-            .any(|life| *life.guard.name == *name && matches!(life.source, Source::Library(_)));
+            .any(|life| *life.guard.name == *name && matches!(life.source, Source::Library { .. }));
         if library {
             let done = self.reload_now(name).map_err(|error| error.to_string())?;
             for note in done.notes {

@@ -96,7 +96,8 @@ impl Tree {
                 let found = known
                     .iter()
                     .find(|(p, _)| p.file_name() == path.file_name());
-                let descriptor = found.map(|(_, descriptor)| descriptor.clone());
+                let descriptor =
+                    found.map(|(_, descriptor)| (descriptor.clone(), "ABI 1.0".into()));
                 descriptor.ok_or_else(|| format!("{}: not a library", path.display()))
             }),
         })

@@ -174,7 +174,7 @@ fn the_list_goes_by_file_names() {
             .show("antelope")
             .unwrap()
             .iter()
-            .any(|(n, v)| n == "kind" && v.starts_with("library "))
+            .any(|(n, v)| n == "kind" && v.starts_with("library ") && v.ends_with("(ABI 1.0)"))
     );
 }
 

@@ -293,7 +293,6 @@ fn a_stop_that_panics_is_told() {
 fn a_plugin_that_panics_again_and_again_is_switched_off() {
     let bench = Bench::new(vec![simple("shaky", |ctx| {
         ctx.hooks(0, OnSession(|| panic!("on purpose")));
-        ctx.auth(0, Says(AuthAnswer::Ignore));
     })]);
     bench.manager.load("shaky").unwrap();
     let life = bench.manager.life("shaky").unwrap();
@@ -305,7 +304,7 @@ fn a_plugin_that_panics_again_and_again_is_switched_off() {
     drop(life);
     eventually("the end of the plugin", || !bench.is_active("shaky"));
     eventually("the alarm", || bench.has_alarm("plugin_crashed.shaky"));
-    // It guards nothing: what it did is gone, and nothing stands in its place.
+    // It decides nothing: what it did is gone, and nothing stands in its place.
     assert_eq!(
         bench.auth(),
         [("mqtt.allow_anonymous".into(), "allow".into())]
@@ -354,13 +353,10 @@ fn a_guard_that_is_switched_off_lets_nobody_pass() {
             AuthAnswer::Ignore
         }
     }
-    let bench = Bench::new(vec![
-        simple("door", move |ctx| {
-            ctx.auth(0, Door(Arc::clone(&is_broken)));
-            ctx.acl(0, Says(AclAnswer::Ignore));
-        })
-        .guard(),
-    ]);
+    let bench = Bench::new(vec![simple("door", move |ctx| {
+        ctx.auth(0, Door(Arc::clone(&is_broken)));
+        ctx.acl(0, Says(AclAnswer::Ignore));
+    })]);
     bench.manager.load("door").unwrap();
     for _ in 0..MOST_PANICS {
         assert_eq!(bench.door(), "unavailable");
