@@ -157,10 +157,9 @@ fn old_at(message: &Message, settings: &RetainSettings, clock: Clock) -> u64 {
     if interval == 0 || message.expires_at != u64::MAX || is_sys(message) {
         return u64::MAX;
     }
-    clock
-        .node_time(message.timestamp)
-        .max(1)
-        .saturating_add(interval)
+    // By the calendar: the node's own clock began with its start.
+    let age = clock.unix.saturating_sub(message.timestamp);
+    clock.now.saturating_add(interval.saturating_sub(age))
 }
 
 impl Index {
