@@ -13,33 +13,34 @@ type Stamp = (SystemTime, u64);
 
 /// The files of each module as they were when it was last loaded.
 #[derive(Debug, Default)]
-pub(crate) struct Watch(BTreeMap<String, Stamps>);
+pub(crate) struct Watch {
+    known: BTreeMap<String, Stamps>,
+    /// time of the last look
+    looked: Option<SystemTime>,
+}
 
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
 impl Watch {
-    /// Takes all modules as they are now, and names those that are known and have changed. A file that is
-    /// missing has not changed: it may be on its way.
+    /// Takes all modules as they are now, and names those that have changed since the last look. One that is
+    /// new has changed if a file of it has: who loads a plugin and builds it again before the next look is not
+    /// left with the first. A file that is missing has not changed: it may be on its way.
     pub fn look(&mut self, modules: Vec<Reloadable>) -> Vec<String> {
+        let last = self.looked.replace(SystemTime::now());
         let mut changed = Vec::new();
-        let mut now = BTreeMap::new();
+        let mut known = BTreeMap::new();
         for Reloadable { name, files } in modules {
             let mut stamps: Stamps = files.iter().map(|f| (f.clone(), stamp(f))).collect();
-            if let Some(before) = self.0.get(&name) {
-                for (file, stamp) in &mut stamps {
-                    match before.get(file) {
-                        Some(old) if stamp.is_none() => *stamp = *old,
-                        // One that the module did not have is loaded with the others that it has now.
-                        Some(old) if old != stamp && !changed.contains(&name) => {
-                            changed.push(name.clone());
-                        }
-                        _ => {}
-                    }
-                }
+            let has_changed = match self.known.get(&name) {
+                Some(before) => differ(&mut stamps, before),
+                None => last.is_some_and(|last| stamps.values().flatten().any(|s| s.0 > last)),
+            };
+            if has_changed {
+                changed.push(name.clone());
             }
-            now.insert(name, stamps);
+            known.insert(name, stamps);
         }
-        self.0 = now;
+        self.known = known;
         changed
     }
 
@@ -69,15 +70,28 @@ impl Watch {
 
     /// A module is loaded as it is now.
     pub fn seen(&mut self, module: &str, modules: Vec<Reloadable>) {
-        if let Some(stamps) = self.0.get_mut(module) {
-            for what in modules.into_iter().filter(|what| what.name == module) {
-                stamps.extend(what.files.into_iter().map(|f| {
-                    let stamp = stamp(&f);
-                    (f, stamp)
-                }));
-            }
+        for what in modules.into_iter().filter(|what| what.name == module) {
+            let stamps = what.files.into_iter().map(|f| {
+                let stamp = stamp(&f);
+                (f, stamp)
+            });
+            self.known.insert(what.name, stamps.collect());
         }
     }
+}
+
+/// Whether a file is another than before. Those that are missing keep what they had; those that the module did
+/// not have before are loaded with the others that it has now.
+fn differ(stamps: &mut Stamps, before: &Stamps) -> bool {
+    let mut differ = false;
+    for (file, stamp) in stamps {
+        match before.get(file) {
+            Some(old) if stamp.is_none() => *stamp = *old,
+            Some(old) => differ |= old != stamp,
+            None => {}
+        }
+    }
+    differ
 }
 
 fn stamp(file: &Path) -> Option<Stamp> {
@@ -166,6 +180,18 @@ mod tests {
         files.write("c", "new", 101);
         watch.seen("first", files.modules());
         assert_eq!(watch.look(files.modules()), ["second"]);
+    }
+
+    #[test]
+    fn a_new_module_has_changed_if_a_file_of_it_has_since_the_last_look() {
+        let files = Files::new();
+        let mut watch = Watch::default();
+        watch.look(Vec::new());
+        let far = SystemTime::now() + Duration::from_secs(1000);
+        let far = far.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        files.write("b", "built again", far.as_secs());
+        assert_eq!(watch.look(files.modules()), ["first"]);
+        assert!(watch.look(files.modules()).is_empty());
     }
 
     #[test]
