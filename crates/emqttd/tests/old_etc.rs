@@ -116,7 +116,7 @@ fn emq_2_0() {
             "`60` has no unit; taken as seconds",
             "emq_mod_retainer.conf:2:1: module.retainer.max_message_num",
             "let in from everywhere",
-            "emq_mod_rewrite.config: Erlang terms are not read",
+            "emq_mod_rewrite.config: the plugin emq_mod_rewrite is called emq_modules now",
         ],
     );
 }
@@ -167,7 +167,7 @@ fn emq_2_3_11_with_all_its_listeners() {
             "these keys are accepted but have no effect here: node.smp, ",
             "listener.api.mgmt: the HTTP API comes with a later version",
             "listener.tcp.external.send_timeout_close: is set a second time",
-            "the broker starts without what they do: emq_recon, emq_modules, emq_dashboard",
+            "the broker starts without what they do: emq_dashboard",
             "let in from everywhere",
         ],
     );
