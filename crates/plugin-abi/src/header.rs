@@ -58,18 +58,23 @@ impl Header {
     /// # Errors
     /// That sentence.
     pub fn check(&self) -> Result<(), String> {
+        self.check_for(MAJOR, MINOR)
+    }
+
+    /// As [`Header::check`], for a broker of that version.
+    pub(crate) fn check_for(&self, major: u16, minor: u16) -> Result<(), String> {
         if self.magic != MAGIC {
             return Err(not_a_plugin());
         }
         let built = format!("built for plugin ABI {}.{}", self.major, self.minor);
-        let ours = format!("this broker has {MAJOR}.{MINOR}");
-        if self.major != MAJOR {
+        let ours = format!("this broker has {major}.{minor}");
+        if self.major != major {
             let sdk = env!("CARGO_PKG_VERSION");
             return Err(format!(
                 "{built}, {ours}: rebuild it with emqttd-plugin-sdk {sdk}"
             ));
         }
-        if self.minor > MINOR {
+        if self.minor > minor {
             return Err(format!(
                 "{built}, {ours}: use a newer broker, or rebuild it with the emqttd-plugin-sdk of this one ({})",
                 env!("CARGO_PKG_VERSION")

@@ -1,5 +1,6 @@
 //! The broker's side: opens libraries, and answers them.
 
+use crate::elf;
 use crate::face::serve;
 use crate::header::{MAGIC, not_a_plugin};
 use crate::{Answer, Buffer, Face, Header, Remote, Slice};
@@ -34,6 +35,7 @@ impl Library {
         if memchr::memmem::find(&bytes, &MAGIC).is_none() {
             return Err(not_a_plugin());
         }
+        elf::check(&bytes).map_err(|error| format!("cannot be opened: {error}"))?;
         drop(bytes);
         // SAFETY: opening runs the initialisers of the library. A file that carries our header was built as
         // a plugin, and the operator has put it where plugins are loaded from: it is trusted like the broker.

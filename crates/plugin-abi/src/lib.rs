@@ -23,6 +23,8 @@
 //! This is the only crate of the project with unsafe code.
 
 mod bytes;
+#[cfg(feature = "broker")]
+mod elf;
 mod face;
 pub mod guest;
 mod header;

@@ -110,6 +110,13 @@ fn headers_that_cannot_be_used_say_what_to_do() {
     let good = Header::new("0.1.0", false);
     assert_eq!(good.check(), Ok(()));
     assert_eq!(
+        good.check_for(MAJOR, MINOR + 3),
+        Ok(()),
+        "an older minor version"
+    );
+    let newer = good.check_for(MAJOR + 1, 0).unwrap_err();
+    assert!(newer.contains("this broker has 2.0: rebuild it"), "{newer}");
+    assert_eq!(
         (good.sdk(), good.version()),
         ("0.1.0".into(), (MAJOR, MINOR))
     );
