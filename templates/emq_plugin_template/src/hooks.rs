@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub struct DemoHooks {
     settings: Arc<Settings>,
-    /// messages seen, in `emqttd_ctl metrics`
+    /// messages seen, in `emqttd_ctl plugins show`
     messages: Metric,
 }
 

@@ -5,9 +5,12 @@
 
 mod auth_clientid;
 mod auth_username;
+mod library;
 mod mechanism;
 mod modules;
 mod recon;
 mod reloader;
 mod retainer;
+mod stranger;
+mod template;
 mod virtual_client;
