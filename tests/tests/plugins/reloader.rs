@@ -1,9 +1,12 @@
 //! `emq_reloader`: what changes on disk is loaded anew.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use emqttd_tests::broker::program;
 use emqttd_tests::certs::Certs;
 use emqttd_tests::transport::{self, Wire};
 use emqttd_tests::{Broker, Client, Config, Connect, Version, unique};
@@ -223,4 +226,90 @@ fn without_tls_there_are_no_certificates() {
         reload(&broker, &["certs"]),
         "Failed to reload module certs: nofile.\n"
     );
+}
+
+const TEMPLATE: &str = "emq_plugin_template";
+
+/// The library of the template, where it has been built beside the broker.
+fn template() -> Option<PathBuf> {
+    let name = format!("lib{TEMPLATE}{}", std::env::consts::DLL_SUFFIX);
+    let built = program("emqttd").with_file_name(name);
+    if !built.exists() {
+        println!("skipped: {} has not been built", built.display());
+    }
+    built.exists().then_some(built)
+}
+
+/// Puts a file in the place of another at once, as an installation does.
+fn replace(path: &std::path::Path, bytes: &[u8]) {
+    let beside = path.with_extension("new");
+    fs::write(&beside, bytes).unwrap();
+    fs::rename(beside, path).unwrap();
+}
+
+/// Ends the traffic of a test when it is dropped.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_rebuilt_plugin_is_swapped_under_traffic() {
+    let Some(built) = template() else { return };
+    let config = config("1s")
+        .plugin_conf("emq_recon", "")
+        .loaded(&[PLUGIN, "emq_recon"])
+        .file(
+            "etc/plugins/emq_plugin_template.config",
+            "[{emq_plugin_template, [{say, off}]}].\n",
+        );
+    let broker = Broker::start(config);
+    let library = broker.root.join("plugins").join(built.file_name().unwrap());
+    let bytes = fs::read(built).unwrap();
+    fs::create_dir_all(library.parent().unwrap()).unwrap();
+    fs::write(&library, &bytes).unwrap();
+    broker.load(TEMPLATE);
+    let works = || {
+        let (code, text) = broker.ctl(&["cmd", "arg1", "arg2"]);
+        assert_eq!(code, 0, "{text}");
+    };
+    works();
+
+    let swapped = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Also when a check fails.
+        let done = Done(&swapped);
+        let traffic = scope.spawn(|| {
+            let mut client = broker.client(Version::V311, "traffic");
+            client.sub("swap", 1);
+            let mut n = 0;
+            while !swapped.load(Ordering::Relaxed) {
+                n += 1;
+                client.pub_("swap", 1, &n.to_string());
+                client.expect("swap", &n.to_string());
+            }
+            n
+        });
+        replace(&library, &bytes);
+        let log = await_log(&broker, 1);
+        assert_eq!(log, [format!("Reload module {TEMPLATE} successfully.")]);
+        works();
+
+        // One that is no library: the one before goes on.
+        replace(&library, b"not what it should be");
+        let log = await_log(&broker, 2);
+        let failed = format!("Failed to reload module {TEMPLATE}: ");
+        assert!(log[1].starts_with(&failed), "{log:?}");
+        works();
+        drop(done);
+        assert!(traffic.join().unwrap() > 0);
+    });
+
+    replace(&library, &bytes);
+    let (_, text) = broker.ctl(&["recon", "remote_load", TEMPLATE]);
+    assert_eq!(text, format!("[{{module,{TEMPLATE}}}]\n"));
+    works();
 }
