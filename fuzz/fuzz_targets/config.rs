@@ -1,9 +1,11 @@
-//! An `etc` directory: `emq.conf`, then the file of a plugin, then environment variables, parted by lines that hold only `---`.
+//! An `etc` directory: `emq.conf`, then the file of a plugin, then environment variables, then a plugin's file with
+//! Erlang terms, parted by lines that hold only `---`.
 //!
-//! Nothing may panic; a refusal names an error; a configuration that was taken can be reported, shown and set again.
+//! Nothing may panic; a refusal names an error; a configuration that was taken can be reported, shown and set again; the
+//! keys of each plugin can be read, or are refused with an error.
 #![no_main]
 
-use emqttd_config::{Problem, load};
+use emqttd_config::{Problem, load, load_plugin};
 use libfuzzer_sys::fuzz_target;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -27,19 +29,22 @@ fuzz_target!(|input: &[u8]| {
     write("emq.conf", part());
     write("plugins/emq_retainer.conf", part());
     let environment = String::from_utf8_lossy(part()).into_owned();
-    let variables = environment
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let mut loaded = match load(&ETC, variables) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            assert!(problems.iter().any(Problem::is_error));
-            for problem in problems {
-                assert!(!problem.to_string().is_empty());
-            }
-            return;
+    write("plugins/emq_modules.config", part());
+    let variables = || {
+        environment
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    for plugin in ["emq_retainer", "emq_modules", "emq_mod_rewrite"] {
+        match load_plugin(&ETC, plugin, &[], variables()) {
+            Ok(keys) => assert!(!keys.entries.is_empty()),
+            Err(problems) => refused(&problems),
         }
+    }
+    let mut loaded = match load(&ETC, variables()) {
+        Ok(loaded) => loaded,
+        Err(problems) => return refused(&problems),
     };
     assert!(!loaded.warnings.iter().any(Problem::is_error));
     assert!(!loaded.config.render_report().is_empty());
@@ -55,6 +60,13 @@ fuzz_target!(|input: &[u8]| {
     // The value may have a form that is only shown; what must not happen is a panic.
     let _ = loaded.config.set(&app, &name, &shown);
 });
+
+fn refused(problems: &[Problem]) {
+    assert!(problems.iter().any(Problem::is_error));
+    for problem in problems {
+        assert!(!problem.to_string().is_empty());
+    }
+}
 
 fn write(name: &str, bytes: &[u8]) {
     std::fs::write(ETC.join(name), bytes).expect("a file can be written");

@@ -3,6 +3,10 @@
 
 mod support;
 
+use std::time::Duration;
+
+use proptest::prelude::*;
+
 use emqttd_config::{Config, PluginKeys, PluginsOnFailure, Problem, library, load_plugin};
 use emqttd_plugin_sdk::{self as sdk, Key, KeyKind};
 use support::{Etc, accepted, errors, lines, no_warning, warning};
@@ -105,8 +109,7 @@ fn keys_of_the_table_come_from_files_environment_and_defaults() {
         values(&keys),
         [
             ("retainer.max_payload_size", "1KB"),
-            // In the form that a plugin reads.
-            ("retainer.expiry_interval", "5400000ms"),
+            ("retainer.expiry_interval", "1.5h"),
             ("retainer.max_message_num", "7"),
             ("retainer.storage_type", "ram"),
         ]
@@ -223,13 +226,16 @@ fn a_stranger_brings_its_keys() {
         [
             ("my.rule.1.topic", "a@b/x"),
             ("my.on", "true"),
-            ("my.wait", "5400000ms"),
+            ("my.wait", "1.5h"),
             ("my.size", "10MB"),
             ("my.limit", "9"),
             ("my.way", "b"),
         ]
     );
     no_warnings(&keys);
+    // A plugin reads it as it was checked.
+    let wait = sdk::Config::new(keys.entries.clone()).duration("my.wait");
+    assert_eq!(wait, Some(Duration::from_secs(5400)));
     let entries = read(&Etc::new(""), "my_plugin", &own_keys()).entries;
     let config = sdk::Config::new(entries);
     assert_eq!(config.integer("my.limit"), Some(-1));
@@ -510,4 +516,23 @@ fn a_plugin_of_the_table_has_the_keys_of_its_last_load() {
         ("5m", "default")
     );
     assert_eq!(config.loaded_plugins(), ["emq_recon"]);
+}
+
+proptest! {
+    #[test]
+    fn any_file_of_a_plugin_is_read_or_refused(
+        conf in proptest::collection::vec(any::<u8>(), 0..200),
+        terms in "[\\[\\]{}().,\"'a-z0-9% \n]{0,80}",
+    ) {
+        let etc = Etc::new("")
+            .with("plugins/my_plugin.conf", &conf)
+            .with("plugins/emq_modules.config", format!("[{{emq_modules, [{terms}]}}]."));
+        for (name, own) in [("my_plugin", own_keys()), ("emq_modules", Vec::new())] {
+            if let Err(problems) = read_with(&etc, name, &own, &[]) {
+                prop_assert!(problems.iter().any(Problem::is_error));
+            }
+        }
+        // Neither is loaded: the broker starts.
+        prop_assert!(etc.load_with(&[]).is_ok());
+    }
 }
