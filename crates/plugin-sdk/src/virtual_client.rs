@@ -59,12 +59,17 @@ pub use state::{End, Event, Incoming};
 use crate::{Context, HostError, PeerInfo, Pipe, PipeEvents, QoS};
 use state::{Answer, State};
 use std::fmt;
+use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// SUBSCRIBE and UNSUBSCRIBE that wait for their answers at the most.
 const ASKS: usize = 16;
+
+/// How long an acknowledgement may take before the broker is asked about it.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,8 +219,23 @@ impl Inner {
     }
 
     async fn permit(&self, semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failed> {
-        let permit = Arc::clone(semaphore).acquire_owned().await;
+        let permit = Arc::clone(semaphore).acquire_owned();
+        let permit = self.patiently(permit, None).await;
         permit.map_err(|_| self.failed())
+    }
+
+    /// Awaits what the broker's answer to a message will bring about; when that takes long, asks what has become
+    /// of that message, or of all.
+    async fn patiently<F: Future>(&self, answer: F, serial: Option<u64>) -> F::Output {
+        let mut answer = pin!(answer);
+        loop {
+            if let Ok(answer) = tokio::time::timeout(LONG, answer.as_mut()).await {
+                return answer;
+            }
+            let mut state = self.lock();
+            state.ask_after(serial);
+            self.flush(&mut state);
+        }
     }
 
     async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Failed> {
@@ -377,9 +397,9 @@ impl VirtualClient {
     }
 
     /// Publishes. Done when the broker has acknowledged it, at QoS 0 when it is on its way. The answer is the
-    /// reason code of the acknowledgement: with MQTT 5 it tells of what the ACL denies (0x87), with 3.1.1 it
-    /// is always 0. Messages of one task keep their order; dropping the future does not call one back that is on
-    /// its way.
+    /// reason code: 0 and others below 0x80 = the broker has it; 0x87 = the ACL denies it. With MQTT 3.1.1, which
+    /// has no answer for that, one knows so only after a second or two. Messages of one task keep their order;
+    /// dropping the future does not call one back that is on its way.
     ///
     /// # Errors
     /// When the connection ends before that, or the message cannot be said in MQTT.
@@ -393,10 +413,11 @@ impl VirtualClient {
         let permit = inner.permit(&inner.window).await?;
         let (sender, answer) = oneshot::channel();
         let pending = Answer::new(sender, permit);
-        inner
+        let serial = inner
             .put(|state| state.publish(message, Some(pending)))
             .await?;
-        inner.answer(answer).await
+        let answer = inner.patiently(answer, Some(serial)).await;
+        answer.map_err(|_| inner.failed())
     }
 
     /// Subscribes; the answer has for each filter the QoS granted, or a code of 0x80 and more.

@@ -13,6 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 const OUT: usize = 64 * 1024;
 /// Bytes of events beyond which no more are taken from the broker.
 const EVENT_BYTES: usize = 1024 * 1024;
+/// PINGREQ packets without answer at the most.
+const PINGS: usize = 8;
 
 /// What comes from the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +88,13 @@ impl<T> Answer<T> {
 
 /// What waits under a packet identifier of ours.
 enum Pending {
-    Publish(QoS, Answer<u8>),
+    Publish {
+        /// which of the client's messages at QoS 1 and 2 it is
+        serial: u64,
+        /// the broker has it: PUBREC came
+        taken: bool,
+        answer: Answer<u8>,
+    },
     Subscribe(Answer<Vec<u8>>),
     Unsubscribe(Answer<()>),
 }
@@ -120,6 +128,10 @@ pub(super) struct State {
     deaf: bool,
     pending: HashMap<u16, Pending>,
     last_id: u16,
+    /// of the last message at QoS 1 and 2
+    serial: u64,
+    /// for each PINGREQ without PINGRESP, the last message before it
+    pings: VecDeque<u64>,
     received: HashMap<u16, Received>,
     /// of the broker's DISCONNECT
     code: Option<u8>,
@@ -145,6 +157,8 @@ impl State {
             deaf: false,
             pending: HashMap::new(),
             last_id: 0,
+            serial: 0,
+            pings: VecDeque::new(),
             received: HashMap::new(),
             code: None,
             broken: false,
@@ -171,6 +185,7 @@ impl State {
         };
         self.connack = None;
         self.pending = HashMap::new();
+        self.pings = VecDeque::new();
         self.received = HashMap::new();
         self.out = Vec::new();
         self.out_start = 0;
@@ -217,13 +232,18 @@ impl State {
         }
     }
 
-    /// Adds a PUBLISH; at QoS 1 and 2 somebody waits for its acknowledgement.
-    pub fn publish(&mut self, message: &Outgoing, answer: Option<Answer<u8>>) {
+    /// Adds a PUBLISH; at QoS 1 and 2 somebody waits for its acknowledgement. Returns its serial number.
+    pub fn publish(&mut self, message: &Outgoing, answer: Option<Answer<u8>>) -> u64 {
         let packet_id = match answer {
             None => 0,
             Some(answer) => {
                 let id = self.next_id();
-                let pending = Pending::Publish(message.qos, answer);
+                self.serial += 1;
+                let pending = Pending::Publish {
+                    serial: self.serial,
+                    taken: false,
+                    answer,
+                };
                 self.pending.insert(id, pending);
                 id
             }
@@ -238,6 +258,7 @@ impl State {
         };
         emqttd_mqtt::encode_publish_head(&mut self.out, self.version, &head);
         self.out.extend_from_slice(&message.payload);
+        self.serial
     }
 
     /// Adds a SUBSCRIBE.
@@ -270,8 +291,36 @@ impl State {
 
     /// Adds a PINGREQ, unless something else shows already that the client lives.
     pub fn ping(&mut self) {
-        if self.out.is_empty() {
+        if self.out.is_empty() && self.pings.len() < PINGS {
+            self.pings.push_back(self.serial);
             emqttd_mqtt::encode_pingreq(&mut self.out);
+        }
+    }
+
+    /// Asks what has become of the messages up to `serial`, or of all. In 3.1.1 the broker does not answer a
+    /// PUBLISH that the ACL denies; but it answers in order, so what is not acknowledged before the answer to a
+    /// later PINGREQ never will be.
+    pub fn ask_after(&mut self, serial: Option<u64>) {
+        let serial = serial.unwrap_or(self.serial);
+        let asked = self.pings.back().is_some_and(|last| *last >= serial);
+        if !self.version.is_v5() && !asked && self.pings.len() < PINGS {
+            self.pings.push_back(self.serial);
+            emqttd_mqtt::encode_pingreq(&mut self.out);
+        }
+    }
+
+    fn on_pingresp(&mut self) {
+        let Some(asked) = self.pings.pop_front().filter(|_| !self.version.is_v5()) else {
+            return;
+        };
+        let denied = self.pending.extract_if(|_, pending| match pending {
+            Pending::Publish { serial, taken, .. } => *serial <= asked && !*taken,
+            _ => false,
+        });
+        for (_, pending) in denied {
+            if let Pending::Publish { answer, .. } = pending {
+                answer.give(ReasonCode::NOT_AUTHORIZED.0);
+            }
         }
     }
 
@@ -396,7 +445,12 @@ impl State {
             Packet::PubRec(ack) if ack.reason.0 >= 0x80 => {
                 self.acknowledged(ack.packet_id, ack.reason.0);
             }
-            Packet::PubRec(ack) => self.put_ack(AckKind::PubRel, ack.packet_id),
+            Packet::PubRec(ack) => {
+                if let Some(Pending::Publish { taken, .. }) = self.pending.get_mut(&ack.packet_id) {
+                    *taken = true;
+                }
+                self.put_ack(AckKind::PubRel, ack.packet_id);
+            }
             Packet::PubComp(ack) => self.acknowledged(ack.packet_id, ack.reason.0),
             Packet::PubRel(ack) => self.on_pubrel(ack.packet_id),
             Packet::SubAck(suback) => {
@@ -411,7 +465,7 @@ impl State {
                 }
             }
             Packet::ConnAck(connack) => self.on_connack(&connack),
-            Packet::PingResp => {}
+            Packet::PingResp => self.on_pingresp(),
             Packet::Disconnect(disconnect) => self.code = Some(disconnect.reason.0),
             _ => self.broken = true,
         }
@@ -435,8 +489,7 @@ impl State {
     }
 
     fn acknowledged(&mut self, id: u16, code: u8) {
-        if let Some(Pending::Publish(qos, answer)) = self.pending.remove(&id) {
-            debug_assert_ne!(qos, QoS::AtMostOnce);
+        if let Some(Pending::Publish { answer, .. }) = self.pending.remove(&id) {
             answer.give(code);
         }
     }

@@ -2,8 +2,6 @@
 
 use super::*;
 use emqttd_mqtt::{ConnAckOut, ConnAckProps, Packet, PublishHead, ReasonCode, Version};
-use std::future::Future;
-use std::time::Duration;
 use tokio::runtime::Builder;
 
 /// The broker's end of a pipe, in the hands of a test.
@@ -561,5 +559,64 @@ fn goodbye() {
             code: Some(0x8E),
         };
         assert_eq!(waiting.await, Some(Event::Closed(end)));
+    });
+}
+
+#[test]
+fn what_is_denied_is_known_in_the_end() {
+    use emqttd_mqtt::AckKind::{PubAck, PubComp, PubRec};
+    run(async {
+        let broker = Broker::new(Version::V311);
+        let mut options = ConnectOptions::new("id");
+        options.inflight = 3;
+        let (client, _events) = broker.connect(options, ConnAckProps::default()).await;
+        let message = |qos| Outgoing::new("t", "x").qos(qos);
+        let (once, exactly) = (message(QoS::AtLeastOnce), message(QoS::ExactlyOnce));
+        let mut denied = pin!(client.publish(&once));
+        assert!(is_pending(denied.as_mut()).await);
+        let mut slow = pin!(client.publish(&exactly));
+        assert!(is_pending(slow.as_mut()).await);
+        {
+            let mut given_up = pin!(client.publish(&once));
+            assert!(is_pending(given_up.as_mut()).await);
+        }
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            ids.push(broker.next(|packet| match packet {
+                Packet::Publish(publish) => publish.packet_id,
+                other => panic!("{other:?}"),
+            }));
+        }
+        broker.ack(PubRec, ids[1], ReasonCode::SUCCESS);
+        broker.next(|packet| assert!(matches!(packet, Packet::PubRel(_))));
+        // All places are taken. Whoever waits asks after the others.
+        let mut fourth = pin!(client.publish(&once));
+        tokio::select! {
+            _ = fourth.as_mut() => panic!("there is no place"),
+            _ = denied.as_mut() => panic!("nothing has come"),
+            () = async { while broker.nothing() { tokio::task::yield_now().await } } => {}
+        }
+        broker.next(|packet| assert_eq!(packet, Packet::PingReq));
+        assert!(broker.nothing());
+        broker.output(&[0xD0, 0]);
+        assert_eq!(denied.await, Ok(0x87));
+        // The places of the first and of the third are free again; the second is on its way.
+        assert!(is_pending(fourth.as_mut()).await);
+        let mut fifth = pin!(client.publish(&once));
+        assert!(is_pending(fifth.as_mut()).await);
+        assert!(is_pending(slow.as_mut()).await);
+        for _ in 0..2 {
+            let id = broker.next(|packet| match packet {
+                Packet::Publish(publish) => publish.packet_id,
+                other => panic!("{other:?}"),
+            });
+            broker.ack(PubAck, id, ReasonCode::SUCCESS);
+        }
+        assert_eq!((fourth.await, fifth.await), (Ok(0), Ok(0)));
+        broker.ack(PubComp, ids[1], ReasonCode::SUCCESS);
+        assert_eq!(slow.await, Ok(0));
+        // A PINGRESP that nobody asked for says nothing.
+        broker.output(&[0xD0, 0]);
+        assert!(!client.is_closed());
     });
 }
