@@ -14,6 +14,7 @@ mod form;
 mod gate;
 mod given;
 mod marker;
+mod memory;
 pub mod scram;
 mod stored;
 

@@ -1,11 +1,16 @@
 //! How the broker keeps a password.
 
+use crate::memory::with_blocks;
 use crate::scram::Keys;
 use crate::{Form, hex, unhex};
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
 use std::fmt;
+use subtle::ConstantTimeEq;
+
+/// Bytes of salt and of hash.
+const SALT: usize = 16;
+const HASH: usize = 32;
 
 /// What a check of a password costs the broker, and whoever has stolen the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +33,8 @@ impl Cost {
         passes: 1,
     };
 
-    fn argon2(self) -> Result<Argon2<'static>, HashError> {
-        let params = Params::new(self.memory, self.passes, 1, None).map_err(HashError::of)?;
-        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+    fn params(self) -> Result<Params, HashError> {
+        Params::new(self.memory, self.passes, 1, Some(HASH)).map_err(HashError::of)
     }
 }
 
@@ -137,8 +141,15 @@ impl Stored {
 
     /// Whether Argon2id was made from that.
     fn check(&self, secret: &[u8]) -> bool {
-        let hash = PasswordHash::new(&self.argon2);
-        hash.is_ok_and(|hash| Argon2::default().verify_password(secret, &hash).is_ok())
+        let check = || {
+            let kept = PasswordHash::new(&self.argon2).ok()?;
+            let params = Params::try_from(&kept).ok()?;
+            let hash = kept.hash?;
+            let mut made = vec![0; hash.as_ref().len()];
+            argon2id(params, secret, &kept.salt?, &mut made).ok()?;
+            Some(made.ct_eq(hash.as_ref()).into())
+        };
+        check().unwrap_or(false)
     }
 
     /// Keys for SCRAM, where the password was known when it was stored.
@@ -192,9 +203,30 @@ impl Stored {
     }
 }
 
+/// With a random salt, in the form of the password hashing competition.
 fn hash(secret: &[u8], cost: Cost) -> Result<String, HashError> {
-    let hash = cost.argon2()?.hash_password(secret);
-    Ok(hash.map_err(HashError::of)?.to_string())
+    let params = cost.params()?;
+    let mut salt = [0; SALT];
+    getrandom::fill(&mut salt).map_err(HashError::of)?;
+    let mut hash = [0; HASH];
+    argon2id(params.clone(), secret, &salt, &mut hash)?;
+    let whole = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).map_err(HashError::of)?,
+        salt: Some(Salt::new(&salt).map_err(HashError::of)?),
+        hash: Some(Output::new(&hash).map_err(HashError::of)?),
+    };
+    Ok(whole.to_string())
+}
+
+fn argon2id(params: Params, secret: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), HashError> {
+    let blocks = params.block_count();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    with_blocks(blocks, |memory| {
+        argon2.hash_password_into_with_memory(secret, salt, out, memory)
+    })
+    .map_err(HashError::of)
 }
 
 #[cfg(test)]
