@@ -1,16 +1,17 @@
 //! `emq_reloader`: what changes on disk is loaded anew.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use emqttd_tests::broker::program;
 use emqttd_tests::certs::Certs;
 use emqttd_tests::transport::{self, Wire};
 use emqttd_tests::{Broker, Client, Config, Connect, Version, unique};
 use rustls::ClientConfig;
+
+use crate::stranger::fixture;
 
 const PLUGIN: &str = "emq_reloader";
 const OPEN: &str = "{allow, all}.\n";
@@ -228,20 +229,24 @@ fn without_tls_there_are_no_certificates() {
     );
 }
 
-const TEMPLATE: &str = "emq_plugin_template";
+const LIBRARY: &str = "emq_plugin_fixture";
 
-/// The library of the template, where it has been built beside the broker.
-fn template() -> Option<PathBuf> {
-    let name = format!("lib{TEMPLATE}{}", std::env::consts::DLL_SUFFIX);
-    let built = program("emqttd").with_file_name(name);
-    if !built.exists() {
-        println!("skipped: {} has not been built", built.display());
+/// The fixture as it would be after a change of its source: with another description.
+fn built_again(bytes: &[u8]) -> Vec<u8> {
+    let (old, new) = (b"Misbehaves", b"Is another");
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> = (0..bytes.len() - old.len())
+        .filter(|at| bytes[*at..].starts_with(old))
+        .collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at..at + new.len()].copy_from_slice(new);
     }
-    built.exists().then_some(built)
+    bytes
 }
 
 /// Puts a file in the place of another at once, as an installation does.
-fn replace(path: &std::path::Path, bytes: &[u8]) {
+fn replace(path: &Path, bytes: &[u8]) {
     let beside = path.with_extension("new");
     fs::write(&beside, bytes).unwrap();
     fs::rename(beside, path).unwrap();
@@ -258,25 +263,22 @@ impl Drop for Done<'_> {
 
 #[test]
 fn a_rebuilt_plugin_is_swapped_under_traffic() {
-    let Some(built) = template() else { return };
     let config = config("1s")
         .plugin_conf("emq_recon", "")
-        .loaded(&[PLUGIN, "emq_recon"])
-        .file(
-            "etc/plugins/emq_plugin_template.config",
-            "[{emq_plugin_template, [{say, off}]}].\n",
-        );
+        .plugin_conf(LIBRARY, "")
+        .loaded(&[PLUGIN, "emq_recon"]);
     let broker = Broker::start(config);
-    let library = broker.root.join("plugins").join(built.file_name().unwrap());
-    let bytes = fs::read(built).unwrap();
-    fs::create_dir_all(library.parent().unwrap()).unwrap();
-    fs::write(&library, &bytes).unwrap();
-    broker.load(TEMPLATE);
-    let works = || {
-        let (code, text) = broker.ctl(&["cmd", "arg1", "arg2"]);
-        assert_eq!(code, 0, "{text}");
+    let first = fs::read(fixture()).unwrap();
+    let path = broker.root.join(format!("plugins/{LIBRARY}.so"));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, &first).unwrap();
+    broker.load(LIBRARY);
+    let runs = |description: &str| {
+        let (_, list) = broker.ctl(&["plugins", "list"]);
+        let row = format!("description={description}, active=true");
+        assert!(list.contains(&row), "{list}");
     };
-    works();
+    runs("Misbehaves");
 
     let swapped = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -284,32 +286,34 @@ fn a_rebuilt_plugin_is_swapped_under_traffic() {
         let done = Done(&swapped);
         let traffic = scope.spawn(|| {
             let mut client = broker.client(Version::V311, "traffic");
-            client.sub("swap", 1);
+            client.sub("changed/#", 1);
             let mut n = 0;
             while !swapped.load(Ordering::Relaxed) {
                 n += 1;
-                client.pub_("swap", 1, &n.to_string());
-                client.expect("swap", &n.to_string());
+                // The plugin turns topic and payload round.
+                client.pub_("change/x", 1, &format!("{n}."));
+                let turned: String = n.to_string().chars().rev().collect();
+                client.expect("changed/x", &format!(".{turned}"));
             }
             n
         });
-        replace(&library, &bytes);
+        replace(&path, &built_again(&first));
         let log = await_log(&broker, 1);
-        assert_eq!(log, [format!("Reload module {TEMPLATE} successfully.")]);
-        works();
+        assert_eq!(log, [format!("Reload module {LIBRARY} successfully.")]);
+        runs("Is another");
 
         // One that is no library: the one before goes on.
-        replace(&library, b"not what it should be");
+        replace(&path, b"not what it should be");
         let log = await_log(&broker, 2);
-        let failed = format!("Failed to reload module {TEMPLATE}: ");
+        let failed = format!("Failed to reload module {LIBRARY}: ");
         assert!(log[1].starts_with(&failed), "{log:?}");
-        works();
+        runs("Is another");
         drop(done);
         assert!(traffic.join().unwrap() > 0);
     });
 
-    replace(&library, &bytes);
-    let (_, text) = broker.ctl(&["recon", "remote_load", TEMPLATE]);
-    assert_eq!(text, format!("[{{module,{TEMPLATE}}}]\n"));
-    works();
+    replace(&path, &first);
+    let (_, text) = broker.ctl(&["recon", "remote_load", LIBRARY]);
+    assert_eq!(text, format!("[{{module,{LIBRARY}}}]\n"));
+    runs("Misbehaves");
 }
