@@ -2,8 +2,9 @@
 
 use crate::bench;
 use crate::node::{self, Broker};
-use crate::shell::{at, binaries, build, option, target};
+use crate::shell::{at, build, cargo, option, root, run as run_command, target};
 use serde_json::Value;
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -19,8 +20,9 @@ const PLUGINS: &[&str] = &[
     "emq_auth_username",
 ];
 
-/// Loaded too when its library is there.
+/// The plugin from a library, and its configuration: hooks at all points, none of which prints a line.
 const TEMPLATE: &str = "emq_plugin_template";
+const SILENT: &str = "[{emq_plugin_template, [{say, off}]}].\n";
 
 /// So that nothing is dropped that was accepted: the queues are as long as it takes.
 const KEYS: &str = "\
@@ -49,6 +51,8 @@ struct Plan {
     seconds: u64,
     rate: u64,
     profile: String,
+    /// with a plugin from a library
+    template: bool,
 }
 
 /// `[--seconds N] [--rate N] [--profile NAME]`
@@ -64,6 +68,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
         seconds: number("--seconds", 300)?,
         rate: number("--rate", 20_000)?,
         profile: option(args, "--profile").unwrap_or("release").into(),
+        template: true,
     })
 }
 
@@ -73,6 +78,7 @@ pub fn short() -> Result<(), String> {
         seconds: 5,
         rate: 3_000,
         profile: "dev".into(),
+        template: false,
     })
 }
 
@@ -81,7 +87,12 @@ fn soak(plan: &Plan) -> Result<(), String> {
     let mqload = bench::generator()?;
     let tree = target().join("plugin-soak");
     let port = node::make(&tree, &plan.profile, KEYS)?;
-    let plugins = configure(&tree, &plan.profile)?;
+    let mut plugins = PLUGINS.to_vec();
+    configure(&tree)?;
+    if plan.template {
+        install_template(&tree)?;
+        plugins.push(TEMPLATE);
+    }
     let mut broker = Broker::start(&tree)?;
     let mut generators = Generators::start(&mqload, port, plan)?;
     let turned = turn(&mut broker, &mut generators, &plugins);
@@ -92,32 +103,37 @@ fn soak(plan: &Plan) -> Result<(), String> {
     report(plan, &turned, &outcomes)
 }
 
-/// Files for all plugins, and an empty list of those to load. Returns the plugins.
-fn configure(tree: &Path, profile: &str) -> Result<Vec<&'static str>, String> {
+/// Files for all plugins, and an empty list of those to load.
+fn configure(tree: &Path) -> Result<(), String> {
     node::configure_plugin(tree, "emq_modules", MODULES)?;
     node::configure_plugin(tree, "emq_reloader", "reloader.interval = 1s\n")?;
-    for (plugin, id) in [
-        ("emq_auth_clientid", "client.1.clientid"),
-        ("emq_auth_username", "user.1.username"),
+    for (plugin, head, field) in [
+        ("emq_auth_clientid", "auth.client", "clientid"),
+        ("emq_auth_username", "auth.user", "username"),
     ] {
-        let password = id
-            .replace("clientid", "password")
-            .replace("username", "password");
-        let keys = format!("auth.{id} = somebody\nauth.{password} = secret\n");
+        let keys = format!("{head}.1.{field} = somebody\n{head}.1.password = secret\n");
         node::configure_plugin(tree, plugin, &keys)?;
     }
     let list = tree.join("data/loaded_plugins");
-    at(&list, fs::write(&list, ""))?;
-    let mut plugins = PLUGINS.to_vec();
-    let library = format!("lib{TEMPLATE}{}", std::env::consts::DLL_SUFFIX);
-    let built = binaries(profile).join(&library);
-    if built.is_file() {
-        let dir = tree.join("plugins");
-        at(&dir, fs::create_dir_all(&dir))?;
-        at(&built, fs::copy(&built, dir.join(&library)))?;
-        plugins.push(TEMPLATE);
-    }
-    Ok(plugins)
+    at(&list, fs::write(&list, ""))
+}
+
+/// Builds the template outside of the workspace, as a stranger does, and puts it into the tree.
+fn install_template(tree: &Path) -> Result<(), String> {
+    let place = target().join("strangers");
+    let manifest = root().join("templates").join(TEMPLATE).join("Cargo.toml");
+    run_command(
+        cargo(&["build", "--quiet", "--release", "--manifest-path"])
+            .arg(manifest)
+            .arg("--target-dir")
+            .arg(&place),
+    )?;
+    let file = format!("{DLL_PREFIX}{TEMPLATE}{DLL_SUFFIX}");
+    let (built, dir) = (place.join("release").join(&file), tree.join("plugins"));
+    at(&dir, fs::create_dir_all(&dir))?;
+    at(&built, fs::copy(&built, dir.join(&file)))?;
+    let conf = tree.join(format!("etc/plugins/{TEMPLATE}.config"));
+    at(&conf, fs::write(&conf, SILENT))
 }
 
 /// Generators of traffic, one for each QoS.
