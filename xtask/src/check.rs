@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must be green.
 
 use crate::shell::{build, cargo, option, run as sh, run_and_keep};
-use crate::{crash, fuzz, instructions, oracle, plugin_soak, tools};
+use crate::{crash, fuzz, instructions, oracle, plugin_soak, strangers, tools};
 use std::time::Instant;
 
 #[derive(Default)]
@@ -72,6 +72,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
         ];
         sh(&mut cargo(&clippy))
     });
+    all.step("format and lints of plugins of strangers", strangers::lint);
     if quick {
         cargo_tests(
             &mut all,

@@ -11,6 +11,7 @@ mod oracle;
 mod plugin_soak;
 mod run;
 mod shell;
+mod strangers;
 mod tools;
 
 use std::process::ExitCode;
