@@ -77,12 +77,30 @@ impl Operations {
                 let message = Publish::new(*topic, *text).qos(QoS::AtLeastOnce);
                 ctx.publish(message).map(done).map_err(error)?
             }
-            ["subscribe", client, topic] => done(ctx.subscribe(client, vec![entry(topic)])),
-            ["unsubscribe", client, topic] => done(ctx.unsubscribe(client, vec![entry(topic)])),
-            ["kick", client] => done(ctx.kick(client)),
-            ["alarm", text] => done(ctx.alarm("fixture", Severity::Warning, "Fixture", Some(text))),
-            ["alarm"] => done(ctx.alarm("fixture", Severity::Warning, "Fixture", None)),
-            ["forget"] => done(ctx.forget_decisions()),
+            ["subscribe", client, topic] => {
+                ctx.subscribe(client, vec![entry(topic)]);
+                done(())
+            }
+            ["unsubscribe", client, topic] => {
+                ctx.unsubscribe(client, vec![entry(topic)]);
+                done(())
+            }
+            ["kick", client] => {
+                ctx.kick(client);
+                done(())
+            }
+            ["alarm", text] => {
+                ctx.alarm("fixture", Severity::Warning, "Fixture", Some(text));
+                done(())
+            }
+            ["alarm"] => {
+                ctx.alarm("fixture", Severity::Warning, "Fixture", None);
+                done(())
+            }
+            ["forget"] => {
+                ctx.forget_decisions();
+                done(())
+            }
             ["put", key, value] => {
                 let put = self.table.put(key.as_bytes(), value.as_bytes());
                 put.map(done).map_err(error)?
