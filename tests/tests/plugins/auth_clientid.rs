@@ -84,6 +84,11 @@ fn the_file_counts_at_each_start() {
     broker.load(PLUGIN);
     assert_eq!(answers(&broker, "id", Some("changed"), None), [0; 3]);
     assert_eq!(answers(&broker, "id", Some("by hand"), None), REFUSED);
+    broker.write_plugin_conf(PLUGIN, &FILE.replace("= passwd\n", "= reloaded\n"));
+    let (_, text) = broker.ctl(&["plugins", "reload", PLUGIN]);
+    assert!(text.contains("reloaded successfully"), "{text}");
+    assert_eq!(answers(&broker, "id", Some("reloaded"), None), [0; 3]);
+    assert_eq!(answers(&broker, "id", Some("changed"), None), REFUSED);
 }
 
 #[test]
