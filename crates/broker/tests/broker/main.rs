@@ -6,6 +6,7 @@ mod access;
 mod bounds;
 mod delivery;
 mod exchange;
+mod figures;
 mod hooks;
 mod leaks;
 mod net;
