@@ -3,7 +3,7 @@
 use crate::Kind;
 use crate::settings::Settings;
 use emqttd_password::scram::Keys;
-use emqttd_password::{Cost, Given, Mark, Stored};
+use emqttd_password::{Cost, Given, Mark, Marker, Stored};
 use emqttd_plugin_sdk::{Context, HostError, StartError, Table};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -119,6 +119,8 @@ pub(crate) struct Book {
     table: Table,
     cost: Cost,
     scram_iterations: Option<u32>,
+    /// `None` = every password is checked
+    marker: Option<Marker>,
     records: RwLock<HashMap<Box<str>, Arc<Record>>>,
     /// held while table and memory are changed together
     writing: Mutex<Writing>,
@@ -134,6 +136,10 @@ impl Book {
         table: Table,
         settings: &Settings,
     ) -> Result<Book, StartError> {
+        let marker = match settings.password_cache {
+            true => Some(Marker::new().ok_or("the system gives no random numbers")?),
+            false => None,
+        };
         let rows = table
             .rows()
             .map_err(|error| StartError(format!("table {}: {error}", kind.table)))?;
@@ -169,9 +175,15 @@ impl Book {
             table,
             cost: settings.cost,
             scram_iterations: settings.scram_iterations,
+            marker,
             records: RwLock::new(records),
             writing: Mutex::new(Writing::Open),
         })
+    }
+
+    /// The mark of a password, if passwords are recognized.
+    pub(crate) fn mark(&self, password: &[u8]) -> Option<Mark> {
+        self.marker.as_ref().map(|marker| marker.mark(password))
     }
 
     /// What stands for a name.
@@ -276,7 +288,11 @@ impl Book {
             put.map_err(|e| e.to_string())?;
         }
         let settled = Record::new(Secret::Stored(stored));
-        *settled.seen.lock() = *record.seen.lock();
+        // Who came in by what was given is let in by the hash without a check.
+        match given.password().and_then(|password| self.mark(password)) {
+            Some(mark) => settled.learn(mark, true),
+            None => *settled.seen.lock() = *record.seen.lock(),
+        }
         self.records.write().insert(name.into(), settled);
         Ok(())
     }

@@ -2,9 +2,8 @@
 
 use crate::Kind;
 use crate::book::{Book, Record};
-use crate::settings::Settings;
-use emqttd_password::{Gate, Mark, Marker};
-use emqttd_plugin_sdk::{AuthAnswer, AuthProvider, Client, Context, Metric, StartError};
+use emqttd_password::{Gate, Mark};
+use emqttd_plugin_sdk::{AuthAnswer, AuthProvider, Client, Context, Metric};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -19,8 +18,6 @@ pub(crate) struct Door {
     kind: &'static Kind,
     ctx: Context,
     book: Arc<Book>,
-    /// `None` = every password is checked
-    marker: Option<Marker>,
     waiting: Semaphore,
     checked: Metric,
     remembered: Metric,
@@ -28,26 +25,16 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    pub(crate) fn new(
-        kind: &'static Kind,
-        ctx: &Context,
-        book: &Arc<Book>,
-        settings: &Settings,
-    ) -> Result<Door, StartError> {
-        let marker = match settings.password_cache {
-            true => Some(Marker::new().ok_or("the system gives no random numbers")?),
-            false => None,
-        };
-        Ok(Door {
+    pub(crate) fn new(kind: &'static Kind, ctx: &Context, book: &Arc<Book>) -> Door {
+        Door {
             kind,
             ctx: ctx.clone(),
             book: Arc::clone(book),
-            marker,
             waiting: Semaphore::new(WAITING),
             checked: ctx.metric("checked"),
             remembered: ctx.metric("remembered"),
             busy: ctx.metric("busy"),
-        })
+        }
     }
 
     /// Whether it is the password of that record; `None` = cannot be known now.
@@ -55,7 +42,7 @@ impl Door {
         if !record.is_slow() {
             return Some(record.verify(password));
         }
-        let mark = self.marker.as_ref().map(|marker| marker.mark(password));
+        let mark = self.book.mark(password);
         if let Some(right) = self.recall(record, mark) {
             return Some(right);
         }

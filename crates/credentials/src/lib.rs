@@ -60,7 +60,7 @@ impl Kind {
 fn start(kind: &'static Kind, ctx: &Context) -> Result<Box<dyn Plugin>, StartError> {
     let settings = Settings::read(kind, &ctx.config())?;
     let book = Arc::new(Book::open(kind, ctx.table(kind.table), &settings)?);
-    ctx.auth(0, Door::new(kind, ctx, &book, &settings)?);
+    ctx.auth(0, Door::new(kind, ctx, &book));
     if let Some(iterations) = settings.scram_iterations {
         ctx.mechanism(Scram::new(&book, &ctx.table("scram"), iterations)?);
     }

@@ -75,6 +75,11 @@ impl Given {
         })
     }
 
+    /// The password, where it was not hashed.
+    pub fn password(&self) -> Option<&[u8]> {
+        (self.form == Form::Plain).then_some(&self.secret)
+    }
+
     /// Whether it is the password.
     pub fn verify(&self, password: &[u8]) -> bool {
         let answer = self

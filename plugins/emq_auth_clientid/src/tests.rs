@@ -93,6 +93,12 @@ fn the_entries_of_the_file() {
         assert!(!row.contains("passwd") && !row.contains("SCRAM"), "{row}");
     }
     all();
+    // Nobody who came with the password of the file has cost a hash, before or after.
+    let before = broker.metric("checked").unwrap();
+    for _ in 0..3 {
+        assert_eq!(ask(&broker, "dev:devid", "passwd2"), ALLOW);
+    }
+    assert_eq!(broker.metric("checked").unwrap(), before);
     assert!(broker.exchange("SCRAM-SHA-256", &client("id")).is_none());
 }
 
