@@ -97,10 +97,15 @@ pub struct PeerInfo {
 
 /// A virtual connection into the broker: MQTT packets as bytes, as if through a socket. All that holds for
 /// a client holds for what comes this way: authentication, ACL, hooks, limits, kick, take-over.
+/// [`VirtualClient`](crate::virtual_client::VirtualClient) is a client on top of it.
+///
+/// No call waits, and none calls back before it returns. Letting the pipe go closes it.
 pub trait Pipe: Send + Sync {
-    /// Bytes for the broker; how many it takes now. When not all, [`PipeEvents::room`] is called later.
+    /// Bytes for the broker; how many it takes now: 64 KB may wait there. When not all, [`PipeEvents::room`] is
+    /// called later; after the end none is taken.
     fn send(&self, bytes: &[u8]) -> usize;
-    /// The device is gone (without DISCONNECT its will is published).
+    /// The device is gone (without DISCONNECT its will is published). What was taken before is used first. The
+    /// reason is a word (`a-z`, `0-9`, `_`) and one of a few; others are told as `closed`.
     fn close(&self, reason: &str);
     /// [`PipeEvents::output`] can take bytes again.
     fn resume(&self);

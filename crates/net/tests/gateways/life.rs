@@ -1,7 +1,7 @@
 //! How virtual clients come and go.
 
 use crate::world::*;
-use emqttd_plugin_sdk::virtual_client::{ConnectOptions, Outgoing, Refused, Will};
+use emqttd_plugin_sdk::virtual_client::{ConnectOptions, Event, Outgoing, Refused, Will};
 use emqttd_plugin_sdk::{Pipe, PipeEvents, QoS};
 use std::sync::{Arc, mpsc};
 
@@ -282,6 +282,67 @@ fn a_plugin_that_is_swapped_has_two_listeners_for_a_while() {
         assert_eq!(end(&mut new_events).await.reason, "shutdown");
         assert_eq!(world.row(), None);
     });
+}
+
+/// Connections come, move, take each other over and go in all ways at once, from many threads.
+#[test]
+fn a_storm() {
+    const TASKS: usize = 12;
+    const ROUNDS: usize = 150;
+    let world = Arc::new(World::new(3));
+    let storm = |task: usize| {
+        let world = Arc::clone(&world);
+        async move {
+            let mut ends = 0;
+            for round in 0..ROUNDS {
+                // Few client ids, so that they meet.
+                let id = format!("c{}", (task * 7 + round * 5) % 5);
+                let options = with_will(&id).clean((task + round).is_multiple_of(3));
+                let (client, mut events) = match world.try_connect(task as u8, options).await {
+                    Ok(connected) => connected,
+                    // Displaced before its CONNACK was seen.
+                    Err(Refused::Closed(_)) => continue,
+                    Err(refused) => panic!("{refused}"),
+                };
+                let filters = [("will/+", QoS::AtLeastOnce)];
+                let message = Outgoing::new("will/x", "x").qos(QoS::AtLeastOnce);
+                // Each of these may find the connection displaced.
+                let _ = soon(client.subscribe(&filters)).await;
+                let _ = soon(client.publish(&message)).await;
+                match (task + round) % 5 {
+                    0 => soon(client.disconnect()).await,
+                    1 => client.abort("device_lost"),
+                    2 => world.broker.post_kick(&id),
+                    3 => drop(client),
+                    _ => {
+                        drop((client, events));
+                        continue;
+                    }
+                }
+                // However it ended, it is told once.
+                loop {
+                    match soon(events.recv()).await {
+                        Some(Event::Closed(_)) => break,
+                        Some(Event::Message(_) | Event::Released { .. }) => {}
+                        None => panic!("no end"),
+                    }
+                }
+                assert_eq!(soon(events.recv()).await, None);
+                ends += 1;
+            }
+            ends
+        }
+    };
+    world.run(async {
+        let tasks: Vec<_> = (0..TASKS).map(|n| tokio::spawn(storm(n))).collect();
+        let mut ends = 0;
+        for task in tasks {
+            ends += task.await.unwrap();
+        }
+        assert!(ends > TASKS * ROUNDS / 2, "{ends}");
+    });
+    world.until(|broker| broker.clients().is_empty());
+    world.until(|_| world.row().unwrap().current_clients == 0);
 }
 
 /// Tells of its end.
