@@ -397,8 +397,8 @@ impl VirtualClient {
     }
 
     /// Publishes. Done when the broker has acknowledged it, at QoS 0 when it is on its way. The answer is the
-    /// reason code: 0 and others below 0x80 = the broker has it; 0x87 = the ACL denies it. With MQTT 3.1.1, which
-    /// has no answer for that, one knows so only after a second or two. Messages of one task keep their order;
+    /// reason code: 0 and others below 0x80 = the broker has it; 0x87 = the ACL denies it. MQTT 3.1.1 has no answer
+    /// for what is not taken: there it is 0x87 whatever the reason, and known only after a second or two. Messages of one task keep their order;
     /// dropping the future does not call one back that is on its way.
     ///
     /// # Errors
