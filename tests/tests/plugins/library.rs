@@ -480,6 +480,7 @@ fn a_panic_is_an_error_of_that_call() {
             "message_publish",
             "message_delivered",
             "message_acked",
+            "message_dropped",
             "command",
             "reload",
             "reconfigure",
@@ -514,6 +515,23 @@ fn a_panic_of_a_guard_refuses() {
         broker.unload(PLUGIN);
     }
     assert_eq!(code_of_connect(&broker, "anybody", ""), 0);
+}
+
+/// [MQTT-4.12.0-1]: refused, as by one that fails.
+#[test]
+fn a_panic_in_an_exchange_refuses() {
+    let broker = with_library();
+    for at in ["begin", "step"] {
+        load(&broker, at, "panic", "");
+        let mut client = broker.raw(Version::V5);
+        let connect = Connect::new(Version::V5, &unique("panic"))
+            .prop(Prop::AuthMethod("FIXTURE".into()))
+            .prop(Prop::AuthData(b"me".to_vec()));
+        client.send(&connect.encode());
+        let code = client.closed();
+        assert!(code.is_some_and(|code| code >= 0x80), "{at}: {code:?}");
+        broker.unload(PLUGIN);
+    }
 }
 
 #[test]

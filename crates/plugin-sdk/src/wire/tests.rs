@@ -1,31 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
+mod frozen;
+
 use super::request::Changed;
 use super::*;
-use crate::testing::{client, entry};
-use crate::{Change, Client, Key, KeyKind, Message, PeerInfo, Publish, QoS, TopicEntry};
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// What has been written once must be read for ever: these bytes never change, they only get longer.
-#[test]
-fn what_is_written_does_not_change() {
-    let topic = TopicEntry {
-        share: Some("g".into()),
-        ..entry("a/b", QoS::ExactlyOnce)
-    };
-    assert_eq!(hex(&encode(&topic)), "a40063612f62010202616703f4");
-    let publish = Publish::new("t", "not here").retain(true);
-    assert_eq!(hex(&encode(&publish)), "a400f6016174020003f5");
-    let short = client("c");
-    let bytes = encode(&ClientParts::from(&short));
-    assert_eq!(
-        hex(&bytes),
-        "a700616302820082447f00000119075b03f5040405183c09686d7174743a7463700a00"
-    );
-}
+use crate::testing::client;
+use crate::{Change, Client, Key, KeyKind, Message, PeerInfo, QoS, TopicEntry};
 
 #[test]
 fn fields_of_a_newer_side_are_passed_over() {
