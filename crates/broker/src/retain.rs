@@ -348,7 +348,9 @@ impl Retained {
     pub fn search(&self, filter: &str) -> Search {
         let index = self.index.read();
         let end = index.last + 1;
-        // A filter without wildcards selects one at the most.
+        if filter == "#" {
+            return Search::Order(0, end);
+        }
         Search::Tree(Box::new(index.tree.select(filter)), Vec::new(), end)
     }
 
@@ -382,6 +384,7 @@ impl Retained {
             }
             Search::Order(next, end) => {
                 let mut visited = 0;
+                let all = filter == "#";
                 for (sequence, name) in index.order.from(*next) {
                     if sequence >= *end {
                         break;
@@ -391,9 +394,15 @@ impl Retained {
                         return visited;
                     }
                     visited += 1;
-                    if let Some((_, message)) = index.tree.at(name)
-                        && matches(filter, message.topic())
-                    {
+                    let Some((_, message)) = index.tree.at(name) else {
+                        continue;
+                    };
+                    // [MQTT-4.7.2-1]
+                    let wanted = match all {
+                        true => !message.topic_bytes().starts_with(b"$"),
+                        false => matches(filter, message.topic()),
+                    };
+                    if wanted {
                         found.push_back(sequence);
                     }
                 }
@@ -414,8 +423,9 @@ impl Retained {
     ) {
         let index = self.index.read();
         let most = most.min(found.len());
+        let mut names = index.order.looker();
         for sequence in found.drain(..most) {
-            let name = index.order.get(sequence);
+            let name = names.get(sequence);
             if let Some((_, message)) = name.and_then(|name| index.tree.at(name))
                 && !index.is_over(message, clock)
             {

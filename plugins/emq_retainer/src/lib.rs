@@ -47,8 +47,8 @@ fn start(ctx: &Context) -> Result<Box<dyn Plugin>, StartError> {
 /// Which key cannot be used, and where it stands.
 fn settings(config: &Config) -> Result<RetainSettings, String> {
     let storage = match config.text("retainer.storage_type").map(str::trim) {
-        None | Some("disc") => RetainStorage::Disc,
-        Some("ram") => RetainStorage::Ram,
+        None | Some("ram") => RetainStorage::Ram,
+        Some("disc") => RetainStorage::Disc,
         Some("disc_only") => RetainStorage::DiscOnly,
         Some(_) => {
             return Err(wrong(

@@ -14,7 +14,7 @@ fn kept(pairs: &[(&str, &str)]) -> RetainSettings {
 #[test]
 fn keys_become_settings() {
     let defaults = RetainSettings {
-        storage: RetainStorage::Disc,
+        storage: RetainStorage::Ram,
         max_message_num: 1_000_000,
         max_payload_size: 65_536,
         expiry_interval: Duration::ZERO,
@@ -33,8 +33,8 @@ fn keys_become_settings() {
         expiry_interval: Duration::from_secs(5400),
     };
     assert_eq!(settings, wanted);
-    let ram = kept(&[("retainer.storage_type", "ram")]);
-    assert_eq!(ram.storage, RetainStorage::Ram);
+    let disc = kept(&[("retainer.storage_type", "disc")]);
+    assert_eq!(disc.storage, RetainStorage::Disc);
     // A number alone is milliseconds, and bytes.
     let bare = kept(&[
         ("retainer.expiry_interval", "1500"),

@@ -26,7 +26,30 @@ enum Chunk {
     Sparse(Vec<(u16, u32)>),
 }
 
+/// Looks up one sequence after the other.
+pub(crate) struct Looker<'a> {
+    order: &'a Order,
+    last: Option<(u64, &'a Chunk)>,
+}
+
+impl Looker<'_> {
+    #[inline]
+    pub fn get(&mut self, sequence: u64) -> Option<NameId> {
+        let (number, place) = split(sequence);
+        let chunk = match self.last {
+            Some((last, chunk)) if last == number => chunk,
+            _ => {
+                let chunk = self.order.chunks.get(&number)?;
+                self.last = Some((number, chunk));
+                chunk
+            }
+        };
+        chunk.at(place).map(NameId::new)
+    }
+}
+
 impl Chunk {
+    #[inline]
     fn at(&self, place: u16) -> Option<u32> {
         match self {
             Chunk::Dense(names, _) => Some(names[usize::from(place)]).filter(|name| *name != 0),
@@ -133,6 +156,14 @@ impl Order {
         self.chunks.get(&chunk)?.at(place).map(NameId::new)
     }
 
+    /// As [`Order::get`] for many sequences, of which one is mostly near the one before.
+    pub fn looker(&self) -> Looker<'_> {
+        Looker {
+            order: self,
+            last: None,
+        }
+    }
+
     /// Those with a sequence of at least `from`, ascending.
     pub fn from(&self, from: u64) -> impl Iterator<Item = (u64, NameId)> + '_ {
         let (first, place) = split(from);
@@ -179,6 +210,10 @@ mod tests {
                     model.remove(&sequence);
                 }
                 prop_assert_eq!(order.get(sequence).map(NameId::get), model.get(&sequence).copied());
+            }
+            let mut looker = order.looker();
+            for sequence in (0..3000).chain(from.iter().copied()) {
+                prop_assert_eq!(looker.get(sequence).map(NameId::get), model.get(&sequence).copied());
             }
             let check = |order: &Order, model: &BTreeMap<u64, u32>| {
                 for from in &from {
