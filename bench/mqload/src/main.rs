@@ -58,6 +58,8 @@ const USAGE: &str = "usage: mqload MODE [--port 1883] [--pid BROKER[,PID]] [--pe
   fanin   --pubs 1000 --subs 1 [--shared] --window 4 | --rate ...
   wild    --filters 100000 --clients 100 --pubs 4 --window 50 | --rate ...
   retain  --messages 100000 --rounds 3 [--sub-qos 0]
+  retain-wide --messages 1000000 --rounds 3 [--sub-qos 0] [--there]
+          everything to one subscriber while another is asked how long it waits; ten by a wildcard
   storm   --slots 32 --dur 5 [--no-sub]
   conn    --n 20000 --procs 1 --hold 3 [--sub] [--ping SECONDS] [--keepalive S]
   durable --pubs 64 --subs 1 --window 64 | --rate MSG_S [--online [--clean] [--deliveries]] [--topic T] [--most N]
@@ -89,6 +91,7 @@ fn main() {
         "fanin" => load::fanin(&a),
         "wild" => load::wild(&a),
         "retain" => load::retain(&a),
+        "retain-wide" => load::wide::run(&a),
         "storm" => load::storm(&a),
         "conn" => load::conn(&a),
         "durable" => load::durable::publish(&a),

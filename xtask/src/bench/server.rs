@@ -84,11 +84,21 @@ log.console = console
 log.console.level = error
 mqtt.allow_anonymous = true
 mqtt.acl_nomatch = allow
+mqtt.plugins.etc_dir = etc/plugins/
+mqtt.plugins.loaded_file = data/loaded_plugins
 mqtt.session.max_inflight = 1000
 mqtt.session.max_awaiting_rel = 0
 mqtt.mqueue.max_length = 0
 listener.tcp.external = 127.0.0.1:PORT
 listener.tcp.external.max_clients = 100000
+";
+
+/// As shipped.
+const OUR_RETAINER: &str = "\
+retainer.storage_type = disc
+retainer.max_message_num = 1000000
+retainer.max_payload_size = 64KB
+retainer.expiry_interval = 0
 ";
 
 const MOSQUITTO_CONFIG: &str = "\
@@ -127,6 +137,8 @@ impl Server {
             Peer::Ours => {
                 let config = OUR_CONFIG.replace("PORT", &port.to_string()) + more;
                 write("etc/emq.conf", &config)?;
+                write("data/loaded_plugins", "emq_retainer.\n")?;
+                write("etc/plugins/emq_retainer.conf", OUR_RETAINER)?;
                 (&programs.ours, vec!["foreground".into()])
             }
             Peer::Relay => {
