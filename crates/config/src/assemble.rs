@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::value::Value;
 use crate::{
     AclDenyAction, AllowAnonymous, Config, Log, LogConsole, LogFile, LogLevel, Mqtt, Node,
-    Persistence, PersistenceSync, PluginsOnFailure, Problem, QueueType, Retainer, Session,
-    Settings, Syslog, listener,
+    Persistence, PersistenceSync, PluginsOnFailure, Problem, QueueType, Session, Settings, Syslog,
+    listener,
 };
 
 /// The largest remaining length that MQTT can express.
@@ -28,7 +28,6 @@ pub(crate) fn settings(config: &Config) -> (Settings, Vec<Problem>) {
         log: reader.log(),
         mqtt: reader.mqtt(),
         session: reader.session(),
-        retainer: reader.retainer(),
         listeners: listener::listeners(&mut reader),
         plugins_etc_dir: reader.path("mqtt.plugins.etc_dir"),
         plugins_loaded_file: reader.path("mqtt.plugins.loaded_file"),
@@ -256,14 +255,6 @@ impl Reader<'_> {
             queue_low_watermark: low,
             queue_high_watermark: high,
             queue_store_qos0: self.flag("mqtt.mqueue.store_qos0"),
-        }
-    }
-
-    fn retainer(&self) -> Retainer {
-        Retainer {
-            max_message_num: self.count("retainer.max_message_num"),
-            max_payload_size: self.count("retainer.max_payload_size"),
-            expiry_interval: self.duration("retainer.expiry_interval"),
         }
     }
 

@@ -21,8 +21,6 @@ pub struct Settings {
     pub mqtt: Mqtt,
     /// `mqtt.session.*` and `mqtt.mqueue.*`
     pub session: Session,
-    /// `retainer.*` of `etc/plugins/emq_retainer.conf`; the core keeps retained messages itself
-    pub retainer: Retainer,
     /// `listener.*`, in the order of the file
     pub listeners: Vec<Listener>,
     /// `mqtt.plugins.etc_dir`
@@ -187,17 +185,6 @@ pub struct Session {
     pub queue_high_watermark: u8,
     /// `mqtt.mqueue.store_qos0`
     pub queue_store_qos0: bool,
-}
-
-/// `retainer.*`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Retainer {
-    /// `retainer.max_message_num` (0 = no limit)
-    pub max_message_num: usize,
-    /// `retainer.max_payload_size`, bytes (0 = no limit)
-    pub max_payload_size: usize,
-    /// `retainer.expiry_interval` (zero = never)
-    pub expiry_interval: Duration,
 }
 
 /// Kinds of `listener.<kind>.<name>`.

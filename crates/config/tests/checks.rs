@@ -314,7 +314,7 @@ fn the_general_form_opens_listeners_and_names_bad_values() {
         ],
     );
     assert_eq!(loaded.settings.listeners[0].name, "other");
-    assert_eq!(loaded.settings.retainer.max_message_num, 3);
+    assert_eq!(loaded.config.get("retainer.max_message_num"), Some("3"));
     let errors = errors(Etc::new("").load_with(&[("EMQ_MQTT__CACHE_ACL", "maybe")]));
     assert!(
         errors[0]

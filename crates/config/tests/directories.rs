@@ -59,8 +59,10 @@ fn the_shipped_directory_is_safe_and_complete() {
     );
     assert_eq!(settings.node.name, "emq@127.0.0.1");
     assert_eq!(settings.node.data_dir, Path::new("data"));
-    assert_eq!(settings.retainer.max_message_num, 1_000_000);
-    assert_eq!(settings.retainer.max_payload_size, 65_536);
+    let config = &loaded.config;
+    assert_eq!(config.get("retainer.storage_type"), Some("disc"));
+    assert_eq!(config.get("retainer.max_message_num"), Some("1000000"));
+    assert_eq!(config.get("retainer.max_payload_size"), Some("64KB"));
     assert_eq!(settings.session.max_inflight, 32);
     assert_eq!(settings.session.queue_max_bytes, 64 << 20);
     assert_eq!(settings.log.console, LogConsole::Console);
@@ -251,8 +253,9 @@ fn a_2_0_directory_loads() {
         settings.log.error.as_ref().unwrap().path,
         Path::new("log/error.log")
     );
-    assert_eq!(settings.retainer.max_message_num, 100_000);
-    assert_eq!(settings.retainer.expiry_interval, Duration::from_secs(3600));
+    let config = &loaded.config;
+    assert_eq!(config.get("retainer.max_message_num"), Some("100000"));
+    assert_eq!(config.get("retainer.expiry_interval"), Some("3600s"));
     let tcp = listener(&loaded, ListenerKind::Tcp, "external");
     assert_eq!(tcp.rate_limit, Some((102_400, 10_240)));
     assert_eq!((tcp.recbuf, tcp.sndbuf), (Some(4096), Some(4096)));
