@@ -19,6 +19,7 @@ mod library;
 mod life;
 mod loaded_file;
 mod manager;
+mod registered;
 mod reloads;
 mod runtime;
 mod watchdog;

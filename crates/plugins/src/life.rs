@@ -2,7 +2,7 @@
 
 use crate::desk::Site;
 use crate::guard::{Guard, panic_text};
-use crate::host::{End, NativeHost, Refusals};
+use crate::registered::{End, NativeHost, Refusals};
 use crate::wrap::ASK_TIMEOUT;
 use emqttd_plugin_sdk::{Config, Context, Descriptor, Plugin};
 use parking_lot::Mutex;

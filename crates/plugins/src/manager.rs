@@ -1,9 +1,9 @@
 //! Which plugins there are, which run, and how one comes and goes.
 
 use crate::guard::{Guard, Reporter};
-use crate::host::{End, NativeHost, Refusals};
 use crate::life::{Life, Source};
 use crate::loaded_file;
+use crate::registered::{End, NativeHost, Refusals};
 use crate::runtime::Runtime;
 use crate::watchdog::Watchdog;
 use emqttd_broker::{Broker, VERSION};

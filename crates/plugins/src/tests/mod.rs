@@ -6,3 +6,4 @@ mod bench;
 mod comings;
 mod failures;
 mod reloading;
+mod waiting;
