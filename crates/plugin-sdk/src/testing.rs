@@ -28,14 +28,15 @@
 
 mod drive;
 mod host;
+mod keys;
 mod pipe;
 
 pub use pipe::FakePipe;
 
 use crate::{
     AuthMechanism, Client, ClientRef, Command, Config, Context, Descriptor, DynAcl, DynAuth, Entry,
-    Figures, Holder, Hooks, HttpHandler, Message, Plugin, PluginListener, Publish, QoS, Reloadable,
-    RetainSettings, Row, Severity, StartError, TopicEntry,
+    Figures, Holder, Hooks, HttpHandler, Key, Message, Plugin, PluginListener, Publish, QoS,
+    Reloadable, RetainSettings, Row, Severity, StartError, TopicEntry,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ pub struct FakeBroker {
 /// The plugin that has been started.
 struct Running {
     name: String,
+    keys: Vec<Key>,
     plugin: Box<dyn Plugin>,
     context: Context,
 }
@@ -165,10 +167,16 @@ impl FakeBroker {
     /// Starts a plugin with these keys, and the defaults of its own. A plugin that runs is stopped before.
     ///
     /// # Errors
-    /// Those of the plugin. What it had registered is gone then.
+    /// Those of the plugin; what it had registered is gone then. Those of the broker, when the plugin declares
+    /// its keys: one that is unknown, or a value of another kind.
     pub fn start(&self, descriptor: &Descriptor, config: Config) -> Result<(), StartError> {
         self.stop();
-        let mut entries: Vec<Entry> = descriptor.keys.iter().filter_map(default_of).collect();
+        if !descriptor.keys.is_empty() {
+            for Entry { key, value, .. } in config.entries() {
+                keys::check(&descriptor.keys, key, value)?;
+            }
+        }
+        let mut entries: Vec<Entry> = descriptor.keys.iter().filter_map(keys::default).collect();
         entries.extend_from_slice(config.entries());
         self.fake
             .change(|state| state.config = Config::new(entries));
@@ -181,6 +189,7 @@ impl FakeBroker {
             Ok(plugin) => {
                 *self.running() = Some(Running {
                     name: descriptor.name.to_string(),
+                    keys: descriptor.keys.clone(),
                     plugin,
                     context,
                 });
@@ -212,12 +221,16 @@ impl FakeBroker {
     /// Changes a key as `emqttd_ctl set` does; when the plugin refuses, the old value stays.
     ///
     /// # Errors
-    /// The plugin's answer, or that no plugin runs.
+    /// The plugin's answer; the broker's, as in [`FakeBroker::start`], also for keys that are not hot; or that no
+    /// plugin runs.
     pub fn set(&self, key: &str, value: &str) -> Result<(), String> {
         let running = self.running();
         let Some(running) = &*running else {
             return Err("no plugin runs".into());
         };
+        if !running.keys.is_empty() && !keys::check(&running.keys, key, value)?.hot {
+            return Err(format!("{key} cannot be changed while the plugin runs"));
+        }
         let before = self.fake.state().config.clone();
         let mut entries = before.entries().to_vec();
         entries.retain(|entry| entry.key != key);
@@ -369,16 +382,6 @@ impl Drop for FakeBroker {
         // It is only there if the plugin has asked for it.
         let _ = std::fs::remove_dir_all(&self.fake.dir);
     }
-}
-
-/// The default of a key as an entry. A name with `$id` stands for keys that only a file can name.
-fn default_of(key: &crate::Key) -> Option<Entry> {
-    let value = key.default.as_ref()?;
-    (!key.name.contains('$')).then(|| Entry {
-        key: key.name.to_string(),
-        value: value.to_string(),
-        origin: "default".into(),
-    })
 }
 
 /// A client of MQTT 3.1.1 on a TCP listener, without user name; change its fields as needed.

@@ -62,8 +62,8 @@ struct Demo;
 impl Plugin for Demo {
     fn reconfigure(&self, ctx: &Context) -> Result<(), String> {
         match ctx.config().integer("demo.n") {
+            Some(13) | None => Err("not that number".into()),
             Some(_) => Ok(()),
-            None => Err("demo.n is no number".into()),
         }
     }
 
@@ -96,7 +96,12 @@ fn demo() -> Descriptor {
         }
         Ok(Box::new(Demo))
     })
-    .keys([Key::new("demo.n", KeyKind::Integer, "a number").default("1")])
+    .keys([
+        Key::new("demo.n", KeyKind::Integer, "a number")
+            .default("1")
+            .hot(),
+        Key::new("demo.$id.on", KeyKind::Switch, "whatever"),
+    ])
 }
 
 fn started() -> FakeBroker {
@@ -166,11 +171,17 @@ fn keys_have_defaults_and_can_be_changed() {
     let broker = started();
     assert_eq!(broker.set("demo.n", "7"), Ok(()));
     assert!(broker.set("demo.n", "x").is_err());
+    assert_eq!(broker.set("demo.n", "13"), Err("not that number".into()));
+    assert!(broker.set("demo.1.on", "on").is_err(), "it is not hot");
     assert_eq!(broker.fake.state().config.text("demo.n"), Some("7"));
     let error = broker
         .start(&demo(), Config::of(&[("demo.n", "13")]))
         .unwrap_err();
     assert_eq!(error.0, "13 is bad luck");
+    for (key, value) in [("demo.m", "1"), ("demo.1.on", "perhaps"), ("demo.n", "?")] {
+        let refused = broker.start(&demo(), Config::of(&[(key, value)]));
+        assert!(refused.is_err(), "{key}");
+    }
     assert_eq!(broker.plugin(), None);
     assert_eq!(
         broker.command(&["demo"]),
