@@ -32,15 +32,19 @@ fn an_answer_that_does_not_come_is_no() {
         .unwrap();
     let (guard, _) = guard();
     let asked = Arc::default();
-    let provider = Arc::new(GuardedAuth {
-        guard: Arc::clone(&guard),
-        runtime: runtime.handle().clone(),
-        patience: Duration::from_millis(20),
-        inner: Arc::new(Slow(Arc::clone(&asked))),
-    });
-    let question = Arc::clone(&provider).check(Arc::new(a_client()), None);
+    let provider = |patience| {
+        Arc::new(GuardedAuth {
+            guard: Arc::clone(&guard),
+            runtime: runtime.handle().clone(),
+            patience,
+            inner: Arc::new(Slow(Arc::clone(&asked))),
+        })
+    };
+    let hasty = provider(Duration::from_millis(20));
+    let question = hasty.check(Arc::new(a_client()), None);
     assert_eq!(runtime.block_on(question), AuthAnswer::Unavailable);
     assert_eq!(guard.figures().timeouts, 1);
+    let provider = provider(Duration::from_secs(60));
     // One that does come is passed on, and one of a plugin that has been closed is not waited for.
     let question = Arc::clone(&provider).check(Arc::new(a_client()), None);
     let answered = runtime.spawn(question);
