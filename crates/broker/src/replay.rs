@@ -15,6 +15,7 @@ use crate::shard::{Mail, Shard};
 use crate::subscribe::parts_of;
 use emqttd_mqtt::QoS;
 use emqttd_session::Delivery;
+use emqttd_store::Values;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ pub(crate) struct Rows {
     pub owner: u64,
     pub asked: u64,
     pub sequences: Vec<u64>,
-    pub rows: Vec<Option<Vec<u8>>>,
+    pub rows: Values,
 }
 
 impl Shard {

@@ -106,19 +106,15 @@ pub(crate) enum Change<'a> {
 }
 
 /// The retained messages of one subscription while they are looked for.
+#[derive(Default)]
 pub(crate) enum Search {
     /// all are found
+    #[default]
     Over,
     /// by way of the tree: where it has come to, what it has found, and the sequence to stop at
     Tree(Box<Selection>, Vec<u64>, u64),
     /// by their order: the next sequence, and the one to stop at
     Order(u64, u64),
-}
-
-impl Default for Search {
-    fn default() -> Search {
-        Search::Over
-    }
 }
 
 /// Lines of this second.

@@ -55,3 +55,6 @@ pub type Position = u64;
 
 /// Number of a table of keys and values.
 pub type Table = u8;
+
+/// Values of keys, in the order of the keys; `None` for one that is not there or cannot be read.
+pub type Values = Vec<Option<Vec<u8>>>;

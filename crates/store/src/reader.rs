@@ -11,7 +11,7 @@ use crate::record::{self, Record};
 use crate::refs::RefEntry;
 use crate::segment::Refs;
 use crate::shared::Shared;
-use crate::{Load, Loaded, OwnerId, Page, Position, Table};
+use crate::{Load, Loaded, OwnerId, Page, Position, Table, Values};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
@@ -38,7 +38,7 @@ pub(crate) struct Wanted {
 /// What is asked, and who is told.
 pub(crate) enum Question {
     Page(Load, Answer<Page>),
-    Values(Wanted, Answer<Vec<Option<Vec<u8>>>>),
+    Values(Wanted, Answer<Values>),
 }
 
 /// A question and the position that it waits for.
@@ -137,7 +137,7 @@ pub(crate) fn step(shared: &Shared) -> bool {
 }
 
 /// See [`crate::Store::values`].
-fn values(shared: &Shared, wanted: &Wanted) -> Vec<Option<Vec<u8>>> {
+fn values(shared: &Shared, wanted: &Wanted) -> Values {
     let mut values = Vec::with_capacity(wanted.keys.len());
     let mut bytes = 0;
     for key in &wanted.keys {

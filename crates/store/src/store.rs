@@ -7,7 +7,7 @@ use crate::reader::{Question, Wanted};
 use crate::recover::recover;
 use crate::shared::Shared;
 use crate::{Batch, Health, Load, OpenError, Options, Page, Position, Recovered, Status, Table};
-use crate::{OwnerState, reader};
+use crate::{OwnerState, Values, reader};
 use parking_lot::Mutex;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -136,7 +136,7 @@ impl Store {
         keys: Vec<Vec<u8>>,
         most_bytes: usize,
         after: Position,
-        answer: Box<dyn FnOnce(Vec<Option<Vec<u8>>>) + Send>,
+        answer: Box<dyn FnOnce(Values) + Send>,
     ) {
         let wanted = Wanted {
             table,

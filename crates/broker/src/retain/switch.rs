@@ -10,14 +10,18 @@ use crate::durable::record::{self, Clock};
 use crate::node::unix_millis;
 use emqttd_plugin_sdk::{RetainSettings, RetainStorage};
 use emqttd_router::NameId;
-use emqttd_session::Message;
+use emqttd_session::{Message, Publisher};
 use emqttd_store::{Batch, Store};
+use hashbrown::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long the disk may take for what was handed to it before.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Told of each row: its key, the sequence and the message.
+type EachRow<'a> = dyn FnMut(&[u8], Option<u64>, Message) + 'a;
 
 impl Broker {
     /// Keeps retained messages from now on, as said; `None` = keeps and sends none. Those that are there
@@ -105,11 +109,7 @@ impl Broker {
     }
 
     /// Calls `f` for each row of the table, all that was written before included.
-    fn rows_of_retained(
-        &self,
-        store: &Store,
-        f: &mut dyn FnMut(&[u8], Option<u64>, Message),
-    ) -> Result<(), String> {
+    fn rows_of_retained(&self, store: &Store, f: &mut EachRow<'_>) -> Result<(), String> {
         self.commit_all();
         let Some(durable) = &self.node.durable else {
             return Ok(());
@@ -139,7 +139,9 @@ impl Broker {
             return Ok(());
         };
         let mut all: Vec<(bool, u64, Arc<Message>)> = Vec::new();
-        self.rows_of_retained(&store, &mut |_, sequence, message| {
+        let mut publishers = Publishers::default();
+        self.rows_of_retained(&store, &mut |_, sequence, mut message| {
+            publishers.share(&mut message);
             let kept = match storage {
                 RetainStorage::DiscOnly => stub(&message),
                 _ => Arc::new(message),
@@ -217,7 +219,9 @@ impl Broker {
         if !retained.index.read().stubs {
             return Ok(());
         }
-        self.rows_of_retained(&store, &mut |_, sequence, message| {
+        let mut publishers = Publishers::default();
+        self.rows_of_retained(&store, &mut |_, sequence, mut message| {
+            publishers.share(&mut message);
             let mut index = retained.index.write();
             let Some(name) = index.tree.id(message.topic()) else {
                 return;
@@ -231,6 +235,27 @@ impl Broker {
         })?;
         retained.drop_unreadable();
         Ok(())
+    }
+}
+
+/// Who published what was read: as before the restart, the messages of one client name it together.
+#[derive(Default)]
+struct Publishers(HashMap<Arc<str>, Arc<Publisher>>);
+
+impl Publishers {
+    fn share(&mut self, message: &mut Message) {
+        let Some(publisher) = &message.publisher else {
+            return;
+        };
+        match self.0.get(&publisher.clientid) {
+            Some(known) if known.username == publisher.username => {
+                message.publisher = Some(Arc::clone(known));
+            }
+            _ => {
+                let id = Arc::clone(&publisher.clientid);
+                self.0.insert(id, Arc::clone(publisher));
+            }
+        }
     }
 }
 
