@@ -210,3 +210,69 @@ impl Drop for Asked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn answer(answer: u64) -> Completion {
+        Completion {
+            answer,
+            panic: None,
+        }
+    }
+
+    fn number(answer: Poll<Option<Completion>>) -> Poll<Option<u64>> {
+        answer.map(|completion| completion.map(|completion| completion.answer))
+    }
+
+    #[test]
+    fn an_answer_is_taken_once_and_the_first_one_counts() {
+        let (tickets, woken) = (Tickets::default(), Arc::new(Woken::default()));
+        let waker = Waker::from(Arc::clone(&woken));
+        let ticket = tickets.draw(&waker).expect("not ended");
+        assert!(number(tickets.look(ticket, &waker)).is_pending());
+        tickets.complete(ticket, answer(1));
+        tickets.complete(ticket, answer(3));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(number(tickets.look(ticket, &waker)), Poll::Ready(Some(1)));
+        assert_eq!(number(tickets.look(ticket, &waker)), Poll::Ready(None));
+        // Nobody has these.
+        tickets.complete(ticket, answer(1));
+        tickets.complete(99, answer(1));
+        assert!(tickets.0.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn an_answer_may_come_before_it_is_looked_for() {
+        let tickets = Tickets::default();
+        let ticket = tickets.draw(Waker::noop()).expect("not ended");
+        tickets.complete(ticket, answer(2));
+        let found = tickets.look(ticket, Waker::noop());
+        assert_eq!(number(found), Poll::Ready(Some(2)));
+    }
+
+    #[test]
+    fn the_end_wakes_all_who_wait() {
+        let (tickets, woken) = (Tickets::default(), Arc::new(Woken::default()));
+        let waker = Waker::from(Arc::clone(&woken));
+        let first = tickets.draw(&waker).expect("not ended");
+        let second = tickets.draw(&waker).expect("not ended");
+        tickets.give_back(second);
+        tickets.end();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(number(tickets.look(first, &waker)), Poll::Ready(None));
+        assert_eq!(tickets.draw(&waker), None);
+    }
+}
