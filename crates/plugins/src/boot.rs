@@ -4,6 +4,7 @@ use crate::Manager;
 use crate::loaded_file;
 use emqttd_config::{PluginsOnFailure, find_plugin};
 use emqttd_management::PluginError;
+use std::sync::atomic::Ordering;
 
 impl Manager {
     /// Starts the plugins that are to be loaded, in their order. Before listeners are opened. Gives a sentence
@@ -17,6 +18,7 @@ impl Manager {
         let names = self.config.lock().loaded_plugins().to_vec();
         let go_on = self.shared.broker.settings().plugins_on_failure == PluginsOnFailure::Continue;
         let (mut warnings, mut errors) = (Vec::new(), Vec::new());
+        self.booting.store(true, Ordering::Release);
         for name in names {
             let Some(reason) = self.start_at_boot(&name) else {
                 continue;
@@ -40,6 +42,7 @@ impl Manager {
             log::error!("{text}");
             warnings.push(text);
         }
+        self.booting.store(false, Ordering::Release);
         if errors.is_empty() {
             return Ok(warnings);
         }

@@ -27,7 +27,7 @@ mod wrap;
 
 pub use guard::{MOST_PANICS, PANIC_WINDOW, SLOW};
 pub use library::load as load_library;
-pub use life::{DRAIN_PATIENCE, START_PATIENCE, STOP_PATIENCE};
+pub use life::{DRAIN_PATIENCE, START_PATIENCE, START_PATIENCE_AT_BOOT, STOP_PATIENCE};
 pub use manager::{Manager, OpenLibrary, Setup};
 pub use watchdog::{BLOCKED, BLOCKED_ASIDE};
 pub use wrap::ASK_TIMEOUT;

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// For a plugin to start; less than `emqttd_ctl` waits for an answer.
 pub const START_PATIENCE: Duration = Duration::from_secs(50);
+/// The same when the broker starts: nobody waits at a prompt, and much may have to be read from the disk.
+pub const START_PATIENCE_AT_BOOT: Duration = Duration::from_secs(600);
 /// For calls of a plugin to end when it is unloaded: a little more than an answer may take.
 pub const DRAIN_PATIENCE: Duration = ASK_TIMEOUT.saturating_add(Duration::from_millis(500));
 /// The same when the broker stops.
@@ -90,6 +92,7 @@ impl Life {
         guard: Arc<Guard>,
         host: Arc<NativeHost>,
         runtime: tokio::runtime::Handle,
+        patience: Duration,
     ) -> Result<Life, String> {
         let context = Context::new(Arc::clone(&host) as _, runtime.clone());
         let started = {
@@ -98,7 +101,7 @@ impl Life {
                 context.clone(),
                 Arc::clone(&guard),
             );
-            bounded("plugin-start", START_PATIENCE, move || {
+            bounded("plugin-start", patience, move || {
                 let _inside = runtime.enter();
                 let plugin = guard.call(Site::Start, || start(&context));
                 // After the time it is dropped here, and nobody stops it.
@@ -120,7 +123,7 @@ impl Life {
             Ended::Well(Some(Err(error))) => error.0,
             Ended::Well(None) => "it panicked while it started; see the log".to_string(),
             Ended::Panicked(why) => why,
-            Ended::NotYet => format!("it has not started within {} s", START_PATIENCE.as_secs()),
+            Ended::NotYet => format!("it has not started within {} s", patience.as_secs()),
         };
         guard.close();
         host.withdraw(End::Unload);

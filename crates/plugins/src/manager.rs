@@ -1,7 +1,7 @@
 //! Which plugins there are, which run, and how one comes and goes.
 
 use crate::guard::{Guard, Reporter};
-use crate::life::{Life, Source};
+use crate::life::{Life, START_PATIENCE, START_PATIENCE_AT_BOOT, Source};
 use crate::loaded_file;
 use crate::registered::{End, NativeHost, Refusals};
 use crate::runtime::Runtime;
@@ -16,7 +16,9 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 /// Opens a library: the plugin in it, and what it was made with.
 pub type OpenLibrary = dyn Fn(&Path) -> Result<(Descriptor, String), String> + Send + Sync;
@@ -110,6 +112,8 @@ pub struct Manager {
     /// those that run, in the order of their starts
     lives: RwLock<Vec<Arc<Life>>>,
     off: Mutex<Vec<Off>>,
+    /// the plugins are started with which the broker starts
+    pub(crate) booting: AtomicBool,
 }
 
 impl Manager {
@@ -140,6 +144,7 @@ impl Manager {
             changing: Mutex::new(false),
             lives: RwLock::default(),
             off: Mutex::default(),
+            booting: AtomicBool::new(false),
         });
         // Set once, here.
         let _ = shared.manager.set(Arc::downgrade(&manager));
@@ -299,7 +304,7 @@ impl Manager {
         if let Some(old) = old {
             host.inherit(&old.host);
         }
-        let life = Life::start(descriptor, source, guard, host, runtime)?;
+        let life = Life::start(descriptor, source, guard, host, runtime, self.patience())?;
         life.host.commit(old.map(|old| &*old.host));
         let version = life.descriptor.version.clone();
         {
@@ -313,6 +318,13 @@ impl Manager {
         self.lift(&name);
         log::info!("plugin {name} {version} runs");
         Ok(notes)
+    }
+
+    fn patience(&self) -> Duration {
+        match self.booting.load(Ordering::Acquire) {
+            true => START_PATIENCE_AT_BOOT,
+            false => START_PATIENCE,
+        }
     }
 
     fn read_keys(&self, asked: &str, descriptor: &Descriptor) -> Result<PluginKeys, String> {

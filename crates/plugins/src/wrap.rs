@@ -319,6 +319,11 @@ impl Exchange for GuardedExchange {
             ExchangeStep::Fail
         })
     }
+
+    fn username(&self) -> Option<&str> {
+        let inner = self.inner.as_ref()?;
+        self.guard.call(Site::Exchange, || inner.username())?
+    }
 }
 
 impl GuardedExchange {

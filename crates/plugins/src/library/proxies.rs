@@ -58,29 +58,46 @@ impl AuthMechanism for FarMechanism {
         let Far { instance, number } = &self.far;
         let client = wire::encode(&ClientParts::from(client));
         let begun = instance.call(to_plugin::BEGIN, *number, &client, &[]);
-        Box::new(FarExchange(Far {
-            instance: Arc::clone(instance),
-            // 0 is nothing: its first step fails.
-            number: begun.map_or(0, |(number, _)| number),
-        }))
+        Box::new(FarExchange {
+            far: Far {
+                instance: Arc::clone(instance),
+                // 0 is nothing: its first step fails.
+                number: begun.map_or(0, |(number, _)| number),
+            },
+            proved: None,
+        })
     }
 }
 
-struct FarExchange(Far);
+struct FarExchange {
+    far: Far,
+    /// the user name, once it has succeeded
+    proved: Option<String>,
+}
 
 impl Exchange for FarExchange {
     fn step(&mut self, data: &[u8]) -> ExchangeStep {
-        let Far { instance, number } = &self.0;
-        match instance.call(to_plugin::STEP, *number, &[], data) {
+        let Far { instance, number } = &self.far;
+        let step = match instance.call(to_plugin::STEP, *number, &[], data) {
             Some((step, data)) => number::step(step, &data),
             None => ExchangeStep::Fail,
+        };
+        if matches!(step, ExchangeStep::Success { .. })
+            && let Ok((1, name)) = instance.remote.call(to_plugin::PROVED, *number, &[], &[])
+        {
+            self.proved = wire::text(&name).ok().map(str::to_string);
         }
+        step
+    }
+
+    fn username(&self) -> Option<&str> {
+        self.proved.as_deref()
     }
 }
 
 impl Drop for FarExchange {
     fn drop(&mut self) {
-        let Far { instance, number } = &self.0;
+        let Far { instance, number } = &self.far;
         // What the library has dropped already needs no end.
         let _ = instance.remote.call(to_plugin::END, *number, &[], &[]);
     }
