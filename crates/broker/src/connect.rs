@@ -91,8 +91,12 @@ impl Shard {
                 };
                 self.accept(id, connect, publisher, &extras);
             }
-            Some(AuthAnswer::Deny | AuthAnswer::Ignore | AuthAnswer::Unavailable) => {
-                self.refuse_access(id, &publisher);
+            // EMQ says "bad password" to that, too, which devices take for final.
+            Some(AuthAnswer::Unavailable) => {
+                self.refuse_access(id, &publisher, ReasonCode::SERVER_UNAVAILABLE);
+            }
+            Some(AuthAnswer::Deny | AuthAnswer::Ignore) => {
+                self.refuse_access(id, &publisher, ReasonCode::BAD_USER_NAME_OR_PASSWORD);
             }
         }
         Taken::Done
@@ -125,8 +129,9 @@ impl Shard {
         Arc::new(Publisher { clientid, username })
     }
 
-    /// Every failed authentication is CONNACK 4 (sheet 6.1), or 0x86; both hooks run.
-    fn refuse_access(&mut self, id: ConnId, publisher: &Publisher) {
+    /// A failed authentication is CONNACK 4 (sheet 6.1), or 0x86; one that could not be done 3, or 0x88. Both
+    /// hooks run.
+    fn refuse_access(&mut self, id: ConnId, publisher: &Publisher, reason: ReasonCode) {
         log::error!(
             "Client({}@{}): username {} is refused",
             emqttd_logging::escape(&publisher.clientid),
@@ -134,12 +139,7 @@ impl Shard {
             emqttd_logging::escape(publisher.username.as_deref().unwrap_or("undefined")),
         );
         let username = publisher.username.clone();
-        self.refuse(
-            id,
-            ReasonCode::BAD_USER_NAME_OR_PASSWORD,
-            &publisher.clientid,
-            username.as_deref(),
-        );
+        self.refuse(id, reason, &publisher.clientid, username.as_deref());
         self.tell_disconnected(id, publisher, "auth_failure");
     }
 
@@ -192,7 +192,9 @@ impl Shard {
         });
         let why = match reason {
             ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => "bad_clientid",
-            ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED => "auth_failure",
+            ReasonCode::BAD_USER_NAME_OR_PASSWORD
+            | ReasonCode::NOT_AUTHORIZED
+            | ReasonCode::SERVER_UNAVAILABLE => "auth_failure",
             ReasonCode::BAD_AUTHENTICATION_METHOD => "bad_auth_method",
             _ => "refused",
         };
@@ -630,6 +632,10 @@ impl Shard {
             return;
         };
         let before_connack = running.connect.is_some();
+        let step = match step {
+            ExchangeStep::Success { .. } if !self.take_name(id, &running) => ExchangeStep::Fail,
+            step => step,
+        };
         match step {
             ExchangeStep::Continue(data) => {
                 self.counters.add(Metric::AuthSent, 1);
@@ -681,6 +687,30 @@ impl Shard {
                 }
             }
             ExchangeStep::Fail => self.close(id, ReasonCode::NOT_AUTHORIZED, "auth_failure"),
+        }
+    }
+
+    /// The user name that an exchange has proved is the client's: `false` when it has another one.
+    fn take_name(&mut self, id: ConnId, running: &RunningExchange) -> bool {
+        let exchange = running.exchange.as_ref();
+        let Some(name) = exchange.and_then(|exchange| exchange.username()) else {
+            return true;
+        };
+        let detail = self.conns[id as usize].detail();
+        let Some(publisher) = &detail.publisher else {
+            return false;
+        };
+        match publisher.username.as_deref() {
+            Some(known) => known == name,
+            // A client that came in without a name stays without: its session and rights are nobody's.
+            None if running.connect.is_none() => false,
+            None => {
+                detail.publisher = Some(Arc::new(Publisher {
+                    clientid: Arc::clone(&publisher.clientid),
+                    username: Some(name.into()),
+                }));
+                true
+            }
         }
     }
 

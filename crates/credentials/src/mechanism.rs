@@ -47,13 +47,13 @@ impl AuthMechanism for Scram {
         NAME
     }
 
-    fn begin(&self, client: &Client) -> Box<dyn Exchange> {
+    fn begin(&self, _: &Client) -> Box<dyn Exchange> {
         Box::new(Dialogue {
             book: Arc::clone(&self.book),
             secret: Arc::clone(&self.secret),
             iterations: self.iterations,
-            connect_username: client.username.clone(),
             state: State::Begun,
+            proved: None,
         })
     }
 }
@@ -63,9 +63,9 @@ struct Dialogue {
     book: Arc<Book>,
     secret: Arc<[u8]>,
     iterations: u32,
-    /// of CONNECT
-    connect_username: Option<Arc<str>>,
     state: State,
+    /// who it is, once that is proved
+    proved: Option<Arc<str>>,
 }
 
 enum State {
@@ -104,9 +104,7 @@ impl Dialogue {
         let answer = challenged.challenge.check(data)?;
         let name = &challenged.name;
         let record = challenged.record.as_ref()?;
-        // ACLs go by the user name of CONNECT: it must not be another's.
-        let is_own = self.connect_username.as_ref().is_none_or(|own| own == name);
-        (is_own && self.book.is_current(name, record)).then_some(answer)
+        self.book.is_current(name, record).then_some(answer)
     }
 }
 
@@ -122,13 +120,20 @@ impl Exchange for Dialogue {
                 None => ExchangeStep::Fail,
             },
             State::Challenged(challenged) => match self.decide(&challenged, data) {
-                Some(answer) => ExchangeStep::Success {
-                    data: answer.into_bytes(),
-                    superuser: false,
-                },
+                Some(answer) => {
+                    self.proved = Some(Arc::clone(&challenged.name));
+                    ExchangeStep::Success {
+                        data: answer.into_bytes(),
+                        superuser: false,
+                    }
+                }
                 None => ExchangeStep::Fail,
             },
             State::Over => ExchangeStep::Fail,
         }
+    }
+
+    fn username(&self) -> Option<&str> {
+        self.proved.as_deref()
     }
 }

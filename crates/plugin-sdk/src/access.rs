@@ -134,6 +134,11 @@ pub enum ExchangeStep {
 pub trait Exchange: Send {
     /// Takes the client's authentication data. Runs on an event loop: must not block.
     fn step(&mut self, data: &[u8]) -> ExchangeStep;
+    /// The user name that a successful exchange has proved; `None` = it says nothing about that. It becomes the
+    /// client's when CONNECT had none; when that had another one, the exchange has failed.
+    fn username(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A mechanism of enhanced authentication, such as SCRAM-SHA-256.

@@ -196,6 +196,17 @@ impl Guest {
         Ok(Reply { value, data })
     }
 
+    fn proved(&self, call: &Call<'_>) -> Result<Reply, Fault> {
+        let exchange = self.objects.exchange(call.handle)?;
+        let exchange = exchange.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(exchange
+            .username()
+            .map_or_else(Reply::default, |name| Reply {
+                value: 1,
+                data: name.into(),
+            }))
+    }
+
     fn command(&self, call: &Call<'_>) -> Result<Reply, Fault> {
         let handler = self.objects.command(call.handle)?;
         let words: request::Words<'_> = wire::decode(call.args)?;
@@ -251,6 +262,7 @@ impl Answer for Guest {
             }
             to_plugin::BEGIN => self.begin(&call),
             to_plugin::STEP => self.step(&call),
+            to_plugin::PROVED => self.proved(&call),
             to_plugin::END | to_plugin::FORGET_EVENTS => {
                 self.objects.remove(call.handle);
                 Ok(Reply::default())

@@ -45,6 +45,8 @@ pub mod to_plugin {
     pub const STEP: u32 = 34;
     /// on an exchange: it is over
     pub const END: u32 = 35;
+    /// on an exchange → 1 and the user name that it has proved, or 0
+    pub const PROVED: u32 = 36;
 
     /// on a command: [`Words`](super::request::Words) → number of the reply, text
     pub const COMMAND: u32 = 40;

@@ -152,7 +152,7 @@ fn the_first_who_decides_ends_the_chain_and_unavailable_is_a_refusal() {
             "allow (superuser)",
         ),
         (AuthAnswer::Deny, 4, 0x86, "deny"),
-        (AuthAnswer::Unavailable, 4, 0x86, "unavailable"),
+        (AuthAnswer::Unavailable, 3, 0x88, "unavailable"),
     ] {
         // Anonymous clients would be let in, and a later module says yes.
         let mut net = Net::new(1);

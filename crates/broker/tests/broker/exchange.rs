@@ -60,6 +60,10 @@ impl Exchange for Count {
         }
         ExchangeStep::Continue(vec![self.step])
     }
+
+    fn username(&self) -> Option<&str> {
+        self.name.strip_prefix("proves ")
+    }
 }
 
 fn net() -> Net {
@@ -391,4 +395,44 @@ fn hooks_see_a_failed_exchange_as_any_failed_authentication() {
     let client = come_in(&mut net, &connect("c", "COUNT", b"hello"));
     step(&mut net, client, 0x19, b"wrong");
     assert_eq!(*log.lock().unwrap(), ["+c 0", "-c auth_failure"]);
+}
+
+#[test]
+fn the_user_name_that_an_exchange_proves_is_the_clients() {
+    let mut net = net();
+    let log = Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let acl: Arc<dyn DynAcl> = Arc::new(Names(Arc::clone(&log)));
+    net.broker.access().add_acl(0, "names", &acl);
+    let client = net.open(0);
+    net.connect_on(client, &connect("proves ann", "COUNT", b"plain"));
+    assert_eq!(net.publish(client, "t", "x", 1), Some(0x10));
+    assert_eq!(*log.lock().unwrap(), ["ann"]);
+    let done = step(&mut net, client, 0x19, b"plain");
+    assert!(
+        matches!(done[..], [Got::Auth { reason: 0, .. }]),
+        "{done:?}"
+    );
+    let client = net.open(0);
+    let named = connect("proves bob", "COUNT", b"plain").user("bob", "");
+    assert!(matches!(
+        net.connect_on(client, &named)[..],
+        [Got::ConnAck { code: 0, .. }]
+    ));
+    let client = net.open(0);
+    let other = connect("proves bob", "COUNT", b"plain").user("eve", "");
+    assert!(matches!(
+        net.connect_on(client, &other)[..],
+        [Got::ConnAck { code: 0x87, .. }]
+    ));
+}
+
+/// Writes down by which user names it is asked.
+struct Names(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl AclProvider for Names {
+    async fn check(&self, client: &sdk::Client, _: Access, _: &str) -> AclAnswer {
+        let name = client.username.as_deref().unwrap_or("-");
+        self.0.lock().unwrap().push(name.into());
+        AclAnswer::Allow
+    }
 }
