@@ -82,10 +82,19 @@ impl Exchange for FarExchange {
             Some((step, data)) => number::step(step, &data),
             None => ExchangeStep::Fail,
         };
-        if matches!(step, ExchangeStep::Success { .. })
-            && let Ok((1, name)) = instance.remote.call(to_plugin::PROVED, *number, &[], &[])
-        {
-            self.proved = wire::text(&name).ok().map(str::to_string);
+        if matches!(step, ExchangeStep::Success { .. }) {
+            let op = to_plugin::PROVED;
+            match instance.remote.call(op, *number, &[], &[]) {
+                Ok((1, name)) => {
+                    let name = wire::text(&name).unwrap_or_else(|_| unreadable(op));
+                    self.proved = Some(name.to_string());
+                }
+                // It says nothing about that, or is older than the question.
+                Ok(_) | Err(Fault::NotSupported) => {}
+                Err(Fault::Panicked(text)) => resume_unwind(Box::new(text)),
+                // Nobody comes in under a name that may be another's.
+                Err(_) => return ExchangeStep::Fail,
+            }
         }
         step
     }
