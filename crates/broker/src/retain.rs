@@ -159,12 +159,12 @@ fn old_at(message: &Message, settings: &RetainSettings, clock: Clock) -> u64 {
 }
 
 impl Index {
-    fn insert(&mut self, sequence: u64, message: Arc<Message>) {
+    /// `topic` is that of the message.
+    fn insert(&mut self, topic: &str, sequence: u64, message: Arc<Message>) {
         self.last = self.last.max(sequence);
         self.bytes += message.size();
         let (expires_at, sys) = (message.expires_at, is_sys(&message));
-        let topic = Arc::clone(&message);
-        let (name, old) = self.tree.put(topic.topic(), (sequence, message));
+        let (name, old) = self.tree.put(topic, (sequence, message));
         match old {
             Some(old) => self.forget(&old),
             None => self.sys += usize::from(sys),
@@ -323,7 +323,7 @@ impl Retained {
             _ => Arc::clone(message),
         };
         let sequence = index.last + 1;
-        index.insert(sequence, kept);
+        index.insert(topic, sequence, kept);
         if writes {
             write(Change::Put(sequence, message));
         }

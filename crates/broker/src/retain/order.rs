@@ -68,9 +68,13 @@ impl Chunk {
                 *there = name;
             }
             Chunk::Sparse(names) => {
-                match names.binary_search_by_key(&place, |(place, _)| *place) {
-                    Ok(at) => names[at].1 = name,
-                    Err(at) => names.insert(at, (place, name)),
+                if names.last().is_none_or(|(last, _)| *last < place) {
+                    names.push((place, name));
+                } else {
+                    match names.binary_search_by_key(&place, |(place, _)| *place) {
+                        Ok(at) => names[at].1 = name,
+                        Err(at) => names.insert(at, (place, name)),
+                    }
                 }
                 if names.len() >= DENSE {
                     let mut dense = Box::new([0; CHUNK as usize]);
@@ -134,6 +138,12 @@ fn split(sequence: u64) -> (u64, u16) {
 impl Order {
     pub fn insert(&mut self, sequence: u64, name: NameId) {
         let (chunk, place) = split(sequence);
+        // Nearly always it comes behind all others.
+        if let Some(mut last) = self.chunks.last_entry()
+            && *last.key() == chunk
+        {
+            return last.get_mut().insert(place, name.get());
+        }
         self.chunks
             .entry(chunk)
             .or_insert_with(|| Chunk::Sparse(Vec::new()))

@@ -155,7 +155,8 @@ impl Broker {
         let mut index = retained.index.write();
         for (numbered, at, message) in all {
             let sequence = if numbered { at } else { index.last + 1 };
-            index.insert(sequence, message);
+            let topic = Arc::clone(&message);
+            index.insert(topic.topic(), sequence, message);
         }
         index.loaded = true;
         index.rows = true;
