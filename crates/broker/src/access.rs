@@ -34,6 +34,24 @@ pub(crate) enum Ask<T> {
     Later(BoxFuture<T>),
 }
 
+/// What the ACL chain says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permit {
+    Allowed,
+    Denied,
+    /// Nobody who could say is there now. What is new is refused, what is there stays.
+    Unknown,
+}
+
+impl From<bool> for Permit {
+    fn from(allowed: bool) -> Permit {
+        match allowed {
+            true => Permit::Allowed,
+            false => Permit::Denied,
+        }
+    }
+}
+
 /// Whom `acl.conf` is asked about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AccessRequest<'a> {
@@ -141,19 +159,23 @@ impl AccessControl {
         }
     }
 
-    /// Adds an authentication provider of the plugin `name`.
+    /// Adds an authentication provider of the plugin `name`. Clients that wait for an answer are asked about
+    /// again, as after every change of a chain.
     pub fn add_auth(&self, sequence: i32, name: &str, provider: &Arc<dyn DynAuth>) {
         put(&self.auth, sequence, name, provider);
+        self.forget();
     }
 
     /// Takes an authentication provider out.
     pub fn remove_auth(&self, provider: &Arc<dyn DynAuth>) {
         take_out(&self.auth, provider);
+        self.forget();
     }
 
     /// Puts an authentication provider in the place of another: nobody comes in between the two.
     pub fn replace_auth(&self, old: &Arc<dyn DynAuth>, new: &Arc<dyn DynAuth>) {
         put_in_place(&self.auth, old, new);
+        self.forget();
     }
 
     /// Adds an ACL provider of the plugin `name`; decisions made so far are asked for again.
@@ -248,15 +270,15 @@ impl AccessControl {
     /// Walks the ACL chain: providers, then acl.conf, then `mqtt.acl_nomatch`. `client` is only made when
     /// there are providers.
     pub(crate) fn authorize(
-        self: &AccessControl,
+        &self,
         request: &AccessRequest<'_>,
         client: impl FnOnce() -> Arc<Client>,
         access: Access,
         topic: &str,
         mqtt: &Mqtt,
-    ) -> Ask<bool> {
-        let by_file = self.by_file(request, access, topic, mqtt, None);
+    ) -> Ask<Permit> {
         let chain = self.acl.load();
+        let by_file = Permit::from(self.by_file(request, access, topic, mqtt, None));
         if chain.is_empty() {
             return Ask::Now(by_file);
         }
@@ -264,6 +286,31 @@ impl AccessControl {
         poll_once(Box::pin(async move {
             let answer = walk_acl(&chain, &client, access, &topic, None).await;
             answer.unwrap_or(by_file)
+        }))
+    }
+
+    /// As [`AccessControl::authorize`], for one topic after the other.
+    pub(crate) fn authorize_all(
+        &self,
+        client: &Arc<Client>,
+        access: Access,
+        topics: Vec<String>,
+        mqtt: &Mqtt,
+    ) -> Ask<Vec<Permit>> {
+        let chain = self.acl.load_full();
+        let request = AccessRequest::of(client);
+        let by_file = |topic: &String| self.by_file(&request, access, topic, mqtt, None).into();
+        let mut permits: Vec<Permit> = topics.iter().map(by_file).collect();
+        if chain.is_empty() {
+            return Ask::Now(permits);
+        }
+        let client = Arc::clone(client);
+        poll_once(Box::pin(async move {
+            for (topic, permit) in topics.iter().zip(&mut permits) {
+                let answer = walk_acl(&chain, &client, access, topic, None).await;
+                *permit = answer.unwrap_or(*permit);
+            }
+            permits
         }))
     }
 
@@ -397,7 +444,7 @@ async fn walk_acl(
     access: Access,
     topic: &str,
     mut steps: Option<&mut Vec<ChainStep>>,
-) -> Option<bool> {
+) -> Option<Permit> {
     for entry in chain {
         let provider = Arc::clone(&entry.provider);
         let answer = provider
@@ -407,8 +454,9 @@ async fn walk_acl(
             steps.push(chain_step(&entry.name, acl_text(answer)));
         }
         match answer {
-            AclAnswer::Allow => return Some(true),
-            AclAnswer::Deny | AclAnswer::Unavailable => return Some(false),
+            AclAnswer::Allow => return Some(Permit::Allowed),
+            AclAnswer::Deny => return Some(Permit::Denied),
+            AclAnswer::Unavailable => return Some(Permit::Unknown),
             AclAnswer::Ignore => {}
         }
     }

@@ -171,6 +171,8 @@ pub(crate) struct RunningExchange {
     pub method: String,
     pub exchange: Option<Box<dyn Exchange>>,
     pub connect: Option<Vec<u8>>,
+    /// it has succeeded, with this for the client, who waits to be accepted
+    pub proved: Option<Vec<u8>>,
 }
 
 /// One connection. Small, because most of a million of them are idle.

@@ -1,5 +1,6 @@
 //! CONNECT: who comes in, and with which session.
 
+use crate::access::Permit;
 use crate::conn::{AliasesOut, ConnId, NONE, Phase, RunningExchange, Will};
 use crate::hooks::by_name;
 use crate::metrics::Metric;
@@ -73,17 +74,19 @@ impl Shard {
             return Taken::Done;
         }
         if let Some(method) = connect.properties.auth_method() {
-            self.begin_exchange(id, &publisher, method, connect, whole);
-            return Taken::Done;
+            return self.begin_exchange(id, &publisher, method, connect, whole);
         }
         match self.authenticate(id, connect, &publisher) {
             None => return Taken::Waits,
             Some(AuthAnswer::Allow { superuser }) => {
                 self.conns[id as usize].superuser = superuser;
-                let known = self.may_resume(id, &publisher, connect.clean_start)
-                    & self.may_leave(id, connect).is_some();
-                if !known {
-                    return Taken::Waits;
+                match self.rights(id, connect, &publisher) {
+                    None => return Taken::Waits,
+                    Some(Permit::Unknown) => {
+                        self.refuse_access(id, &publisher, ReasonCode::SERVER_UNAVAILABLE);
+                        return Taken::Done;
+                    }
+                    Some(Permit::Allowed | Permit::Denied) => {}
                 }
                 let extras = Extras {
                     assigned,
@@ -252,7 +255,7 @@ impl Shard {
         let kept = kept.is_some_and(|slot| self.is_lasting(slot));
         let (slot, present) = self.take_session(connect.clean_start, &publisher, expiry > 0);
         let now = self.now;
-        let allowed = self.may_leave(id, connect) == Some(true);
+        let allowed = self.may_leave(id, connect) == Some(Permit::Allowed);
         let will = connect
             .will
             .as_ref()
@@ -305,12 +308,13 @@ impl Shard {
             self.conn_timers.cancel(id);
         }
         self.session_timers.cancel(slot);
-        let ip = self.conns[id as usize].peek().peer.addr.ip();
-        let identity = self.hasher.hash_one((&publisher.username, ip));
+        let identity = self.identity_of(id, &publisher);
         let generation = self.node.access.generation();
+        let recheck = present && self.needs_recheck(id, slot, &publisher);
+        if present && self.sessions[slot as usize].publisher.username != publisher.username {
+            self.check_all_from_now_on(slot);
+        }
         let entry = &mut self.sessions[slot as usize];
-        // Rights may have been taken away while the client was not here, or another one has come.
-        let recheck = present && (entry.identity != identity || entry.acl_generation != generation);
         entry.identity = identity;
         entry.acl_generation = generation;
         entry.conn = id;
@@ -454,15 +458,28 @@ impl Shard {
         slot
     }
 
+    /// Whether all is known of a client that is to be accepted; `None` = it has to wait.
+    fn rights(
+        &mut self,
+        id: ConnId,
+        connect: &Connect<'_>,
+        publisher: &Publisher,
+    ) -> Option<Permit> {
+        let resume = self.may_resume(id, publisher, connect.clean_start);
+        // Asked side by side.
+        let leave = self.may_leave(id, connect);
+        leave.and(resume)
+    }
+
     /// Whether the will may be published as things are now; `None` = the client has to wait for the answer.
     /// Asked only where it would be stored.
-    fn may_leave(&mut self, id: ConnId, connect: &Connect<'_>) -> Option<bool> {
+    fn may_leave(&mut self, id: ConnId, connect: &Connect<'_>) -> Option<Permit> {
         match &connect.will {
             Some(will) if self.journal.is_some() => {
                 let topic = self.mounted(id, will.topic);
                 self.may(id, Access::Publish, &topic)
             }
-            _ => Some(true),
+            _ => Some(Permit::Allowed),
         }
     }
 
@@ -570,15 +587,12 @@ impl Shard {
         method: &str,
         connect: &Connect<'_>,
         whole: &[u8],
-    ) {
+    ) -> Taken {
         let Some(mechanism) = self.node.access.mechanism(method) else {
             let username = publisher.username.clone();
-            return self.refuse(
-                id,
-                ReasonCode::BAD_AUTHENTICATION_METHOD,
-                connect.client_id,
-                username.as_deref(),
-            );
+            let reason = ReasonCode::BAD_AUTHENTICATION_METHOD;
+            self.refuse(id, reason, connect.client_id, username.as_deref());
+            return Taken::Done;
         };
         let client = self.connecting_client(id, connect, publisher);
         let mut exchange = mechanism.begin(&client);
@@ -587,24 +601,27 @@ impl Shard {
             method: method.into(),
             exchange: Some(exchange),
             connect: Some(whole.to_vec()),
+            proved: None,
         };
         let conn = &mut self.conns[id as usize];
         conn.phase = Phase::Authenticating;
         conn.detail().rare().exchange = Some(running);
-        self.exchange_step(id, step);
+        self.exchange_step(id, step)
     }
 
     /// AUTH from the client: goes on with an exchange, or begins to re-authenticate.
-    pub(crate) fn on_auth(&mut self, id: ConnId, auth: &Auth<'_>) {
+    pub(crate) fn on_auth(&mut self, id: ConnId, auth: &Auth<'_>) -> Taken {
         let publisher = self.conns[id as usize].peek().publisher.clone();
         let Some(mut running) = self.conns[id as usize].detail().rare().exchange.take() else {
             // [MQTT-4.12.0-7]: without a method in CONNECT there is no AUTH.
-            return self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_error");
+            self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_error");
+            return Taken::Done;
         };
         // [MQTT-4.12.1-1]: the method never changes.
         if auth.properties.auth_method() != Some(&*running.method) {
             self.conns[id as usize].detail().rare().exchange = Some(running);
-            return self.close(id, ReasonCode::PROTOCOL_ERROR, "bad_auth_method");
+            self.close(id, ReasonCode::PROTOCOL_ERROR, "bad_auth_method");
+            return Taken::Done;
         }
         if auth.reason == ReasonCode::RE_AUTHENTICATE
             && running.connect.is_none()
@@ -623,13 +640,16 @@ impl Shard {
         self.conns[id as usize].detail().rare().exchange = Some(running);
         match step {
             Some(step) => self.exchange_step(id, step),
-            None => self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_error"),
+            None => {
+                self.close(id, ReasonCode::PROTOCOL_ERROR, "protocol_error");
+                Taken::Done
+            }
         }
     }
 
-    fn exchange_step(&mut self, id: ConnId, step: ExchangeStep) {
+    fn exchange_step(&mut self, id: ConnId, step: ExchangeStep) -> Taken {
         let Some(mut running) = self.conns[id as usize].detail().rare().exchange.take() else {
-            return;
+            return Taken::Done;
         };
         let before_connack = running.connect.is_some();
         let step = match step {
@@ -652,26 +672,21 @@ impl Shard {
                 // It remembers what the client was allowed to publish.
                 conn.cache = None;
                 running.exchange = None;
-                let (method, connect) = (running.method.clone(), running.connect.take());
-                self.conns[id as usize].detail().rare().exchange = Some(running);
-                match connect {
-                    Some(whole) => self.accept_after_exchange(id, &whole, &method, &data),
-                    None => {
-                        if was_superuser {
-                            self.recheck_subscriptions(id);
-                        }
-                        self.counters.add(Metric::AuthSent, 1);
-                        self.reply(id, |out| {
-                            emqttd_mqtt::encode_auth(
-                                out,
-                                ReasonCode::SUCCESS,
-                                Some(&method),
-                                Some(&data),
-                                None,
-                            );
-                        });
-                    }
+                if before_connack {
+                    running.proved = Some(data);
+                    self.conns[id as usize].detail().rare().exchange = Some(running);
+                    return self.accept_after_exchange(id);
                 }
+                let method = running.method.clone();
+                self.conns[id as usize].detail().rare().exchange = Some(running);
+                if was_superuser {
+                    self.recheck_subscriptions(id);
+                }
+                self.counters.add(Metric::AuthSent, 1);
+                self.reply(id, |out| {
+                    let reason = ReasonCode::SUCCESS;
+                    emqttd_mqtt::encode_auth(out, reason, Some(&method), Some(&data), None);
+                });
             }
             // [MQTT-4.12.0-1], [MQTT-4.12.1-2]
             ExchangeStep::Fail if before_connack => {
@@ -688,6 +703,7 @@ impl Shard {
             }
             ExchangeStep::Fail => self.close(id, ReasonCode::NOT_AUTHORIZED, "auth_failure"),
         }
+        Taken::Done
     }
 
     /// The user name that an exchange has proved is the client's: `false` when it has another one.
@@ -714,22 +730,56 @@ impl Shard {
         }
     }
 
-    fn accept_after_exchange(&mut self, id: ConnId, whole: &[u8], method: &str, data: &[u8]) {
+    /// Whether an exchange has succeeded and its client waits to be accepted: the packet that comes is then
+    /// the one that ended it, again.
+    pub(crate) fn has_proved(&self, id: ConnId) -> bool {
+        let rare = self.conns[id as usize].peek().rare.as_ref();
+        let running = rare.and_then(|rare| rare.exchange.as_ref());
+        running.is_some_and(|running| running.proved.is_some())
+    }
+
+    /// Accepts a client whose exchange has succeeded, when its rights are known.
+    pub(crate) fn accept_after_exchange(&mut self, id: ConnId) -> Taken {
         let publisher = self.conns[id as usize].peek().publisher.clone();
+        let exchange = self.conns[id as usize].detail().rare().exchange.as_mut();
+        let Some(mut running) = exchange.map(|running| RunningExchange {
+            method: running.method.clone(),
+            exchange: None,
+            connect: running.connect.take(),
+            proved: running.proved.take(),
+        }) else {
+            return Taken::Done;
+        };
+        let whole = running.connect.take().unwrap_or_default();
         // It was decoded once already, so it decodes again.
-        let header = emqttd_mqtt::fixed_header(whole).ok().flatten();
+        let header = emqttd_mqtt::fixed_header(&whole).ok().flatten();
         let decoded = header.map(|h| emqttd_mqtt::decode(Version::V5, h.first, &whole[h.len..]));
-        if let (Some(Ok(emqttd_mqtt::Packet::Connect(connect))), Some(publisher)) =
+        let (Some(Ok(emqttd_mqtt::Packet::Connect(connect))), Some(publisher)) =
             (decoded, publisher)
-        {
-            let assigned = connect.client_id.is_empty();
-            let extras = Extras {
-                auth_method: Some(method),
-                auth_data: Some(data),
-                assigned,
-            };
-            self.accept(id, &connect, publisher, &extras);
+        else {
+            return Taken::Done;
+        };
+        match self.rights(id, &connect, &publisher) {
+            None => {
+                if let Some(kept) = &mut self.conns[id as usize].detail().rare().exchange {
+                    (kept.connect, kept.proved) = (Some(whole), running.proved);
+                }
+                return Taken::Waits;
+            }
+            Some(Permit::Unknown) => {
+                self.refuse_access(id, &publisher, ReasonCode::SERVER_UNAVAILABLE);
+            }
+            Some(Permit::Allowed | Permit::Denied) => {
+                let assigned = connect.client_id.is_empty();
+                let extras = Extras {
+                    auth_method: Some(&running.method),
+                    auth_data: running.proved.as_deref(),
+                    assigned,
+                };
+                self.accept(id, &connect, publisher, &extras);
+            }
         }
+        Taken::Done
     }
 
     /// The old connection of a client id that has come again.
@@ -756,6 +806,9 @@ impl Shard {
         self.end(old, "conflict");
         if ends {
             self.end_session(slot, "conflict");
+        } else {
+            // In one batch with the will that has left it.
+            self.write_session(slot);
         }
     }
 

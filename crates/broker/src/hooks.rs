@@ -6,12 +6,15 @@
 use arc_swap::ArcSwap;
 use emqttd_plugin_sdk::{Change, ClientRef, Flow, HookPoint, Hooks, Verdict};
 use emqttd_session::{Message, MessageParts, Publisher};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The callbacks in force.
 #[derive(Default)]
 pub struct HookTable {
+    /// held while the other two are changed, so that they belong together
+    changing: Mutex<()>,
     points: AtomicU32,
     chain: ArcSwap<Vec<(i32, Arc<dyn Hooks>)>>,
 }
@@ -50,6 +53,7 @@ impl HookTable {
     }
 
     fn change(&self, f: impl Fn(&mut Vec<(i32, Arc<dyn Hooks>)>)) {
+        let _changing = self.changing.lock();
         self.chain.rcu(|old| {
             let mut chain = Vec::clone(old);
             f(&mut chain);

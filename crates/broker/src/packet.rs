@@ -71,9 +71,10 @@ impl Shard {
         }
         match phase {
             Phase::Fresh => self.first_packet(id, packet, &bytes[..whole]),
-            Phase::Authenticating => self
-                .authenticating_packet(id, packet)
-                .map(|()| Step::Done(whole)),
+            Phase::Authenticating => Ok(match self.authenticating_packet(id, packet)? {
+                Taken::Done => self.done(id, whole),
+                Taken::Waits => WAITING,
+            }),
             Phase::Connected => Ok(match self.connected_packet(id, packet)? {
                 Taken::Done => self.done(id, whole),
                 Taken::Waits => WAITING,
@@ -117,17 +118,23 @@ impl Shard {
         })
     }
 
-    fn authenticating_packet(&mut self, id: ConnId, packet: Packet<'_>) -> Result<(), DecodeError> {
+    fn authenticating_packet(
+        &mut self,
+        id: ConnId,
+        packet: Packet<'_>,
+    ) -> Result<Taken, DecodeError> {
+        if self.has_proved(id) {
+            return Ok(self.accept_after_exchange(id));
+        }
         match packet {
             Packet::Auth(auth) => {
                 self.counters.add(Metric::AuthReceived, 1);
-                self.on_auth(id, &auth);
-                Ok(())
+                Ok(self.on_auth(id, &auth))
             }
             Packet::Disconnect(_) => {
                 self.counters.add(Metric::Disconnect, 1);
                 self.hang_up(id, "normal");
-                Ok(())
+                Ok(Taken::Done)
             }
             // [MQTT-3.1.2-30]: nothing but AUTH and DISCONNECT before CONNACK.
             _ => Err(DecodeError::new(
@@ -153,7 +160,7 @@ impl Shard {
             Packet::Disconnect(disconnect) => self.on_disconnect(id, &disconnect),
             Packet::Auth(auth) => {
                 self.counters.add(Metric::AuthReceived, 1);
-                self.on_auth(id, &auth);
+                return Ok(self.on_auth(id, &auth));
             }
             Packet::Connect(_) => {
                 // [MQTT-3.1.0-2]

@@ -8,7 +8,7 @@ use crate::hooks::from_plugin;
 use crate::info::AdminError;
 use crate::shard::{Mail, Shard};
 use emqttd_mqtt::ReasonCode;
-use emqttd_plugin_sdk::{Publish, TopicEntry};
+use emqttd_plugin_sdk::{ClientRef, Publish, TopicEntry};
 use emqttd_session::{Message, MessageParts, Publisher};
 use std::sync::Arc;
 
@@ -51,13 +51,14 @@ impl Broker {
     }
 
     /// Subscribes a connected client: `client.subscribe` runs, no ACL, no SUBACK.
-    pub fn post_subscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
-        self.post_to_client(clientid, |shard, id| shard.subscribe_for(id, table));
+    /// Not when another user has come under its client id meanwhile.
+    pub fn post_subscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>) {
+        self.post_to_user(client, |shard, id| shard.subscribe_for(id, table));
     }
 
     /// Takes subscriptions of a connected client away; `client.unsubscribe` runs.
-    pub fn post_unsubscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
-        self.post_to_client(clientid, |shard, id| shard.unsubscribe_for(id, table));
+    pub fn post_unsubscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>) {
+        self.post_to_user(client, |shard, id| shard.unsubscribe_for(id, table));
     }
 
     /// Ends a client's connection (reason `kick`).
@@ -85,6 +86,21 @@ impl Broker {
 
     fn post(&self, index: usize, f: impl FnOnce(&mut Shard) + Send + 'static) {
         self.node.mailboxes[index].post(&mut vec![Mail::Call(Box::new(f))]);
+    }
+
+    fn post_to_user(
+        &self,
+        client: ClientRef<'_>,
+        f: impl FnOnce(&mut Shard, ConnId) + Send + 'static,
+    ) {
+        let username = client.username.map(str::to_string);
+        self.post_to_client(client.clientid, move |shard, id| {
+            let publisher = shard.conns[id as usize].peek().publisher.as_ref();
+            let now = publisher.and_then(|publisher| publisher.username.as_deref());
+            if now == username.as_deref() {
+                f(shard, id);
+            }
+        });
     }
 
     fn post_to_client(&self, clientid: &str, f: impl FnOnce(&mut Shard, ConnId) + Send + 'static) {

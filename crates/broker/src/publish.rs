@@ -1,5 +1,6 @@
 //! From an inbound PUBLISH to the output of its receivers: the path that has to be fast.
 
+use crate::access::Permit;
 use crate::conn::{ConnId, Known, Phase, PublishCache};
 use crate::hooks::Passed;
 use crate::metrics::Metric;
@@ -80,15 +81,21 @@ impl Shard {
         if !same {
             self.check_topic_name(id, topic)?;
         }
-        let acl_generation = self.node.access.generation();
-        let allowed =
-            match known.acl_generation == acl_generation && same && self.settings.mqtt.cache_acl {
-                true => known.allowed,
-                false => match self.may_publish(id, topic) {
-                    Some(allowed) => allowed,
-                    None => return Ok(None),
-                },
+        let mut acl_generation = self.node.access.generation();
+        let remembered =
+            known.acl_generation == acl_generation && same && self.settings.mqtt.cache_acl;
+        let allowed = if remembered {
+            known.allowed
+        } else {
+            let Some(permit) = self.may_publish(id, topic) else {
+                return Ok(None);
             };
+            if permit == Permit::Unknown {
+                // The next one asks again.
+                acl_generation = u64::MAX;
+            }
+            permit == Permit::Allowed
+        };
         self.note_publish(id, publish);
         let mut new_topic = None;
         if !same {
@@ -174,11 +181,11 @@ impl Shard {
     }
 
     /// Whether the client may publish there; `None` = it has to wait for the answer.
-    fn may_publish(&mut self, id: ConnId, topic: &str) -> Option<bool> {
+    fn may_publish(&mut self, id: ConnId, topic: &str) -> Option<Permit> {
         let generation = self.node.access.generation();
         let conn = &mut self.conns[id as usize];
         if conn.superuser {
-            return Some(true);
+            return Some(Permit::Allowed);
         }
         let most = if self.settings.mqtt.cache_acl {
             self.settings.mqtt.acl_cache_max_size
@@ -189,17 +196,18 @@ impl Shard {
         if let Some((seen, allowed)) = rare.and_then(|rare| rare.acl_cache.get(topic))
             && *seen == generation
         {
-            return Some(*allowed);
+            return Some(Permit::from(*allowed));
         }
-        let allowed = self.may(id, Access::Publish, topic)?;
-        if most > 0 && topic.len() <= CACHE_TOPIC_LEN {
+        let permit = self.may(id, Access::Publish, topic)?;
+        let allowed = permit == Permit::Allowed;
+        if most > 0 && topic.len() <= CACHE_TOPIC_LEN && permit != Permit::Unknown {
             let cache = &mut self.conns[id as usize].detail().rare().acl_cache;
             if cache.len() >= most {
                 cache.clear();
             }
             cache.insert(topic.into(), (generation, allowed));
         }
-        Some(allowed)
+        Some(permit)
     }
 
     /// A denied PUBLISH: 3.x clients get no answer (sheet 6.3), MQTT 5 has one.

@@ -3,6 +3,7 @@
 //! The event loop (`net`) opens and closes connections here, hands in bytes, and takes out what is to
 //! be written. A client id belongs to one shard, so everything about a client happens on one thread.
 
+use crate::ask::Rechecks;
 use crate::conn::{Conn, ConnId, ConnSink, Detail, NO_CODE, NONE, Peer, Phase};
 use crate::durable::Owing;
 use crate::durable::journal::Journal;
@@ -152,6 +153,7 @@ pub struct Shard {
     pub(crate) effects: Vec<Effect>,
     /// number of the last question that could not be answered at once
     pub(crate) questions: u64,
+    pub(crate) rechecks: Rechecks,
     /// connections that have their answers
     pub(crate) awake: Vec<ConnId>,
     /// sessions and messages that wait for the present call to end (wills, bounced group messages)
@@ -215,6 +217,7 @@ impl Shard {
             outgoing: node.mailboxes.iter().map(|_| Vec::new()).collect(),
             effects: Vec::new(),
             questions: 0,
+            rechecks: Rechecks::default(),
             awake: Vec::new(),
             later: VecDeque::new(),
             journal: crate::durable::journal::journal_of(&node),
@@ -685,6 +688,7 @@ impl Shard {
             self.settle();
         }
         self.fired = fired;
+        self.recheck_due();
         if self.index == 0 {
             self.sys_tick();
         }
@@ -699,11 +703,13 @@ impl Shard {
             None
         };
         let lazy = self.journal.as_ref().and_then(|journal| journal.due());
+        let recheck = Some(self.rechecks.due).filter(|due| *due > 0);
         let next = [
             self.conn_timers.next(),
             self.session_timers.next(),
             sys,
             lazy,
+            recheck,
         ]
         .into_iter()
         .flatten()

@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE, from clients and from management, and the retained messages that follow.
 
-use crate::conn::{ConnId, NONE};
+use crate::access::Permit;
+use crate::conn::ConnId;
 use crate::group::Group;
 use crate::hooks::{by_name, from_plugin, to_plugin};
 use crate::metrics::Metric;
@@ -57,17 +58,21 @@ impl Shard {
         for (filter, options) in packet.filters() {
             wanted.push(self.examine(id, filter, options)?);
         }
-        let mut waits = false;
+        let asked = wanted.iter().filter(|one| one.refused.is_none());
+        let filters = asked.map(|one| one.entry.topic.as_str());
+        if !self.may_all(id, Access::Subscribe, filters) {
+            return Ok(Taken::Waits);
+        }
         for one in wanted.iter_mut().filter(|one| one.refused.is_none()) {
             // A literal `%u` or `%c` asked for by a client is no variable and is never granted by one.
             match self.may(id, Access::Subscribe, &one.entry.topic) {
-                Some(true) => {}
-                Some(false) => one.refused = Some(ReasonCode::NOT_AUTHORIZED),
-                None => waits = true,
+                Some(Permit::Allowed) => {}
+                Some(Permit::Denied | Permit::Unknown) => {
+                    one.refused = Some(ReasonCode::NOT_AUTHORIZED);
+                }
+                // The chains have changed in this moment.
+                None => return Ok(Taken::Waits),
             }
-        }
-        if waits {
-            return Ok(Taken::Waits);
         }
         self.counters.add(Metric::Subscribe, 1);
         let written = self.written();
@@ -594,47 +599,46 @@ impl Shard {
         ReasonCode::SUCCESS
     }
 
-    /// Asks the ACL again about every subscription of a connected client; what it no longer allows ends.
-    pub(crate) fn recheck_subscriptions(&mut self, id: ConnId) {
-        let slot = self.conns[id as usize].session;
-        if slot == NONE || self.conns[id as usize].superuser {
-            return;
-        }
-        let mut taken_away = false;
-        for (key, filter) in self.checked_filters(id, slot) {
-            taken_away |= self.recheck(id, slot, &key, &filter);
-        }
-        if taken_away {
-            self.forget_unsubscribed(slot);
-        }
-    }
-
-    /// As [`Shard::recheck_subscriptions`], for all clients of this shard.
-    pub(crate) fn recheck_all(&mut self) {
-        for id in 0..self.conns.len() as u32 {
-            let slot = self.conns[id as usize].session;
-            if slot != NONE {
-                self.sessions[slot as usize].acl_generation = self.node.access.generation();
-                self.recheck_subscriptions(id);
-            }
-        }
-    }
-
     /// The subscriptions of a session that the ACL has a say in: their names, and the filters as its client
-    /// writes them.
-    pub(crate) fn checked_filters(&self, id: ConnId, slot: u32) -> Vec<(String, String)> {
+    /// writes them. `all` = also those that were made for the client without asking.
+    pub(crate) fn checked_filters(
+        &self,
+        id: ConnId,
+        slot: u32,
+        all: bool,
+    ) -> Vec<(String, String)> {
         let listener = &self.conns[id as usize].peek().peer.listener;
         let mount = listener.settings.mountpoint.as_deref().unwrap_or("");
         let subscriptions = &self.sessions[slot as usize].session.subscriptions;
         subscriptions
             .iter()
-            .filter(|(_, subscription)| !subscription.unchecked)
+            .filter(|(_, subscription)| all || !subscription.unchecked)
             .map(|(key, _)| {
                 let mounted = parts_of(key).filter;
                 let filter = mounted.strip_prefix(mount).unwrap_or(mounted);
                 (key.to_string(), filter.to_string())
             })
             .collect()
+    }
+
+    /// Another user has come to this session: what was subscribed for the former without asking the ACL is
+    /// asked about from now on.
+    pub(crate) fn check_all_from_now_on(&mut self, slot: u32) {
+        let subscriptions = &self.sessions[slot as usize].session.subscriptions;
+        let unchecked: Vec<(String, Subscription)> = subscriptions
+            .iter()
+            .filter(|(_, subscription)| subscription.unchecked)
+            .map(|(key, subscription)| (key.to_string(), *subscription))
+            .collect();
+        for (key, subscription) in unchecked {
+            let checked = Subscription {
+                unchecked: false,
+                ..subscription
+            };
+            let subscriptions = &mut self.sessions[slot as usize].session.subscriptions;
+            subscriptions.insert(&key, checked);
+            self.write_subscription(slot, &key, &checked, false);
+        }
     }
 
     /// Whether one of its filters matches.

@@ -126,35 +126,29 @@ impl ConnectionRate {
 
 /// `rate_limit = burst,rate`: bytes a connection may send.
 #[derive(Debug, Clone)]
-pub struct RateLimit(Bucket);
+pub struct RateLimit {
+    bucket: Bucket,
+    held_until: u64,
+}
 
 impl RateLimit {
     /// `burst` bytes at once, `rate` bytes per second in the long run.
     pub fn new(burst: u64, rate: u64, now: u64) -> RateLimit {
-        RateLimit(Bucket::new(burst, rate, now))
+        RateLimit {
+            bucket: Bucket::new(burst, rate, now),
+            held_until: 0,
+        }
     }
 
     /// Counts bytes just read; the answer is for how many milliseconds not to read (0 = go on).
     pub fn consume(&mut self, bytes: usize, now: u64) -> u64 {
-        self.0.consume(bytes as u64, now)
-    }
-}
-
-/// `mqtt.client.max_publish_rate`: PUBLISH packets a client may send per second.
-#[derive(Debug, Clone)]
-pub struct PacketRate(Option<Bucket>);
-
-impl PacketRate {
-    /// `per_second` packets, as many at once when none came before; 0 = no limit.
-    pub fn new(per_second: u32, now: u64) -> PacketRate {
-        let rate = u64::from(per_second);
-        PacketRate((rate > 0).then(|| Bucket::new(rate, rate, now)))
+        let pause = self.bucket.consume(bytes as u64, now);
+        self.held_until = now + pause;
+        pause
     }
 
-    /// Counts packets just read; the answer is for how many milliseconds not to read (0 = go on).
-    pub fn consume(&mut self, packets: u32, now: u64) -> u64 {
-        self.0
-            .as_mut()
-            .map_or(0, |bucket| bucket.consume(packets.into(), now))
+    /// Until when the last answer said not to read.
+    pub fn held_until(&self) -> u64 {
+        self.held_until
     }
 }

@@ -512,13 +512,13 @@ impl ShardLoop {
             entry.remove();
             match alarm {
                 Alarm::Setup(key) => {
-                    let late = self
-                        .sockets
-                        .get(key)
-                        .and_then(Socket::layers)
-                        .is_some_and(|layers| {
-                            layers.stage != Stage::Ready && layers.deadline <= self.now
-                        });
+                    let late =
+                        self.sockets
+                            .get(key)
+                            .and_then(Socket::layers)
+                            .is_some_and(|layers| {
+                                layers.stage != Stage::Ready && layers.deadline <= self.now
+                            });
                     if late {
                         self.lost(key, "handshake_timeout");
                     }
@@ -567,7 +567,9 @@ impl ShardLoop {
         if let Some(socket) = self.sockets.get_mut(key)
             && socket.paused_until > 0
         {
-            socket.paused_until = self.now;
+            // But not before the listener's limit of bytes lets it.
+            let held = socket.limit.as_ref().map_or(0, |limit| limit.held_until());
+            socket.paused_until = self.now.max(held);
             self.resume(key);
         }
     }

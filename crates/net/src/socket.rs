@@ -69,7 +69,8 @@ impl Socket {
 
     /// Bytes of the layers wait for the socket.
     pub fn wire_waits(&self) -> bool {
-        self.layers().is_some_and(|layers| !layers.wire().is_empty())
+        self.layers()
+            .is_some_and(|layers| !layers.wire().is_empty())
     }
 
     /// More waits on the wire than output alone can put there: answers that nobody takes.

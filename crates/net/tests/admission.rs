@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use emqttd_config::{AccessNet, AccessRule};
-use emqttd_net::admission::{ConnectionRate, PacketRate, RateLimit, allowed};
+use emqttd_net::admission::{ConnectionRate, RateLimit, allowed};
 use proptest::prelude::*;
 
 fn rule(allow: bool, net: &str) -> AccessRule {
@@ -89,15 +89,6 @@ fn bytes_per_second() {
     assert_eq!(limit.consume(1, 1_000_000), 100);
     // A clock that seems to go back gives nothing.
     assert_eq!(limit.consume(1, 0), 200);
-}
-
-#[test]
-fn packets_per_second() {
-    let mut rate = PacketRate::new(3, 0);
-    assert_eq!(rate.consume(3, 0), 0);
-    assert_eq!(rate.consume(1, 0), 334);
-    assert_eq!(rate.consume(0, 334), 0);
-    assert_eq!(PacketRate::new(0, 0).consume(u32::MAX, 0), 0);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What a plugin holds of the broker.
 
 use crate::{
-    AclProvider, AuthMechanism, AuthProvider, Call, Command, Config, Figures, Holder, Hooks, Host,
-    HostError, HttpRequest, HttpResponse, PeerInfo, Pipe, PipeEvents, PluginListener, Publish,
-    Reloadable, Reply, RetainSettings, Row, Severity, TopicEntry,
+    AclProvider, AuthMechanism, AuthProvider, Call, ClientRef, Command, Config, Figures, Holder,
+    Hooks, Host, HostError, HttpRequest, HttpResponse, PeerInfo, Pipe, PipeEvents, PluginListener,
+    Publish, Reloadable, Reply, RetainSettings, Row, Severity, TopicEntry,
 };
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -140,14 +140,15 @@ impl Context {
         self.host.publish(message)
     }
 
-    /// Subscribes a connected client soon: `client.subscribe` runs, no ACL, no SUBACK.
-    pub fn subscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
-        self.host.subscribe(clientid, table);
+    /// Subscribes a connected client soon: `client.subscribe` runs, no ACL, no SUBACK. Not when another user has
+    /// come under its client id meanwhile.
+    pub fn subscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>) {
+        self.host.subscribe(client, table);
     }
 
     /// Takes subscriptions of a client away soon; `client.unsubscribe` runs.
-    pub fn unsubscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
-        self.host.unsubscribe(clientid, table);
+    pub fn unsubscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>) {
+        self.host.unsubscribe(client, table);
     }
 
     /// Ends a client's connection soon.

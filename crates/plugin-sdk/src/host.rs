@@ -4,8 +4,9 @@
 //! plugin uses [`Context`](crate::Context), which puts this into better words.
 
 use crate::{
-    AuthMechanism, Command, Config, DynAcl, DynAuth, Figures, Holder, Hooks, HttpHandler, PeerInfo,
-    Pipe, PipeEvents, PluginListener, Publish, Reloadable, RetainSettings, TopicEntry,
+    AuthMechanism, ClientRef, Command, Config, DynAcl, DynAuth, Figures, Holder, Hooks,
+    HttpHandler, PeerInfo, Pipe, PipeEvents, PluginListener, Publish, Reloadable, RetainSettings,
+    TopicEntry,
 };
 use std::fmt;
 use std::path::PathBuf;
@@ -68,10 +69,10 @@ pub trait Host: Send + Sync {
     /// Publishes soon, in the order of the calls made from one thread.
     fn publish(&self, message: Publish) -> Result<(), HostError>;
     /// Subscribes a connected client soon, as if it had asked: `client.subscribe` runs, the ACL is not
-    /// asked, no SUBACK is sent.
-    fn subscribe(&self, clientid: &str, table: Vec<TopicEntry>);
+    /// asked, no SUBACK is sent. Not when another user has come under its client id meanwhile.
+    fn subscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>);
     /// Takes subscriptions of a client away soon; `client.unsubscribe` runs.
-    fn unsubscribe(&self, clientid: &str, table: Vec<TopicEntry>);
+    fn unsubscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>);
     /// Ends a client's connection soon.
     fn kick(&self, clientid: &str);
     /// Sets an alarm, or clears it when there is no summary.

@@ -102,9 +102,9 @@ pub mod to_broker {
 
     /// message without payload, and payload
     pub const PUBLISH: u32 = 30;
-    /// [`Table`](super::request::Table)
+    /// [`OfClient`](super::request::OfClient)
     pub const SUBSCRIBE: u32 = 31;
-    /// [`Table`](super::request::Table)
+    /// [`OfClient`](super::request::OfClient)
     pub const UNSUBSCRIBE: u32 = 32;
     /// client identifier as body
     pub const KICK: u32 = 33;

@@ -52,7 +52,7 @@ impl Hooks for Subscription {
         };
         let table: Vec<TopicEntry> = self.templates.iter().filter_map(fill).collect();
         if !table.is_empty() {
-            self.ctx.subscribe(&client.clientid, table);
+            self.ctx.subscribe(client.by_name(), table);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::Doing;
 use emqttd_plugin_sdk::virtual_client::{ConnectOptions, Event, Outgoing, VirtualClient};
 use emqttd_plugin_sdk::{
-    Call, Context, Metric, PeerInfo, PluginListener, Publish, QoS, Reply, RetainSettings,
+    Call, ClientRef, Context, Metric, PeerInfo, PluginListener, Publish, QoS, Reply, RetainSettings,
     RetainStorage, Severity, Table, Timer, TopicEntry, log, tokio,
 };
 use std::sync::{Arc, Mutex};
@@ -78,11 +78,11 @@ impl Operations {
                 ctx.publish(message).map(done).map_err(error)?
             }
             ["subscribe", client, topic] => {
-                ctx.subscribe(client, vec![entry(topic)]);
+                ctx.subscribe(nameless(client), vec![entry(topic)]);
                 done(())
             }
             ["unsubscribe", client, topic] => {
-                ctx.unsubscribe(client, vec![entry(topic)]);
+                ctx.unsubscribe(nameless(client), vec![entry(topic)]);
                 done(())
             }
             ["kick", client] => {
@@ -241,5 +241,13 @@ async fn refused_device(ctx: &Context, clientid: &str) -> Result<String, String>
     match VirtualClient::connect(ctx, peer("other:udp"), options).await {
         Ok(_) => Err("it came in".into()),
         Err(refused) => Ok(format!("{refused:?}")),
+    }
+}
+
+/// A client without user name.
+fn nameless(clientid: &str) -> ClientRef<'_> {
+    ClientRef {
+        clientid,
+        username: None,
     }
 }

@@ -286,11 +286,16 @@ fn rights_that_are_taken_away_end_subscriptions_when_the_answer_is_there() {
     let mut world = world.with_acl();
     world.net.broker.post_forget();
     world.net.run();
-    let mut asked = world.asked();
-    asked.sort();
-    assert_eq!(asked, ["c Subscribe a", "c Subscribe b"]);
+    assert_eq!(world.oracle.asked.lock().unwrap().len(), 1);
     assert!(world.net.broker.has_route("a") && world.net.broker.has_route("b"));
     world.answer(&[false, false]);
+    let mut asked = world.asked();
+    asked.sort();
+    assert_eq!(
+        asked,
+        ["c Subscribe a", "c Subscribe b"],
+        "one after the other"
+    );
     assert!(!world.net.broker.has_route("a") && !world.net.broker.has_route("b"));
 }
 
@@ -323,6 +328,202 @@ fn a_session_is_resumed_only_when_all_answers_are_there() {
         .collect();
     assert_eq!(topics, ["mine"]);
     assert!(!world.net.broker.has_route("theirs"));
+}
+
+/// Says always the same, at once.
+struct Says(AclAnswer);
+
+impl AclProvider for Says {
+    async fn check(&self, _: &sdk::Client, _: Access, _: &str) -> AclAnswer {
+        self.0
+    }
+}
+
+impl World {
+    /// Another provider comes in the place of the one that takes its time.
+    fn replace_acl(&mut self, answer: AclAnswer) -> Arc<dyn DynAcl> {
+        let new: Arc<dyn DynAcl> = Arc::new(Says(answer));
+        self.net.broker.access().replace_acl(&self.acl, &new);
+        self.net.broker.post_forget();
+        self.net.run();
+        std::mem::replace(&mut self.acl, new)
+    }
+}
+
+#[test]
+fn a_late_answer_of_a_chain_that_has_changed_counts_nothing() {
+    let mut world = World::new(1);
+    let kept = || Connect::v5("kept").keep().expiry(1000);
+    let client = world.net.connect(&kept());
+    world.net.subscribe(client, "old", 1);
+    world.net.lose(client);
+    let [publisher, subscriber] = ["p", "s"].map(|id| world.net.connect(&Connect::v5(id)));
+    let mut world = world.with_acl();
+    world
+        .net
+        .send(publisher, &publish(Version::V5, "t", b"", 1, false, 1, &[]));
+    world
+        .net
+        .send(subscriber, &subscribe(Version::V5, 7, &[("new", 1)]));
+    let (resuming, _) = world.connect(&kept());
+    assert_eq!(world.asked().len(), 3);
+    world.replace_acl(AclAnswer::Deny);
+    world.answer(&[true, true, true]);
+    assert_eq!(world.net.take(publisher), [Got::PubAck(1, 0x87)]);
+    assert_eq!(world.net.take(subscriber), [Got::SubAck(7, vec![0x87])]);
+    assert_eq!(connack(&world.net.take(resuming)), Some(0));
+    assert!(!world.net.broker.has_route("old") && !world.net.broker.has_route("new"));
+}
+
+#[test]
+fn who_asked_to_come_in_is_asked_about_again_when_the_chain_has_changed() {
+    let mut world = World::new(1).with_auth();
+    let (client, _) = world.connect(&Connect::v3("c"));
+    struct Deny;
+    impl AuthProvider for Deny {
+        async fn check(&self, _: &sdk::Client, _: Option<&[u8]>) -> AuthAnswer {
+            AuthAnswer::Deny
+        }
+    }
+    let guard: Arc<dyn DynAuth> = Arc::new(Deny);
+    world.net.broker.access().add_auth(1, "guard", &guard);
+    world.answer(&[true]);
+    assert_eq!(connack(&world.net.take(client)), Some(4));
+}
+
+#[test]
+fn what_nobody_can_say_refuses_what_is_new_and_leaves_what_is_there() {
+    let mut world = World::new(1);
+    let client = world.net.connect(&Connect::v5("c").keep().expiry(1000));
+    world.net.subscribe(client, "a", 1);
+    let mut world = world.with_acl();
+    world.replace_acl(AclAnswer::Unavailable);
+    assert!(world.net.broker.has_route("a"));
+    assert_eq!(world.net.subscribe(client, "b", 1), 0x87);
+    assert_eq!(world.net.publish(client, "t", "x", 1), Some(0x87));
+    // It is not let in to its session, which stays as it is, for rights cannot be looked at.
+    world.net.lose(client);
+    world.net.broker.post_forget();
+    let (client, got) = world.connect(&Connect::v5("c").keep().expiry(1000));
+    assert_eq!(connack(&got), Some(0x88));
+    assert!(world.net.broker.has_route("a") && world.net.closed(client).is_some());
+    world.replace_acl(AclAnswer::Allow);
+    let (client, got) = world.connect(&Connect::v5("c").keep().expiry(1000));
+    assert!(matches!(
+        got[..],
+        [Got::ConnAck {
+            present: true,
+            code: 0,
+            ..
+        }]
+    ));
+    assert_eq!(world.net.publish(client, "a", "x", 1), Some(0));
+}
+
+#[test]
+fn what_nobody_could_say_is_asked_again() {
+    let mut world = World::new(1);
+    let client = world.net.connect(&Connect::v5("c"));
+    world.net.subscribe(client, "a", 1);
+    let mut world = world.with_acl();
+    world.replace_acl(AclAnswer::Unavailable);
+    assert!(world.net.broker.has_route("a"));
+    // No `post_forget` here: nobody says that the answer is another now.
+    let new: Arc<dyn DynAcl> = Arc::new(Says(AclAnswer::Deny));
+    world.net.broker.access().replace_acl(&world.acl, &new);
+    world.net.advance(10_000);
+    assert!(!world.net.broker.has_route("a"));
+}
+
+#[test]
+fn many_filters_are_asked_about_once_each_and_side_by_side() {
+    let mut world = World::new(1);
+    let client = world.net.connect(&Connect::v5("c"));
+    let mut world = world.with_acl();
+    let names: Vec<String> = (0..4000).map(|n| format!("{n:04}")).collect();
+    let filters = names.iter().chain(&names);
+    let filters: Vec<(&str, u8)> = filters.map(|name| (name.as_str(), 0)).collect();
+    world.net.send(client, &subscribe(Version::V5, 7, &filters));
+    let first = world.asked().len();
+    assert_eq!(first, 8);
+    while world.net.take(client).is_empty() {
+        world.answer(&[true; 500]);
+        if world.net.broker.has_route("3999") {
+            break;
+        }
+    }
+    assert_eq!(first + world.asked().len(), names.len());
+}
+
+#[test]
+fn an_exchange_waits_for_the_rights_of_the_session_too() {
+    struct Open;
+    impl sdk::AuthMechanism for Open {
+        fn method(&self) -> &str {
+            "OPEN"
+        }
+        fn begin(&self, _: &sdk::Client) -> Box<dyn sdk::Exchange> {
+            Box::new(Opens)
+        }
+    }
+    struct Opens;
+    impl sdk::Exchange for Opens {
+        fn step(&mut self, data: &[u8]) -> sdk::ExchangeStep {
+            match data {
+                b"long" => sdk::ExchangeStep::Continue(b"go on".to_vec()),
+                _ => sdk::ExchangeStep::Success {
+                    data: b"done".to_vec(),
+                    superuser: false,
+                },
+            }
+        }
+    }
+    for data in [b"short".as_slice(), b"long"] {
+        let mut world = World::new(1);
+        let mechanism: Arc<dyn sdk::AuthMechanism> = Arc::new(Open);
+        world.net.broker.access().add_mechanism(&mechanism);
+        let kept = |data: &[u8]| {
+            Connect::v5("c")
+                .keep()
+                .expiry(1000)
+                .property(Property::AuthenticationMethod("OPEN"))
+                .property(Property::AuthenticationData(data))
+        };
+        let (client, _) = world.connect(&kept(b"short"));
+        world.net.subscribe(client, "a", 1);
+        world.net.lose(client);
+        let other = world.net.connect(&Connect::v3("other"));
+        world.net.publish(other, "a", "secret", 1);
+        let mut world = world.with_acl();
+        let (client, got) = world.connect(&kept(data));
+        if data == b"long" {
+            assert!(
+                matches!(got[..], [Got::Auth { reason: 0x18, .. }]),
+                "{got:?}"
+            );
+            world.net.send(client, &auth(0x18, Some("OPEN"), b"x"));
+            assert_eq!(world.net.take(client), []);
+        } else {
+            assert_eq!(got, []);
+        }
+        assert_eq!(world.asked(), ["c Subscribe a"]);
+        world.answer(&[false]);
+        let got = world.net.take(client);
+        assert!(
+            matches!(
+                got[..],
+                [Got::ConnAck {
+                    present: true,
+                    code: 0,
+                    ..
+                }]
+            ),
+            "{got:?}"
+        );
+        assert_eq!(world.net.publish(other, "x", "y", 0), None);
+        world.net.send(client, PINGREQ);
+        assert_eq!(world.net.take(client), [Got::PingResp]);
+    }
 }
 
 #[test]

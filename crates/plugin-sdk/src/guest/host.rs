@@ -4,8 +4,8 @@ use super::journal;
 use super::objects::{Object, Objects, Reload};
 use crate::wire::{self, request, to_broker};
 use crate::{
-    AuthMechanism, Command, Config, DynAcl, DynAuth, Entry, Figures, Holder, Hooks, Host,
-    HostError, HttpHandler, PeerInfo, Pipe, PipeEvents, PluginListener, Publish, Reloadable,
+    AuthMechanism, ClientRef, Command, Config, DynAcl, DynAuth, Entry, Figures, Holder, Hooks,
+    Host, HostError, HttpHandler, PeerInfo, Pipe, PipeEvents, PluginListener, Publish, Reloadable,
     RetainSettings, Row, Severity, TopicEntry,
 };
 use emqttd_plugin_abi::{Data, Fault, Remote};
@@ -57,6 +57,15 @@ impl RemoteHost {
             self.objects.remove(number);
             log::error!("operation {op}: {}", HostError::from(fault));
         }
+    }
+
+    fn of_client(&self, op: u32, client: ClientRef<'_>, table: Vec<TopicEntry>) {
+        let asked = encoded(&request::OfClient {
+            client: client.into(),
+            table,
+            reason: None,
+        });
+        self.tell(op, &asked, &[]);
     }
 
     /// Asks for something that has no answer.
@@ -177,16 +186,12 @@ impl Host for RemoteHost {
         Ok(())
     }
 
-    fn subscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
-        let clientid = clientid.to_string();
-        let table = encoded(&request::Table { clientid, table });
-        self.tell(to_broker::SUBSCRIBE, &table, &[]);
+    fn subscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>) {
+        self.of_client(to_broker::SUBSCRIBE, client, table);
     }
 
-    fn unsubscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
-        let clientid = clientid.to_string();
-        let table = encoded(&request::Table { clientid, table });
-        self.tell(to_broker::UNSUBSCRIBE, &table, &[]);
+    fn unsubscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>) {
+        self.of_client(to_broker::UNSUBSCRIBE, client, table);
     }
 
     fn kick(&self, clientid: &str) {

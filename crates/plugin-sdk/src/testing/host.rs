@@ -2,9 +2,9 @@
 
 use super::{Alarm, Fake, FakePipe, Reload, State};
 use crate::{
-    AuthMechanism, Command, Config, DynAcl, DynAuth, Figures, Holder, Hooks, Host, HostError,
-    HttpHandler, PeerInfo, Pipe, PipeEvents, PluginListener, Publish, Reloadable, RetainSettings,
-    Row, Severity, TopicEntry,
+    AuthMechanism, ClientRef, Command, Config, DynAcl, DynAuth, Figures, Holder, Hooks, Host,
+    HostError, HttpHandler, PeerInfo, Pipe, PipeEvents, PluginListener, Publish, Reloadable,
+    RetainSettings, Row, Severity, TopicEntry,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,14 +120,18 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn subscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
+    fn subscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>) {
         self.fake
-            .change(|state| state.asked.subscribed.push((clientid.into(), table)));
+            .change(|state| state.asked.subscribed.push((client.clientid.into(), table)));
     }
 
-    fn unsubscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
-        self.fake
-            .change(|state| state.asked.unsubscribed.push((clientid.into(), table)));
+    fn unsubscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>) {
+        self.fake.change(|state| {
+            state
+                .asked
+                .unsubscribed
+                .push((client.clientid.into(), table))
+        });
     }
 
     fn kick(&self, clientid: &str) {

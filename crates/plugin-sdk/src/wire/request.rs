@@ -202,16 +202,6 @@ pub struct Usage {
     pub usage: Vec<(String, String)>,
 }
 
-/// Subscriptions of a client.
-#[derive(Debug, Encode, Decode)]
-#[cbor(map)]
-pub struct Table {
-    #[n(0)]
-    pub clientid: String,
-    #[n(1)]
-    pub table: Vec<TopicEntry>,
-}
-
 /// An alarm; without summary it is cleared.
 #[derive(Debug, Encode, Decode)]
 #[cbor(map)]

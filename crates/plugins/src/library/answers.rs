@@ -168,12 +168,12 @@ impl Answers {
                 return self.host.publish(message).map_err(failed);
             }
             to_broker::SUBSCRIBE => {
-                let asked: request::Table = wire::decode(call.args)?;
-                self.host.subscribe(&asked.clientid, asked.table);
+                let asked: request::OfClient<'_> = wire::decode(call.args)?;
+                self.host.subscribe(asked.client.into(), asked.table);
             }
             to_broker::UNSUBSCRIBE => {
-                let asked: request::Table = wire::decode(call.args)?;
-                self.host.unsubscribe(&asked.clientid, asked.table);
+                let asked: request::OfClient<'_> = wire::decode(call.args)?;
+                self.host.unsubscribe(asked.client.into(), asked.table);
             }
             to_broker::KICK => self.host.kick(wire::text(call.body)?),
             _ => return self.alarm(call),

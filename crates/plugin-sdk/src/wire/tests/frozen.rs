@@ -164,13 +164,6 @@ fn of_the_sdk() -> Vec<String> {
         line("TopicEntry", &entry("t", QoS::AtLeastOnce)),
         line("Publish", &Publish::new("t", "").from("c")),
         line(
-            "Table",
-            &request::Table {
-                clientid: "c".into(),
-                table: Vec::new(),
-            },
-        ),
-        line(
             "Alarm",
             &request::Alarm {
                 id: "i",
