@@ -156,7 +156,7 @@ impl Shard {
             self.queue_alarm(slot, None);
         }
         let keys = self.unroute_all(slot, owner);
-        self.complete_unread(slot);
+        let completed = self.complete_unread(slot);
         let inbound = self.sessions[slot as usize].session.awaited_ids();
         self.forget_session(slot, &keys, &inbound);
         self.session_timers.cancel(slot);
@@ -182,7 +182,10 @@ impl Shard {
             })));
         }
         // Also of groups that it has left meanwhile.
-        let owed = entry.session.into_owed();
+        let mut owed = entry.session.into_owed();
+        // Else a group that has not read what it is owed yet could read these before the record of their end is
+        // applied.
+        owed.unloaded.retain(|message| !completed.contains(message));
         self.pass_to_others(owed);
     }
 

@@ -223,21 +223,28 @@ impl Shard {
     }
 
     /// A session ends that has messages of groups in flight from before the restart: those of QoS 2 may have got
-    /// there, so nobody else may have them [MQTT-4.8.2-5].
-    pub(crate) fn complete_unread(&mut self, slot: u32) {
+    /// there, so nobody else may have them [MQTT-4.8.2-5]. Gives these, which are no longer owed.
+    pub(crate) fn complete_unread(&mut self, slot: u32) -> Vec<(GroupRef, u64)> {
         let (Some(notes), Some(number)) =
             (self.sessions[slot as usize].notes.take(), self.number(slot))
         else {
-            return;
+            return Vec::new();
         };
         let session = &self.sessions[slot as usize].session;
-        let missing: Vec<u16> = session.missing().map(|(id, ..)| id).collect();
-        let Some(batch) = self.batch() else { return };
-        for (id, note) in &notes.0 {
-            if missing.contains(id) && record::sent_as(*note).0 == QoS::ExactlyOnce {
-                batch.completed(number, *id);
-            }
+        let mut missing: Vec<_> = session.missing().collect();
+        let maybe_there = |id: &u16| {
+            let note = notes.0.iter().find(|(noted, _)| noted == id);
+            note.is_some_and(|(_, note)| record::sent_as(*note).0 == QoS::ExactlyOnce)
+        };
+        missing.retain(|(id, ..)| maybe_there(id));
+        let Some(batch) = self.batch() else {
+            return Vec::new();
+        };
+        for (id, ..) in &missing {
+            batch.completed(number, *id);
         }
+        let of_group = |(_, seq, group): (u16, u64, Option<GroupRef>)| Some((group?, seq));
+        missing.into_iter().filter_map(of_group).collect()
     }
 
     fn take_page(&mut self, slot: u32, page: Page) {
