@@ -72,6 +72,9 @@ impl Shard {
             let more = self.sweep_retained();
             self.sys.next_sweep = if more { 0 } else { self.now + SWEEPS };
         }
+        if self.now < self.sys.next_second.min(self.sys.next_interval) {
+            return;
+        }
         let prefix = format_prefix(&self.node.name);
         if self.now >= self.sys.next_second {
             self.sys.next_second = (self.sys.next_second + 1000).max(self.now + 1);
