@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 pub const BLOCKED: Duration = Duration::from_secs(1);
 /// The same of a call on a thread of its own, such as a command.
 pub const BLOCKED_ASIDE: Duration = Duration::from_secs(60);
-/// Between two looks, while there are plugins.
+/// Between two looks, while plugins are called.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The same when they are not called for long: so late the first call that blocks may be seen.
+const LONG_PAUSE: Duration = Duration::from_secs(8);
 
 type Guards = Mutex<Vec<Weak<Guard>>>;
 
@@ -53,6 +55,7 @@ impl Drop for Watchdog {
 
 fn watch(guards: &Weak<Guards>) {
     let mut looks = Looks::default();
+    let mut pace = Pace::default();
     while let Some(guards) = guards.upgrade() {
         let alive: Vec<Arc<Guard>> = {
             let mut guards = guards.lock();
@@ -64,9 +67,31 @@ fn watch(guards: &Weak<Guards>) {
         if alive.is_empty() {
             thread::park();
         } else {
+            let calls = alive.iter().map(|guard| guard.figures().calls).sum();
+            let pause = pace.pause(alive.len(), calls, looks.0.is_empty());
             drop(alive);
-            thread::park_timeout(PAUSE);
+            thread::park_timeout(pause);
         }
+    }
+}
+
+/// How often is looked: the less, the longer nothing happens.
+#[derive(Default)]
+struct Pace {
+    /// plugins at the last look, and the calls of all of them
+    seen: (usize, u64),
+    pause: Duration,
+}
+
+impl Pace {
+    /// Until the next look. `idle` = no call is under way.
+    fn pause(&mut self, plugins: usize, calls: u64, idle: bool) -> Duration {
+        let before = std::mem::replace(&mut self.seen, (plugins, calls));
+        self.pause = match idle && before == self.seen {
+            true => (self.pause * 2).min(LONG_PAUSE),
+            false => PAUSE,
+        };
+        self.pause
     }
 }
 
@@ -153,5 +178,25 @@ impl Looks {
             seen.guard
                 .alarm("plugin_blocked", Severity::Critical, "", None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_happens_is_looked_less_and_less() {
+        let mut pace = Pace::default();
+        let mut pauses = |plugins, calls, idle| pace.pause(plugins, calls, idle).as_millis();
+        assert_eq!(pauses(1, 0, true), 500);
+        let idle: Vec<_> = (0..6).map(|_| pauses(1, 0, true)).collect();
+        assert_eq!(idle, [1000, 2000, 4000, 8000, 8000, 8000]);
+        // A call was made; another one is under way; one more plugin is there.
+        assert_eq!(pauses(1, 1, true), 500);
+        assert_eq!(pauses(1, 1, true), 1000);
+        assert_eq!(pauses(1, 1, false), 500);
+        assert_eq!(pauses(1, 1, true), 1000);
+        assert_eq!(pauses(2, 1, true), 500);
     }
 }
