@@ -25,7 +25,7 @@ mod value;
 
 pub use config::{Config, KeyReport, Loaded, Origin, Reload, SetError, SettableKey};
 pub use load::{load, load_text, load_with};
-pub use plugin::{PLUGINS, Plugin, find_plugin, library};
+pub use plugin::{PLUGINS, Plugin, find_plugin, library, switch_of};
 pub use plugin_keys::{PluginKeys, load_plugin};
 pub use problem::{Problem, Severity};
 pub use settings::*;

@@ -107,7 +107,7 @@ pub fn find_plugin(name: &str) -> Option<&'static Plugin> {
 }
 
 /// The switch that an earlier plugin has become: whoever loaded it meant `on`.
-pub(crate) fn switch_of(old_name: &str) -> Option<&'static str> {
+pub fn switch_of(old_name: &str) -> Option<&'static str> {
     match old_name {
         "emq_mod_presence" => Some("module.presence"),
         "emq_mod_subscription" => Some("module.subscription"),

@@ -7,7 +7,7 @@ use crate::registered::{End, NativeHost, Refusals};
 use crate::runtime::Runtime;
 use crate::watchdog::Watchdog;
 use emqttd_broker::{Broker, VERSION};
-use emqttd_config::{Config, PluginKeys, Problem, find_plugin};
+use emqttd_config::{Config, PluginKeys, Problem, find_plugin, switch_of};
 use emqttd_management::{Cli, PluginDone, PluginError};
 use emqttd_plugin_sdk::{
     Config as Keys, Descriptor, HttpRequest, HttpResponse, Reloadable, Severity,
@@ -213,6 +213,7 @@ impl Manager {
                 names.push(name.into());
             }
         }));
+            done.notes.extend(self.switched_on_for_now(asked, name));
         Ok(done)
     }
 
@@ -222,6 +223,30 @@ impl Manager {
         name: &str,
         asked: &str,
     ) -> Result<PluginDone, PluginError> {
+    /// For the name of a plugin that has become a switch of another one: what must stand in the file so that it
+    /// is on after the next start, too, when the list says the present name.
+    fn switched_on_for_now(&self, asked: &str, name: &str) -> Option<String> {
+        let key = switch_of(asked)?;
+        let (descriptor, _) = self.find(name).ok()?;
+        let in_file = Keys::new(self.read_keys(name, &descriptor).ok()?.entries);
+        (in_file.switch(key) != Some(true)).then(|| {
+            format!("It is on until the next start: for longer, {key} = on must stand in the file of {name}.")
+        })
+    }
+
+    /// Whether the broker has been told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Nothing is done to the plugin `name` when the broker stops.
+    fn must_go_on(&self, name: &str) -> Result<(), PluginError> {
+        match self.is_stopping() {
+            true => Err(failed(name, "the broker stops")),
+            false => Ok(()),
+        }
+    }
+
         if self.life(name).is_some() {
             return Err(PluginError::AlreadyStarted);
         }

@@ -282,6 +282,7 @@ fn old_names_are_understood() {
     ] {
         assert!(text.contains(line), "{text}");
     }
+        "It is on until the next start: for longer, module.presence = on must stand in the file of emq_modules.\n",
     assert!(broker.is_active("emq_modules"));
     assert_eq!(broker.loaded_plugins(), ["emq_modules"]);
     // It is what was asked for: presence.
@@ -305,6 +306,10 @@ fn old_names_are_understood() {
     broker.load_as("emq_mod_retainer", "emq_retainer");
 }
 
+    // With the file saying so there is nothing to say.
+    broker.write_plugin_conf("emq_modules", "module.presence = on\n");
+    let text = plugins(&broker, &["load", "emq_mod_presence"]);
+    assert!(!text.contains("next start"), "{text}");
 #[test]
 fn a_tree_of_2_0_starts() {
     let rules = "[{emq_mod_rewrite, [{rules, [\n  %% old to new\n  \
