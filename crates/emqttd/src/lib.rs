@@ -20,6 +20,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Does what the command line asks: the whole of `main`. `plugins` are those that are built in.
 pub fn run(plugins: Vec<Descriptor>) -> ExitCode {
@@ -118,26 +119,46 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
     core.set_plugins(Arc::clone(&manager) as _);
     // Nobody comes in before the plugins are there that decide who may; and before the event loops run, so that
     // a will that is due is not published without those who want to know of it, change it or retain it.
+    let stopping = || core.stopping().load(Ordering::SeqCst);
     let started = manager.boot().and_then(|warnings| {
         warnings
             .iter()
             .for_each(|text| complain(format_args!("warning: {text}")));
-        Server::start(&broker, shards).map_err(|e| vec![format!("emqttd: event loops: {e}")])
+        if stopping() {
+            return Ok(None);
+        }
+        let loops = Server::start(&broker, shards);
+        loops
+            .map(Some)
+            .map_err(|e| vec![format!("emqttd: event loops: {e}")])
     });
+    // And they are there until the last client is gone: its will is judged, seen and retained as any message.
+    let end = |loops: Option<Server>| {
+        core.stop();
+        let well = loops.is_none_or(Server::join);
+        manager.stop();
+        manager.end_runtime();
+        well
+    };
     let loops = match started {
-        Ok(loops) => loops,
+        Ok(Some(loops)) if !stopping() => loops,
+        // When it was told to, there may have been no event loops that could be told.
+        Ok(loops) => {
+            end(loops);
+            say("emqttd is stopped while it starts");
+            log::info!("emqttd is stopped while it starts");
+            log.flush();
+            return Ok(End::Stop);
+        }
         Err(errors) => {
-            core.stop();
-            manager.end_runtime();
+            end(None);
             return Err(errors);
         }
     };
     let open = match loops.open(&listeners) {
         Ok(open) => open,
         Err(errors) => {
-            core.stop();
-            let _ = loops.join();
-            manager.end_runtime();
+            end(Some(loops));
             return Err(errors.into_iter().map(|e| format!("emqttd: {e}")).collect());
         }
     };
@@ -151,9 +172,7 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
     let socket = match reserved.serve(cli) {
         Ok(socket) => socket,
         Err(error) => {
-            core.stop();
-            let _ = loops.join();
-            manager.end_runtime();
+            end(Some(loops));
             return Err(vec![in_data(&error)]);
         }
     };
@@ -163,8 +182,7 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
         settings.node.name
     );
     system::stop_with_stdin(&core);
-    let well = loops.join();
-    manager.end_runtime();
+    let well = loops.join() & end(None);
     for listener in &open {
         let (protocol, on) = (listener.protocol(), listener.listen_on());
         say(format_args!("stopped {protocol} on {on}"));

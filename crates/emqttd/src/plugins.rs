@@ -25,6 +25,7 @@ pub fn manager(
         etc: etc.to_owned(),
         built_in,
         open_library: Arc::new(move |library| load_library(library, &run)),
+        stopping: Arc::clone(core.stopping()),
     };
     Manager::new(setup).map_err(|e| vec![format!("emqttd: plugins: {e}")])
 }

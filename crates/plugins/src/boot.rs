@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 impl Manager {
     /// Starts the plugins that are to be loaded, in their order. Before listeners are opened. Gives a sentence
-    /// for each that the broker starts without.
+    /// for each that the broker starts without. When the broker is told to stop meanwhile, it starts no more of them.
     ///
     /// # Errors
     /// A sentence for each that decides who may do what and does not start, unless `plugins.on_failure` is
@@ -20,7 +20,11 @@ impl Manager {
         let (mut warnings, mut errors) = (Vec::new(), Vec::new());
         self.booting.store(true, Ordering::Release);
         for name in names {
-            let Some(reason) = self.start_at_boot(&name) else {
+            let reason = self.start_at_boot(&name);
+            if self.is_stopping() {
+                break;
+            }
+            let Some(reason) = reason else {
                 continue;
             };
             let text = format!("the plugin {name} cannot be started: {reason}");
@@ -46,7 +50,7 @@ impl Manager {
         if errors.is_empty() {
             return Ok(warnings);
         }
-        self.stop_all();
+        self.stop();
         Err(errors)
     }
 
@@ -54,6 +58,9 @@ impl Manager {
     fn start_at_boot(&self, name: &str) -> Option<String> {
         let started = {
             let _changing = self.changing.lock();
+            if self.is_stopping() {
+                return None;
+            }
             self.start_with_needs(name, name)
         };
         let error = match started {

@@ -1,4 +1,4 @@
-//! The manager as commands see it: `plugins list|load|unload|reload|show`, `set --app=<plugin>`, `stop`.
+//! The manager as commands see it: `plugins list|load|unload|reload|show`, `set --app=<plugin>`.
 
 use crate::Manager;
 use crate::life::{Life, Source};
@@ -62,10 +62,6 @@ impl PluginControl for Manager {
             Some(life) => life.reconfigure(Keys::new(entries)),
             None => Ok(()),
         }
-    }
-
-    fn stop(&self) {
-        self.stop_all();
     }
 }
 

@@ -8,9 +8,9 @@ use crate::wrap::{
 };
 use emqttd_broker::VERSION;
 use emqttd_plugin_sdk::{
-    AuthMechanism, Command, Config, DynAcl, DynAuth, Figures, Holder, Hooks, Host, HostError,
-    HttpHandler, PeerInfo, Pipe, PipeEvents, PluginListener, Publish, Reloadable, RetainSettings,
-    Row, Severity, TopicEntry,
+    AuthMechanism, ClientRef, Command, Config, DynAcl, DynAuth, Figures, Holder, Hooks, Host,
+    HostError, HttpHandler, PeerInfo, Pipe, PipeEvents, PluginListener, Publish, Reloadable,
+    RetainSettings, Row, Severity, TopicEntry,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -125,12 +125,16 @@ impl Host for NativeHost {
     }
 
     fn http(&self, handler: Arc<HttpHandler>) {
-        self.register(|registered, _| {
-            registered.http = Some(Arc::new(GuardedHttp {
-                guard: Arc::clone(&self.guard),
-                inner: handler,
-            }));
+        let handler = Arc::new(GuardedHttp {
+            guard: Arc::clone(&self.guard),
+            inner: handler,
         });
+        self.register(|registered, _| {
+            if let Some(replaced) = registered.http.replace(handler) {
+                registered.former.push(replaced);
+            }
+        });
+        self.drop_former();
     }
 
     fn metric(&self, name: &str) -> Arc<AtomicU64> {
@@ -148,12 +152,12 @@ impl Host for NativeHost {
         self.shared.broker.post_publish(message).map_err(failed)
     }
 
-    fn subscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
-        self.shared.broker.post_subscribe(clientid, table);
+    fn subscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>) {
+        self.shared.broker.post_subscribe(client, table);
     }
 
-    fn unsubscribe(&self, clientid: &str, table: Vec<TopicEntry>) {
-        self.shared.broker.post_unsubscribe(clientid, table);
+    fn unsubscribe(&self, client: ClientRef<'_>, table: Vec<TopicEntry>) {
+        self.shared.broker.post_unsubscribe(client, table);
     }
 
     fn kick(&self, clientid: &str) {
@@ -203,14 +207,17 @@ impl Host for NativeHost {
     }
 
     fn retain(&self, settings: Option<RetainSettings>) -> Result<(), HostError> {
-        // Not under the lock: it waits for the event loops, which may be in a hook of this plugin.
-        let retains = settings.is_some();
-        if self.registered.lock().phase == Phase::Ended {
-            return Err(failed("the plugin is not loaded any more"));
-        }
-        self.shared.broker.retain(settings).map_err(failed)?;
-        self.registered.lock().retains = retains;
-        Ok(())
+        let retaining = &self.shared.retaining;
+        let change = {
+            // Under the lock, so that a life that ends has either this wish to forget or none.
+            let registered = self.registered.lock();
+            if registered.phase == Phase::Ended {
+                return Err(failed("the plugin is not loaded any more"));
+            }
+            retaining.note(self.guard.number, settings)
+        };
+        // Not under it: this waits for the event loops, which may be in a hook of this plugin.
+        retaining.settle(change).map_err(failed)
     }
 
     fn retained_count(&self) -> usize {
@@ -249,16 +256,18 @@ impl Host for NativeHost {
         what: Reloadable,
         reload: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     ) {
+        let reload = Arc::new(GuardedReload {
+            guard: Arc::clone(&self.guard),
+            inner: reload,
+        });
         self.register(|registered, _| {
-            let reload = Arc::new(GuardedReload {
-                guard: Arc::clone(&self.guard),
-                inner: reload,
-            });
-            registered
-                .reloads
-                .retain(|(other, _)| other.name != what.name);
+            let same = |(other, _): &mut (Reloadable, _)| other.name == what.name;
+            for (_, replaced) in registered.reloads.extract_if(.., same) {
+                registered.former.push(replaced);
+            }
             registered.reloads.push((what, reload));
         });
+        self.drop_former();
     }
 
     fn panicked(&self, what: &str) {

@@ -21,7 +21,9 @@ mod loaded_file;
 mod manager;
 mod registered;
 mod reloads;
+mod retaining;
 mod runtime;
+mod stop;
 mod watchdog;
 mod wrap;
 

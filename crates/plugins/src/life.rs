@@ -4,12 +4,14 @@ use crate::desk::Site;
 use crate::guard::{Guard, panic_text};
 use crate::registered::{End, NativeHost, Refusals};
 use crate::wrap::ASK_TIMEOUT;
-use emqttd_plugin_sdk::{Config, Context, Descriptor, Plugin};
+use emqttd_plugin_sdk::{Config, Context, Descriptor, Plugin, StartError};
 use parking_lot::Mutex;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,10 +21,10 @@ pub const START_PATIENCE: Duration = Duration::from_secs(50);
 pub const START_PATIENCE_AT_BOOT: Duration = Duration::from_secs(600);
 /// For calls of a plugin to end when it is unloaded: a little more than an answer may take.
 pub const DRAIN_PATIENCE: Duration = ASK_TIMEOUT.saturating_add(Duration::from_millis(500));
-/// The same when the broker stops.
-const DRAIN_PATIENCE_AT_STOP: Duration = Duration::from_secs(1);
-/// For a plugin to stop, and for it to take a changed key.
+/// For a plugin to stop, and for it to take a changed key; for all plugins together when the broker stops.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks whether a plugin is still waited for.
+const STEP: Duration = Duration::from_millis(50);
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,29 +59,65 @@ enum Ended<T> {
     NotYet,
 }
 
-/// Runs `work` on a thread of its own, and waits for it at the most so long. What it gives later is dropped
-/// on that thread.
+/// A piece of work on a thread of its own. What it gives when nobody waits any more is dropped on that thread.
+struct Work<T>(Receiver<thread::Result<T>>);
+
+impl<T: Send + 'static> Work<T> {
+    fn begin(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Work<T>> {
+        let (sender, result) = sync_channel(1);
+        thread::Builder::new().name(name.into()).spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(work));
+            // Nobody may be waiting any more. What is dropped then is the plugin's.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(sender.send(result))));
+        })?;
+        Ok(Work(result))
+    }
+
+    fn wait(&self, patience: Duration) -> Ended<T> {
+        match self.0.recv_timeout(patience) {
+            Ok(Ok(value)) => Ended::Well(value),
+            Ok(Err(panic)) => Ended::Panicked(panic_text(&*panic).to_string()),
+            Err(RecvTimeoutError::Timeout) => Ended::NotYet,
+            Err(RecvTimeoutError::Disconnected) => Ended::Panicked("it ended".into()),
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own, and waits for it at the most so long.
 fn bounded<T: Send + 'static>(
     name: &str,
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Ended<T> {
-    let (sender, result) = sync_channel(1);
-    let thread = thread::Builder::new().name(name.into()).spawn(move || {
-        let result = catch_unwind(AssertUnwindSafe(work));
-        // Nobody may be waiting any more. What is dropped then is the plugin's.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(sender.send(result))));
-    });
-    if let Err(error) = thread {
-        return Ended::Panicked(format!("no thread: {error}"));
-    }
-    match result.recv_timeout(patience) {
-        Ok(Ok(value)) => Ended::Well(value),
-        Ok(Err(panic)) => Ended::Panicked(panic_text(&*panic).to_string()),
-        Err(RecvTimeoutError::Timeout) => Ended::NotYet,
-        Err(RecvTimeoutError::Disconnected) => Ended::Panicked("it ended".into()),
+    match Work::begin(name, work) {
+        Ok(work) => work.wait(patience),
+        Err(error) => Ended::Panicked(format!("no thread: {error}")),
     }
 }
+
+/// The same, and it waits no more once the broker stops.
+fn bounded_by(
+    stopping: &AtomicBool,
+    name: &str,
+    patience: Duration,
+    start: impl FnOnce() -> Started + Send + 'static,
+) -> Ended<Started> {
+    let work = match Work::begin(name, start) {
+        Ok(work) => work,
+        Err(error) => return Ended::Panicked(format!("no thread: {error}")),
+    };
+    let end = Instant::now() + patience;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match work.wait(left.min(STEP)) {
+            Ended::NotYet if !left.is_zero() && !stopping.load(Ordering::SeqCst) => {}
+            ended => return ended,
+        }
+    }
+}
+
+/// A plugin, or why it does not start; nothing when it panicked.
+type Started = Option<Result<Arc<dyn Plugin>, StartError>>;
 
 impl Life {
     /// Starts a plugin. What it registers is not in force before [`NativeHost::commit`].
@@ -93,6 +131,7 @@ impl Life {
         host: Arc<NativeHost>,
         runtime: tokio::runtime::Handle,
         patience: Duration,
+        stopping: &AtomicBool,
     ) -> Result<Life, String> {
         let context = Context::new(Arc::clone(&host) as _, runtime.clone());
         let started = {
@@ -101,7 +140,7 @@ impl Life {
                 context.clone(),
                 Arc::clone(&guard),
             );
-            bounded("plugin-start", patience, move || {
+            bounded_by(stopping, "plugin-start", patience, move || {
                 let _inside = runtime.enter();
                 let plugin = guard.call(Site::Start, || start(&context));
                 // After the time it is dropped here, and nobody stops it.
@@ -123,6 +162,7 @@ impl Life {
             Ended::Well(Some(Err(error))) => error.0,
             Ended::Well(None) => "it panicked while it started; see the log".to_string(),
             Ended::Panicked(why) => why,
+            Ended::NotYet if stopping.load(Ordering::SeqCst) => "the broker stops".to_string(),
             Ended::NotYet => format!("it has not started within {} s", patience.as_secs()),
         };
         guard.close();
@@ -135,22 +175,24 @@ impl Life {
     /// Ends it: first nothing calls it any more, then what is under way comes to its end, then it stops. Gives
     /// the chain entries that refuse in its place, and what the operator should know.
     pub fn retire(&self, end: End) -> (Refusals, Option<String>) {
+        let mut retiring = self.begin_retiring(end, DRAIN_PATIENCE);
+        retiring.wait(STOP_PATIENCE);
+        retiring.conclude(self)
+    }
+
+    /// The same as far as to the beginning of the plugin's stop, for which nobody waits yet. `drain` is for the
+    /// calls that are under way.
+    pub fn begin_retiring(&self, end: End, drain: Duration) -> Retiring {
         let refusals = self.host.withdraw(end);
-        let patience = match end {
-            // What is under way ends with the process.
-            End::Stop => DRAIN_PATIENCE_AT_STOP,
-            _ => DRAIN_PATIENCE,
-        };
-        let quiet = wait_until(patience, || self.host.is_quiet());
+        let quiet = wait_until(drain, || self.host.is_quiet());
         self.guard.close();
-        let name = Arc::clone(&self.guard.name);
         let plugin = self.plugin.lock().take();
         let (guard, context, host) = (
             Arc::clone(&self.guard),
             self.context.clone(),
             Arc::clone(&self.host),
         );
-        let stopped = bounded("plugin-stop", STOP_PATIENCE, move || {
+        let work = Work::begin("plugin-stop", move || {
             let Some(plugin) = plugin else { return };
             guard.call_even_closed(Site::Stop, || plugin.stop());
             context.end_tasks();
@@ -162,22 +204,16 @@ impl Life {
                 std::mem::forget(plugin);
             }
         });
-        let note = match (quiet, stopped) {
-            (true, Ended::Well(())) => None,
-            (true, Ended::Panicked(why)) => Some(format!("{name} could not be stopped: {why}")),
-            (true, Ended::NotYet) => Some(format!(
-                "{name} has not stopped within {} s: its code stays in memory",
-                STOP_PATIENCE.as_secs()
-            )),
-            (false, _) => Some(format!(
-                "calls of {name} are still under way: its code stays in memory"
-            )),
+        let (work, stopped) = match work {
+            Ok(work) => (Some(work), Ended::NotYet),
+            Err(error) => (None, Ended::Panicked(format!("no thread: {error}"))),
         };
-        self.context.end_tasks();
-        if let Some(note) = &note {
-            log::warn!("plugin {note}");
+        Retiring {
+            refusals,
+            quiet,
+            work,
+            stopped,
         }
-        (refusals, note)
     }
 
     /// Gives it other values of its keys.
@@ -201,6 +237,45 @@ impl Life {
         };
         self.host.set_config(former);
         Err(why)
+    }
+}
+
+/// A plugin that is called no more and stops.
+pub(crate) struct Retiring {
+    refusals: Refusals,
+    /// no call is under way
+    quiet: bool,
+    work: Option<Work<()>>,
+    stopped: Ended<()>,
+}
+
+impl Retiring {
+    /// Waits for its end at the most so long.
+    pub fn wait(&mut self, patience: Duration) {
+        if let (Some(work), Ended::NotYet) = (&self.work, &self.stopped) {
+            self.stopped = work.wait(patience);
+        }
+    }
+
+    /// It is waited for no more.
+    pub fn conclude(self, life: &Life) -> (Refusals, Option<String>) {
+        let name = &life.guard.name;
+        let note = match (self.quiet, self.stopped) {
+            (true, Ended::Well(())) => None,
+            (true, Ended::Panicked(why)) => Some(format!("{name} could not be stopped: {why}")),
+            (true, Ended::NotYet) => Some(format!(
+                "{name} has not stopped within {} s: its code stays in memory",
+                STOP_PATIENCE.as_secs()
+            )),
+            (false, _) => Some(format!(
+                "calls of {name} are still under way: its code stays in memory"
+            )),
+        };
+        life.context.end_tasks();
+        if let Some(note) = &note {
+            log::warn!("plugin {note}");
+        }
+        (self.refusals, note)
     }
 }
 

@@ -4,6 +4,7 @@ use crate::guard::{Guard, Reporter};
 use crate::life::{Life, START_PATIENCE, START_PATIENCE_AT_BOOT, Source};
 use crate::loaded_file;
 use crate::registered::{End, NativeHost, Refusals};
+use crate::retaining::Retaining;
 use crate::runtime::Runtime;
 use crate::watchdog::Watchdog;
 use emqttd_broker::{Broker, VERSION};
@@ -37,6 +38,8 @@ pub struct Setup {
     pub built_in: Vec<Descriptor>,
     /// opens libraries
     pub open_library: Arc<OpenLibrary>,
+    /// the broker stops: from now on nothing is started or ended, and what starts is not waited for
+    pub stopping: Arc<AtomicBool>,
 }
 
 /// What all plugins use of the broker.
@@ -44,6 +47,7 @@ pub(crate) struct Shared {
     pub broker: Broker,
     pub cli: Arc<Cli>,
     pub runtime: Arc<Runtime>,
+    pub retaining: Retaining,
     manager: OnceLock<Weak<Manager>>,
 }
 
@@ -107,8 +111,9 @@ pub struct Manager {
     pub(crate) opened: Mutex<BTreeMap<String, Descriptor>>,
     open_library: Arc<OpenLibrary>,
     watchdog: Watchdog,
-    /// held by who starts or ends plugins; `true` = the broker stops
-    pub(crate) changing: Mutex<bool>,
+    /// held by who starts or ends plugins
+    pub(crate) changing: Mutex<()>,
+    pub(crate) stopping: Arc<AtomicBool>,
     /// those that run, in the order of their starts
     lives: RwLock<Vec<Arc<Life>>>,
     off: Mutex<Vec<Off>>,
@@ -127,7 +132,9 @@ impl Manager {
             .broker
             .access()
             .set_executor(Arc::clone(&runtime) as _);
+        let broker = setup.broker.clone();
         let shared = Arc::new(Shared {
+            retaining: Retaining::new(move |settings| broker.retain(settings)),
             broker: setup.broker,
             cli: setup.cli,
             runtime,
@@ -141,7 +148,8 @@ impl Manager {
             opened: Mutex::default(),
             open_library: setup.open_library,
             watchdog: Watchdog::start()?,
-            changing: Mutex::new(false),
+            changing: Mutex::default(),
+            stopping: setup.stopping,
             lives: RwLock::default(),
             off: Mutex::default(),
             booting: AtomicBool::new(false),
@@ -199,30 +207,22 @@ impl Manager {
 
     /// Starts a plugin and those it needs, and notes it in the file of loaded plugins.
     pub(crate) fn load_now(&self, asked: &str) -> Result<PluginDone, PluginError> {
-        let stopping = self.changing.lock();
+        let _changing = self.changing.lock();
         let name = present_name(asked);
-        if *stopping {
-            return Err(failed(name, "the broker stops"));
-        }
+        self.must_go_on(name)?;
         let mut done = self.start_with_needs(name, asked)?;
         if name != asked {
             done.notes.push(renamed(asked, name));
+            done.notes.extend(self.switched_on_for_now(asked, name));
         }
         done.notes.extend(self.note_in_file(|names| {
             if !names.iter().any(|other| present_name(other) == name) {
                 names.push(name.into());
             }
         }));
-            done.notes.extend(self.switched_on_for_now(asked, name));
         Ok(done)
     }
 
-    /// Starts a plugin after those it needs. All or none. The caller holds `changing`.
-    pub(crate) fn start_with_needs(
-        &self,
-        name: &str,
-        asked: &str,
-    ) -> Result<PluginDone, PluginError> {
     /// For the name of a plugin that has become a switch of another one: what must stand in the file so that it
     /// is on after the next start, too, when the list says the present name.
     fn switched_on_for_now(&self, asked: &str, name: &str) -> Option<String> {
@@ -247,6 +247,12 @@ impl Manager {
         }
     }
 
+    /// Starts a plugin after those it needs. All or none. The caller holds `changing`.
+    pub(crate) fn start_with_needs(
+        &self,
+        name: &str,
+        asked: &str,
+    ) -> Result<PluginDone, PluginError> {
         if self.life(name).is_some() {
             return Err(PluginError::AlreadyStarted);
         }
@@ -269,6 +275,10 @@ impl Manager {
                 }
             }
             done.started.push(app);
+        }
+        // Not before all of them run: those that are ended again must leave the door as it was.
+        for app in &done.started {
+            self.lift(app);
         }
         Ok(done)
     }
@@ -306,7 +316,8 @@ impl Manager {
     }
 
     /// Starts one plugin, in the place of `old` if that is given. `asked` is the name under which it was
-    /// asked for. Gives what the operator should know.
+    /// asked for. Gives what the operator should know. What refuses in its place since its last end stays: see
+    /// [`Manager::lift`].
     fn start(
         &self,
         descriptor: Descriptor,
@@ -329,8 +340,19 @@ impl Manager {
         if let Some(old) = old {
             host.inherit(&old.host);
         }
-        let life = Life::start(descriptor, source, guard, host, runtime, self.patience())?;
-        life.host.commit(old.map(|old| &*old.host));
+        let life = Life::start(
+            descriptor,
+            source,
+            guard,
+            host,
+            runtime,
+            self.patience(),
+            &self.stopping,
+        )?;
+        let decides_anew = life.host.commit(old.map(|old| &*old.host));
+        if decides_anew && !self.is_off(&name) {
+            self.shared.broker.post_forget();
+        }
         let version = life.descriptor.version.clone();
         {
             let mut lives = self.lives.write();
@@ -340,7 +362,6 @@ impl Manager {
             }
         }
         self.config.lock().plugin_loaded(&name, keys);
-        self.lift(&name);
         log::info!("plugin {name} {version} runs");
         Ok(notes)
     }
@@ -362,7 +383,7 @@ impl Manager {
     }
 
     /// What stood in the place of a plugin that was switched off goes. Whether there was such a thing.
-    fn lift(&self, name: &str) -> bool {
+    pub(crate) fn lift(&self, name: &str) -> bool {
         let off: Vec<Off> = {
             let mut all = self.off.lock();
             let (these, others) = all.drain(..).partition(|off| off.name == name);
@@ -374,6 +395,10 @@ impl Manager {
             let id = format!("plugin_crashed.{name}");
             self.shared.alarm(&id, Severity::Critical, "", None);
         }
+        if !off.is_empty() {
+            // Only now, when nobody is refused for the want of the plugin.
+            self.shared.broker.post_forget();
+        }
         !off.is_empty()
     }
 
@@ -381,27 +406,29 @@ impl Manager {
     fn end(&self, name: &str, why: End) -> Option<String> {
         let life = self.life(name)?;
         let (refusals, note) = life.retire(why);
+        self.ended(&life, why, refusals);
+        note
+    }
+
+    /// A plugin has ended.
+    pub(crate) fn ended(&self, life: &Arc<Life>, why: End, refusals: Refusals) {
+        let name = &*life.guard.name;
         if why == End::SwitchOff || !refusals.is_empty() {
             self.off.lock().push(Off {
                 name: name.into(),
                 refusals,
             });
         }
-        self.lives
-            .write()
-            .retain(|other| !Arc::ptr_eq(other, &life));
+        self.lives.write().retain(|other| !Arc::ptr_eq(other, life));
         self.config.lock().plugin_unloaded(name);
         log::info!("plugin {name} has ended");
-        note
     }
 
     /// Ends a plugin and takes it off the file of loaded plugins.
     pub(crate) fn unload_now(&self, asked: &str) -> Result<PluginDone, PluginError> {
-        let stopping = self.changing.lock();
+        let _changing = self.changing.lock();
         let name = present_name(asked);
-        if *stopping {
-            return Err(failed(name, "the broker stops"));
-        }
+        self.must_go_on(name)?;
         let mut done = PluginDone {
             name: name.into(),
             ..PluginDone::default()
@@ -427,11 +454,9 @@ impl Manager {
 
     /// Puts a newer form of a plugin in its place: of a library without a moment between the two.
     pub(crate) fn reload_now(&self, asked: &str) -> Result<PluginDone, PluginError> {
-        let stopping = self.changing.lock();
+        let _changing = self.changing.lock();
         let name = present_name(asked);
-        if *stopping {
-            return Err(failed(name, "the broker stops"));
-        }
+        self.must_go_on(name)?;
         let old = self.life(name).ok_or(PluginError::NotStarted)?;
         let (descriptor, source) = self.find(name)?;
         let mut done = PluginDone {
@@ -450,23 +475,25 @@ impl Manager {
         let keys = self.read_keys(name, &descriptor);
         keys.map_err(|why| failed(name, why))?;
         done.notes.extend(self.end(name, End::Restart));
-        match self.start(descriptor, source, name, None) {
-            Ok(notes) => done.notes.extend(notes),
-            Err(why) => {
+        let started = self.start(descriptor, source, name, None);
+        let again = match (&started, &old.source) {
+            (Err(_), Source::Library { .. }) => {
                 let (descriptor, source) = (old.descriptor.clone(), old.source.clone());
-                let again = match source {
-                    Source::Library { .. } => self.start(descriptor, source, name, None).is_ok(),
-                    Source::BuiltIn => false,
-                };
-                let state = if again {
-                    "the former runs again"
-                } else {
-                    old.host.retain_no_more();
-                    "it does not run any more"
-                };
-                return Err(failed(name, format!("{why}; {state}")));
+                self.start(descriptor, source, name, None).is_ok()
             }
+            _ => false,
+        };
+        if started.is_ok() || again {
+            self.lift(name);
         }
+        // Up to now retained messages were kept as the old life had wished it.
+        old.host.retain_no_more();
+        let state = match again {
+            true => "the former runs again",
+            false => "it does not run any more",
+        };
+        done.notes
+            .extend(started.map_err(|why| failed(name, format!("{why}; {state}")))?);
         Ok(done)
     }
 
@@ -524,20 +551,6 @@ impl Manager {
             path: path.into(),
             ..request.clone()
         }))
-    }
-
-    /// Ends all plugins, the last first; from now on none is started. Those that guard leave the door shut.
-    pub(crate) fn stop_all(&self) {
-        let mut stopping = self.changing.lock();
-        *stopping = true;
-        for life in self.lives().iter().rev() {
-            self.end(&life.guard.name, End::Stop);
-        }
-    }
-
-    /// Ends what runs beside the event loops. After them, because they may wait for it.
-    pub fn end_runtime(&self) {
-        self.shared.runtime.end();
     }
 }
 

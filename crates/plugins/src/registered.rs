@@ -7,9 +7,10 @@ use emqttd_plugin_sdk::{
     AuthMechanism, Call, Config, DynAcl, DynAuth, Hooks, PluginListener, Reloadable, Reply,
 };
 use parking_lot::{Mutex, RwLock};
+use std::any::Any;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 
 /// Where a plugin is between its start and its end.
@@ -45,14 +46,14 @@ pub(crate) struct Registered {
     pub acl: Vec<(i32, Arc<dyn DynAcl>)>,
     pub mechanisms: Vec<Arc<dyn AuthMechanism>>,
     pub commands: Vec<Arc<GuardedCommand>>,
-    /// those whose names a newer life of the plugin has taken
-    former_commands: Vec<Arc<GuardedCommand>>,
+    /// what has been replaced and may still be in a call: commands whose names a newer life of the plugin has
+    /// taken, handlers of HTTP requests, reloadables
+    pub former: Vec<Arc<dyn Any + Send + Sync>>,
     pub http: Option<Arc<GuardedHttp>>,
     pub metrics: Vec<(String, Arc<AtomicU64>)>,
     pub reloads: Vec<(Reloadable, Arc<GuardedReload>)>,
     pub listeners: Vec<PluginListener>,
     pub alarms: BTreeSet<String>,
-    pub retains: bool,
 }
 
 /// Chain entries that refuse, in the place of those of a plugin that was switched off.
@@ -72,6 +73,8 @@ pub(crate) struct NativeHost {
     pub runtime: Handle,
     pub config: RwLock<Config>,
     pub registered: Mutex<Registered>,
+    /// the life that has taken the place of this one
+    successor: OnceLock<Arc<NativeHost>>,
 }
 
 impl NativeHost {
@@ -87,6 +90,7 @@ impl NativeHost {
             runtime,
             config: RwLock::new(config),
             registered: Mutex::default(),
+            successor: OnceLock::new(),
         }
     }
 
@@ -112,21 +116,22 @@ impl NativeHost {
     }
 
     /// The plugin has started: what it has registered comes into force. In the place of `old`, if that is
-    /// given: no message and no question passes without one of the two.
-    pub fn commit(&self, old: Option<&NativeHost>) {
+    /// given: no message and no question passes without one of the two. Whether the ACL decides otherwise from
+    /// now on, so that what is allowed is to be asked for again.
+    pub fn commit(self: &Arc<Self>, old: Option<&NativeHost>) -> bool {
         let mut registered = self.registered.lock();
         registered.phase = Phase::Running;
         match old {
             Some(old) => {
-                let mut old = old.registered.lock();
-                old.retains &= !registered.retains;
-                self.put_in(&registered, &mut old);
+                // An old life has one at the most: it ends then.
+                let _ = old.successor.set(Arc::clone(self));
+                self.put_in(&registered, &mut old.registered.lock())
             }
             None => self.put_in(&registered, &mut Registered::default()),
         }
     }
 
-    fn put_in(&self, new: &Registered, old: &mut Registered) {
+    fn put_in(&self, new: &Registered, old: &mut Registered) -> bool {
         let (hooks, access) = (self.shared.broker.hooks(), self.shared.broker.access());
         pair(&new.hooks, &old.hooks, |place, priority, new| match place {
             Some(old) => hooks.replace(old, new),
@@ -155,11 +160,10 @@ impl NativeHost {
             let mut names = new.commands.iter().map(|new| &new.inner.name);
             names.any(|name| *name == c.inner.name)
         };
-        let former: Vec<_> = old.commands.extract_if(.., taken).collect();
-        old.former_commands.extend(former);
-        if !new.acl.is_empty() || !old.acl.is_empty() {
-            self.shared.broker.post_forget();
+        for command in old.commands.extract_if(.., taken) {
+            old.former.push(command);
         }
+        !new.acl.is_empty() || !old.acl.is_empty()
     }
 
     pub fn add_command(&self, command: &Arc<GuardedCommand>, replaces: bool) {
@@ -206,7 +210,6 @@ impl NativeHost {
             if running {
                 self.take_out(&registered, refuse.then_some(&mut refusals));
             }
-            registered.reloads.clear();
             (
                 std::mem::take(&mut registered.listeners),
                 std::mem::take(&mut registered.alarms),
@@ -220,19 +223,23 @@ impl NativeHost {
         if matches!(end, End::Unload | End::SwitchOff) {
             self.retain_no_more();
         }
-        for id in alarms {
-            broker.post_alarm(&id, emqttd_broker::Severity::Warning, "", None);
+        let clear = |id: &str| broker.post_alarm(id, emqttd_broker::Severity::Warning, "", None);
+        match self.successor.get() {
+            // Those that the new life has set are its own. It sets them under its lock, too.
+            Some(successor) => {
+                let theirs = successor.registered.lock();
+                let left = alarms.iter().filter(|id| !theirs.alarms.contains(*id));
+                left.for_each(|id| clear(id));
+            }
+            None => alarms.iter().for_each(|id| clear(id)),
         }
         refusals
     }
 
-    /// Retained messages are neither kept nor sent from now on, if the plugin has asked for that. Not done when
-    /// the plugin comes back at once, or the broker stops: a will may be retained then.
+    /// Retained messages are neither kept nor sent from now on, if the plugin has asked for that and no other
+    /// does. Not done when the plugin comes back at once, or the broker stops: a will may be retained then.
     pub fn retain_no_more(&self) {
-        let retains = std::mem::take(&mut self.registered.lock().retains);
-        if retains && let Err(error) = self.shared.broker.retain(None) {
-            log::error!("plugin {}: {error}", self.guard.name);
-        }
+        self.shared.retaining.forget(self.guard.number);
     }
 
     fn take_out(&self, registered: &Registered, mut refusals: Option<&mut Refusals>) {
@@ -268,7 +275,8 @@ impl NativeHost {
         for command in registered.commands.iter().filter(listed) {
             self.shared.cli.unregister(&command.inner.name);
         }
-        if !registered.acl.is_empty() {
+        // Where it is refused instead, that is for what is asked from now on: who has a subscription keeps it.
+        if refusals.is_none() && !registered.acl.is_empty() {
             broker.post_forget();
         }
     }
@@ -287,8 +295,9 @@ impl NativeHost {
             && alone(&registered.acl)
             && registered.mechanisms.iter().all(sole)
             && registered.commands.iter().all(sole)
-            && registered.former_commands.iter().all(sole)
+            && registered.former.iter().all(sole)
             && registered.http.iter().all(sole)
+            && registered.reloads.iter().all(|(_, reload)| sole(reload))
     }
 
     /// Lets go of what was registered. Nobody else may hold it any more: see [`NativeHost::is_quiet`].
@@ -305,6 +314,21 @@ impl NativeHost {
             .call_even_closed(crate::desk::Site::Stop, || drop(cleared));
     }
 
+    /// Lets go of what has been replaced and is in no call.
+    pub fn drop_former(&self) {
+        let idle: Vec<_> = {
+            let mut registered = self.registered.lock();
+            let sole = |held: &mut Arc<dyn Any + Send + Sync>| Arc::strong_count(held) == 1;
+            registered.former.extract_if(.., sole).collect()
+        };
+        if idle.is_empty() {
+            return;
+        }
+        // Code of the plugin, which may ask the broker for something: with the lock open.
+        self.guard
+            .call_even_closed(crate::desk::Site::Task, || drop(idle));
+    }
+
     /// What answers HTTP requests.
     pub fn http_handler(&self) -> Option<Arc<GuardedHttp>> {
         let registered = self.registered.lock();
@@ -315,7 +339,11 @@ impl NativeHost {
 
     /// What the plugin can reload of its own.
     pub fn reloads(&self) -> Vec<(Reloadable, Arc<GuardedReload>)> {
-        self.registered.lock().reloads.clone()
+        let registered = self.registered.lock();
+        match registered.phase {
+            Phase::Running => registered.reloads.clone(),
+            Phase::Starting | Phase::Ended => Vec::new(),
+        }
     }
 
     /// What it has registered, for people.
@@ -374,7 +402,7 @@ impl Refusals {
         self.auth.is_empty() && self.acl.is_empty()
     }
 
-    /// Nobody is refused any more.
+    /// Nobody is refused any more. What is allowed is to be asked for again then.
     pub fn lift(&self, shared: &Shared) {
         let access = shared.broker.access();
         for provider in &self.auth {
@@ -382,9 +410,6 @@ impl Refusals {
         }
         for provider in &self.acl {
             access.remove_acl(provider);
-        }
-        if !self.acl.is_empty() {
-            shared.broker.post_forget();
         }
     }
 }

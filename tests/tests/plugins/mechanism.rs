@@ -1,11 +1,14 @@
 //! `plugins list|load|unload`, `data/loaded_plugins`, the boot, and their bad input. (What can be wrong with a library
 //! is in `library`, what a plugin can do wrong as well.)
 
+use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use emqttd_tests::{ALL, Broker, Client, Config, Connect, Publish, Version, unique};
+use emqttd_tests::{ALL, Broker, Client, Config, Connect, End, Publish, Version, Will, unique};
+
+use crate::stranger::fixture;
 
 /// The plugins of this version.
 const PLUGINS: [&str; 6] = [
@@ -279,10 +282,10 @@ fn old_names_are_understood() {
     for line in [
         "Start apps: [emq_modules]\nPlugin emq_modules loaded successfully.\n",
         "The plugin emq_mod_presence is called emq_modules now: use that name.\n",
+        "It is on until the next start: for longer, module.presence = on must stand in the file of emq_modules.\n",
     ] {
         assert!(text.contains(line), "{text}");
     }
-        "It is on until the next start: for longer, module.presence = on must stand in the file of emq_modules.\n",
     assert!(broker.is_active("emq_modules"));
     assert_eq!(broker.loaded_plugins(), ["emq_modules"]);
     // It is what was asked for: presence.
@@ -303,13 +306,13 @@ fn old_names_are_understood() {
             .contains("Plugin emq_modules unloaded successfully.\n")
     );
     assert_eq!(broker.loaded_plugins(), Vec::<String>::new());
-    broker.load_as("emq_mod_retainer", "emq_retainer");
-}
-
     // With the file saying so there is nothing to say.
     broker.write_plugin_conf("emq_modules", "module.presence = on\n");
     let text = plugins(&broker, &["load", "emq_mod_presence"]);
     assert!(!text.contains("next start"), "{text}");
+    broker.load_as("emq_mod_retainer", "emq_retainer");
+}
+
 #[test]
 fn a_tree_of_2_0_starts() {
     let rules = "[{emq_mod_rewrite, [{rules, [\n  %% old to new\n  \
@@ -752,7 +755,7 @@ fn connects_under_way_are_answered() {
     });
 }
 
-/// An orderly stop ends plugins before connections are closed, with the door shut.
+/// The plugins that were there start again.
 #[test]
 fn a_stop_ends_them_all() {
     let mut broker = Broker::start(
@@ -765,11 +768,130 @@ fn a_stop_ends_them_all() {
             .username("somebody")
             .password("secret"),
     );
-    broker.end(emqttd_tests::End::Stop);
+    broker.end(End::Stop);
     drop(client);
     assert_eq!(broker.loaded_plugins(), PLUGINS);
     broker.start_again();
     for plugin in PLUGINS {
+        assert!(broker.is_active(plugin), "{plugin}");
+    }
+}
+
+const FIXTURE: &str = "emq_plugin_fixture";
+
+/// Puts the library of `tests/plugin-fixture` into the tree, with this file.
+fn put_fixture(broker: &Broker, conf: &str) {
+    let dir = broker.root.join("plugins");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::copy(fixture(), dir.join(format!("{FIXTURE}.so"))).unwrap();
+    broker.write_plugin_conf(FIXTURE, conf);
+}
+
+/// A session that stays while its client is away.
+fn durable(id: &str) -> Connect {
+    Connect::new(Version::V311, id).clean(false)
+}
+
+/// Plugins decide, see and change up to the last will, and what is durable survives them.
+#[test]
+fn a_stop_loses_nothing_that_plugins_decide_about() {
+    let mut broker = Broker::start(all_files().plugin_conf(FIXTURE, ""));
+    put_fixture(&broker, &format!("{FIXTURE}.guard = on\n"));
+    broker.load(FIXTURE);
+    let (stays, away) = (unique("stays"), unique("away"));
+    for id in [&stays, &away] {
+        broker.open(&durable(id)).sub("#", 1);
+    }
+    let (here, _, _) = broker.resume(&durable(&stays));
+    // The fixture turns `change/x` into `changed/x`, backwards, and forbids what begins with "no".
+    let dying: Vec<Client> = ["will/a", "change/b", "no/c"]
+        .iter()
+        .map(|topic| {
+            let will = Will::new(topic, "abc").qos(1);
+            broker.open(&Connect::new(Version::V311, &unique("dying")).will(will))
+        })
+        .collect();
+    broker.restart(End::Stop);
+    drop((here, dying));
+    for id in [&stays, &away] {
+        let (mut client, present, _) = broker.resume(&durable(id));
+        assert!(present, "{id}");
+        let mut last = broker.client(Version::V311, "last");
+        last.publish(Publish::new("last", "").qos(1));
+        let mut got = Vec::new();
+        loop {
+            let message = client.recv_message();
+            match message.topic.as_str() {
+                "last" => break,
+                topic if topic.starts_with("$SYS/") => {}
+                topic => got.push(format!("{topic} {}", message.payload)),
+            }
+        }
+        got.sort();
+        // Who was there until the end has got those already that the kernel took, and did not acknowledge them.
+        assert_eq!(got, ["changed/b cba", "will/a abc"], "{id}");
+    }
+}
+
+/// Starts the broker in the tree of one that has ended, and waits until a plugin blocks in its start.
+fn start_that_blocks(broker: &Broker) -> Child {
+    let child = Command::new(broker.root.join("bin/emqttd"))
+        .arg("foreground")
+        .current_dir(&broker.root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let tasks = format!("/proc/{}/task", child.id());
+    let begun = Instant::now();
+    while !threads(&tasks).iter().any(|name| name == "plugin-start\n") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no start");
+    }
+    child
+}
+
+fn threads(tasks: &str) -> Vec<String> {
+    let tasks = std::fs::read_dir(tasks).into_iter().flatten().flatten();
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+        .collect()
+}
+
+#[test]
+fn a_signal_during_the_start_ends_the_broker() {
+    let config = all_files().plugin_conf(FIXTURE, "");
+    let mut broker = Broker::start(config);
+    let conf = format!("{FIXTURE}.at = start\n{FIXTURE}.do = hang\n");
+    put_fixture(&broker, &conf);
+    broker.end(End::Stop);
+    let list = format!("emq_recon.\n{FIXTURE}.\nemq_retainer.\n");
+    std::fs::write(broker.root.join("data/loaded_plugins"), list).unwrap();
+    let mut child = start_that_blocks(&broker);
+    let pid = child.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(told.success());
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let mut said = String::new();
+    let mut out = child.stdout.take().unwrap();
+    std::io::Read::read_to_string(&mut out, &mut said).unwrap();
+    assert!(status.success(), "{status}: {said}");
+    assert!(!said.contains("is running now"), "{said}");
+    // The next start is as any other.
+    broker.write_plugin_conf(FIXTURE, "");
+    broker.start_again();
+    for plugin in ["emq_recon", FIXTURE, "emq_retainer"] {
         assert!(broker.is_active(plugin), "{plugin}");
     }
 }

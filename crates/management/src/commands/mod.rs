@@ -28,6 +28,7 @@ pub struct Core {
     pub config: Arc<Mutex<Config>>,
     /// `restart` was asked for: see [`Core::restart_wanted`]
     restart: Arc<AtomicBool>,
+    stopping: Arc<AtomicBool>,
     plugins: Arc<OnceLock<Arc<dyn PluginControl>>>,
 }
 
@@ -38,6 +39,7 @@ impl Core {
             broker,
             config,
             restart: Arc::default(),
+            stopping: Arc::default(),
             plugins: Arc::default(),
         }
     }
@@ -53,12 +55,16 @@ impl Core {
         self.plugins.get().cloned()
     }
 
-    /// Ends the plugins and then begins the orderly end of the broker.
+    /// Begins the orderly end of the broker, and does not wait for it. While the broker starts there are no event
+    /// loops that could be told: who starts it looks at [`Core::stopping`].
     pub fn stop(&self) {
-        if let Some(plugins) = self.plugins() {
-            plugins.stop();
-        }
+        self.stopping.store(true, Ordering::SeqCst);
         self.broker.stop();
+    }
+
+    /// Set when the broker is told to stop.
+    pub fn stopping(&self) -> &Arc<AtomicBool> {
+        &self.stopping
     }
 
     /// After the broker has stopped: whether it is to start again in the same process

@@ -88,8 +88,6 @@ pub trait PluginControl: Send + Sync {
     /// Why it does not take them: it goes on with the former.
     fn reconfigure(&self, name: &str, entries: Vec<emqttd_plugin_sdk::Entry>)
     -> Result<(), String>;
-    /// Ends all of them, the last one first.
-    fn stop(&self);
 }
 
 /// `plugins list|load|unload`, and `show` and `reload`, which EMQ did not have and its usage text does not
@@ -228,8 +226,6 @@ mod tests {
         fn reconfigure(&self, _: &str, _: Vec<emqttd_plugin_sdk::Entry>) -> Result<(), String> {
             Ok(())
         }
-
-        fn stop(&self) {}
     }
 
     #[test]

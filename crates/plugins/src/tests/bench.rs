@@ -25,6 +25,8 @@ pub struct Bench {
     pub manager: Arc<Manager>,
     /// of a library, by its path: what opening it gives
     pub libraries: Arc<Mutex<Vec<(PathBuf, Descriptor)>>>,
+    /// the broker is told to stop
+    pub stopping: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
     loops: Vec<JoinHandle<()>>,
 }
@@ -85,7 +87,9 @@ impl Tree {
         let cli = Arc::new(Cli::new("emq@127.0.0.1"));
         let libraries: Arc<Mutex<Vec<(PathBuf, Descriptor)>>> = Arc::default();
         let known = Arc::clone(&libraries);
+        let stopping = Arc::default();
         let manager = Manager::new(Setup {
+            stopping: Arc::clone(&stopping),
             broker: broker.clone(),
             cli: Arc::clone(&cli),
             config: Arc::new(Mutex::new(loaded.config)),
@@ -110,6 +114,7 @@ impl Tree {
             cli,
             manager,
             libraries,
+            stopping,
             ended,
             loops,
         }

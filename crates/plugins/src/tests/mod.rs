@@ -4,6 +4,7 @@
 
 mod bench;
 mod comings;
+mod ending;
 mod failures;
 mod reloading;
 mod waiting;
