@@ -361,3 +361,30 @@ fn a_slow_device_loses_nothing_at_qos_1() {
         device.message(1, &format!("t {n} {filler}"));
     }
 }
+
+/// The gateway is there until its clients are gone.
+#[test]
+fn when_the_broker_stops_wills_of_its_clients_are_published() {
+    let mut broker = broker(2, "", Config::new());
+    let heir = Connect::new(Version::V311, &unique("heir")).clean(false);
+    broker.open(&heir).sub("will/#", 1);
+    let ids: Vec<String> = (0..4).map(|_| unique("gone")).collect();
+    let devices: Vec<Device> = ids
+        .iter()
+        .map(|id| {
+            let mut device = Device::open(&broker);
+            device.say(&format!("connect {id} - - 1 will/{id}"));
+            device.hears("connack 0 0");
+            device
+        })
+        .collect();
+    broker.restart(emqttd_tests::End::Stop);
+    drop(devices);
+    let (mut heir, present, _) = broker.resume(&heir);
+    assert!(present);
+    let mut told: Vec<String> = ids.iter().map(|_| heir.recv_message().payload).collect();
+    told.sort();
+    let mut wanted = ids.clone();
+    wanted.sort();
+    assert_eq!(told, wanted);
+}
