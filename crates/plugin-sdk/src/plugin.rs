@@ -31,7 +31,8 @@ pub trait Plugin: Send + Sync {
         let _ = ctx;
         Err("takes effect when the plugin is loaded again".into())
     }
-    /// Unloading begins: what was registered is gone already.
+    /// The end begins: what was registered is gone already. When the broker stops no event loop runs any more, and
+    /// what is published here reaches nobody.
     fn stop(&self) {}
 }
 
