@@ -103,7 +103,13 @@ pub fn register(cli: &Cli, core: &Core) {
         ],
         Box::new(move |call| match core.plugins() {
             Some(control) => plugins(call.args, &*control),
-            None => Some("plugins are not started yet\n".into()),
+            // Only before the broker is up.
+            None => match call.args {
+                ["list"] | ["load" | "unload" | "reload" | "show", _] => {
+                    Some("plugins are not started yet\n".into())
+                }
+                _ => None,
+            },
         }),
     );
 }
