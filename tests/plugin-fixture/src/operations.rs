@@ -3,8 +3,8 @@
 use crate::Doing;
 use emqttd_plugin_sdk::virtual_client::{ConnectOptions, Event, Outgoing, VirtualClient};
 use emqttd_plugin_sdk::{
-    Call, ClientRef, Context, Metric, PeerInfo, PluginListener, Publish, QoS, Reply, RetainSettings,
-    RetainStorage, Severity, Table, Timer, TopicEntry, log, tokio,
+    Call, ClientRef, Context, Metric, PeerInfo, PluginListener, Publish, QoS, Reply,
+    RetainSettings, RetainStorage, Severity, Table, Timer, TopicEntry, log, tokio,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
