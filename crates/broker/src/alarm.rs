@@ -1,28 +1,19 @@
 //! Alarms: conditions that hold until they are cleared (sheet 8.6).
 
 use crate::node::unix_seconds;
+pub use emqttd_plugin_sdk::Severity;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
 /// Alarms kept at a time, and ended ones remembered.
 const MOST: usize = 1000;
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Severity {
-    Warning,
-    Error,
-    Critical,
-}
-
-impl Severity {
-    fn name(self) -> &'static str {
-        match self {
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-            Severity::Critical => "critical",
-        }
+/// As it stands in alarms.
+fn severity_name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+        Severity::Critical => "critical",
     }
 }
 
@@ -94,7 +85,7 @@ impl Alarms {
         Some(format!(
             r#"{{"id":{},"severity":"{}","title":{},"summary":{},"ts":{}}}"#,
             json(&alarm.id),
-            alarm.severity.name(),
+            severity_name(alarm.severity),
             json(&alarm.title),
             json(&alarm.summary),
             alarm.since

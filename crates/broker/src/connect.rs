@@ -741,16 +741,12 @@ impl Shard {
     /// Accepts a client whose exchange has succeeded, when its rights are known.
     pub(crate) fn accept_after_exchange(&mut self, id: ConnId) -> Taken {
         let publisher = self.conns[id as usize].peek().publisher.clone();
-        let exchange = self.conns[id as usize].detail().rare().exchange.as_mut();
-        let Some(mut running) = exchange.map(|running| RunningExchange {
-            method: running.method.clone(),
-            exchange: None,
-            connect: running.connect.take(),
-            proved: running.proved.take(),
-        }) else {
+        let Some(running) = &mut self.conns[id as usize].detail().rare().exchange else {
             return Taken::Done;
         };
-        let whole = running.connect.take().unwrap_or_default();
+        let method = running.method.clone();
+        let (whole, proved) = (running.connect.take(), running.proved.take());
+        let whole = whole.unwrap_or_default();
         // It was decoded once already, so it decodes again.
         let header = emqttd_mqtt::fixed_header(&whole).ok().flatten();
         let decoded = header.map(|h| emqttd_mqtt::decode(Version::V5, h.first, &whole[h.len..]));
@@ -762,7 +758,7 @@ impl Shard {
         match self.rights(id, &connect, &publisher) {
             None => {
                 if let Some(kept) = &mut self.conns[id as usize].detail().rare().exchange {
-                    (kept.connect, kept.proved) = (Some(whole), running.proved);
+                    (kept.connect, kept.proved) = (Some(whole), proved);
                 }
                 return Taken::Waits;
             }
@@ -772,8 +768,8 @@ impl Shard {
             Some(Permit::Allowed | Permit::Denied) => {
                 let assigned = connect.client_id.is_empty();
                 let extras = Extras {
-                    auth_method: Some(&running.method),
-                    auth_data: running.proved.as_deref(),
+                    auth_method: Some(&method),
+                    auth_data: proved.as_deref(),
                     assigned,
                 };
                 self.accept(id, &connect, publisher, &extras);

@@ -53,11 +53,6 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub fn alarm(&self, id: &str, severity: Severity, title: &str, summary: Option<&str>) {
-        let severity = match severity {
-            Severity::Warning => emqttd_broker::Severity::Warning,
-            Severity::Error => emqttd_broker::Severity::Error,
-            Severity::Critical => emqttd_broker::Severity::Critical,
-        };
         self.broker.post_alarm(id, severity, title, summary);
     }
 

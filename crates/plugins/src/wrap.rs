@@ -180,31 +180,37 @@ impl<T> Drop for Question<T> {
     }
 }
 
-/// A provider of authentication.
-pub(crate) struct GuardedAuth {
+/// A provider of a chain.
+pub(crate) struct GuardedProvider<P: ?Sized> {
     pub guard: Arc<Guard>,
     pub runtime: Handle,
     pub patience: Duration,
-    pub inner: Arc<dyn DynAuth>,
+    pub inner: Arc<P>,
 }
 
-impl DynAuth for GuardedAuth {
-    fn check(
+/// A provider of authentication.
+pub(crate) type GuardedAuth = GuardedProvider<dyn DynAuth>;
+/// A provider of ACL decisions.
+pub(crate) type GuardedAcl = GuardedProvider<dyn DynAcl>;
+
+impl<P: ?Sized + Send + Sync + 'static> GuardedProvider<P> {
+    /// Asks it, through the guard; `refused` is the answer when it has none.
+    fn ask<T: Copy + Unpin + Send + 'static>(
         self: Arc<Self>,
-        client: Arc<Client>,
-        password: Option<Vec<u8>>,
-    ) -> BoxFuture<AuthAnswer> {
+        site: Site,
+        refused: T,
+        check: impl FnOnce(Arc<P>) -> BoxFuture<T>,
+    ) -> BoxFuture<T> {
         let inner = Arc::clone(&self.inner);
         let future = {
             let _inside = self.runtime.enter();
-            self.guard
-                .call(Site::Auth, move || inner.check(client, password))
+            self.guard.call(site, move || check(inner))
         };
         let question = Question {
             guard: Arc::clone(&self.guard),
             runtime: self.runtime.clone(),
-            site: Site::Auth,
-            refused: AuthAnswer::Unavailable,
+            site,
+            refused,
             patience: self.patience,
             inner: future,
             deadline: None,
@@ -217,12 +223,16 @@ impl DynAuth for GuardedAuth {
     }
 }
 
-/// A provider of ACL decisions.
-pub(crate) struct GuardedAcl {
-    pub guard: Arc<Guard>,
-    pub runtime: Handle,
-    pub patience: Duration,
-    pub inner: Arc<dyn DynAcl>,
+impl DynAuth for GuardedAuth {
+    fn check(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        password: Option<Vec<u8>>,
+    ) -> BoxFuture<AuthAnswer> {
+        self.ask(Site::Auth, AuthAnswer::Unavailable, |inner| {
+            inner.check(client, password)
+        })
+    }
 }
 
 impl DynAcl for GuardedAcl {
@@ -232,25 +242,8 @@ impl DynAcl for GuardedAcl {
         access: Access,
         topic: String,
     ) -> BoxFuture<AclAnswer> {
-        let inner = Arc::clone(&self.inner);
-        let future = {
-            let _inside = self.runtime.enter();
-            self.guard
-                .call(Site::Acl, move || inner.check(client, access, topic))
-        };
-        let question = Question {
-            guard: Arc::clone(&self.guard),
-            runtime: self.runtime.clone(),
-            site: Site::Acl,
-            refused: AclAnswer::Unavailable,
-            patience: self.patience,
-            inner: future,
-            deadline: None,
-        };
-        Box::pin(async move {
-            let answer = question.await;
-            drop(self);
-            answer
+        self.ask(Site::Acl, AclAnswer::Unavailable, |inner| {
+            inner.check(client, access, topic)
         })
     }
 }
