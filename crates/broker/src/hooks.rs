@@ -138,7 +138,7 @@ pub(crate) fn view(message: &Message) -> emqttd_plugin_sdk::Message<'_> {
     emqttd_plugin_sdk::Message {
         topic: message.topic(),
         payload: message.payload(),
-        qos: to_plugin(message.qos),
+        qos: message.qos.into(),
         retain: message.retain,
         from: message.publisher.as_deref().map(by_name),
         properties: message.properties(),
@@ -154,22 +154,6 @@ pub(crate) fn by_name(publisher: &Publisher) -> ClientRef<'_> {
     }
 }
 
-pub(crate) fn to_plugin(qos: emqttd_mqtt::QoS) -> emqttd_plugin_sdk::QoS {
-    match qos {
-        emqttd_mqtt::QoS::AtMostOnce => emqttd_plugin_sdk::QoS::AtMostOnce,
-        emqttd_mqtt::QoS::AtLeastOnce => emqttd_plugin_sdk::QoS::AtLeastOnce,
-        emqttd_mqtt::QoS::ExactlyOnce => emqttd_plugin_sdk::QoS::ExactlyOnce,
-    }
-}
-
-pub(crate) fn from_plugin(qos: emqttd_plugin_sdk::QoS) -> emqttd_mqtt::QoS {
-    match qos {
-        emqttd_plugin_sdk::QoS::AtMostOnce => emqttd_mqtt::QoS::AtMostOnce,
-        emqttd_plugin_sdk::QoS::AtLeastOnce => emqttd_mqtt::QoS::AtLeastOnce,
-        emqttd_plugin_sdk::QoS::ExactlyOnce => emqttd_mqtt::QoS::ExactlyOnce,
-    }
-}
-
 /// The changed message, or the topic name that is not one.
 fn apply<'a>(message: &'a Message, change: &'a Change) -> Result<Message, &'a str> {
     let old = message.parts();
@@ -181,7 +165,7 @@ fn apply<'a>(message: &'a Message, change: &'a Change) -> Result<Message, &'a st
         topic,
         properties: old.properties,
         payload: change.payload.as_deref().unwrap_or(old.payload),
-        qos: change.qos.map_or(old.qos, from_plugin),
+        qos: change.qos.map_or(old.qos, Into::into),
         retain: change.retain.unwrap_or(old.retain),
     };
     let publisher = message.publisher.clone();

@@ -4,7 +4,6 @@
 use crate::admin::Broker;
 use crate::alarm::Severity;
 use crate::conn::{ConnId, NONE};
-use crate::hooks::from_plugin;
 use crate::info::AdminError;
 use crate::shard::{Mail, Shard};
 use emqttd_mqtt::ReasonCode;
@@ -41,7 +40,7 @@ impl Broker {
             topic,
             properties: &[],
             payload: &publish.payload,
-            qos: from_plugin(publish.qos),
+            qos: publish.qos.into(),
             retain: publish.retain,
         };
         let unix = crate::node::unix_millis();

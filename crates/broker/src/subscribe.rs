@@ -3,7 +3,7 @@
 use crate::access::Permit;
 use crate::conn::ConnId;
 use crate::group::Group;
-use crate::hooks::{by_name, from_plugin, to_plugin};
+use crate::hooks::by_name;
 use crate::metrics::Metric;
 use crate::packet::Taken;
 use crate::shard::{Later, Shard};
@@ -130,7 +130,7 @@ impl Shard {
     pub(crate) fn subscribe_for(&mut self, id: ConnId, table: Vec<TopicEntry>) {
         let wanted = |entry: TopicEntry| Wanted {
             options: SubscriptionOptions {
-                qos: from_plugin(entry.qos),
+                qos: entry.qos.into(),
                 ..SubscriptionOptions::default()
             },
             entry,
@@ -185,7 +185,7 @@ impl Shard {
             }
             let entry = TopicEntry {
                 topic: filter.into(),
-                qos: to_plugin(options.qos),
+                qos: options.qos.into(),
                 share: None,
                 local: false,
             };
@@ -204,7 +204,7 @@ impl Shard {
         }
         let entry = TopicEntry {
             topic: parsed.filter.into(),
-            qos: to_plugin(options.qos),
+            qos: options.qos.into(),
             share: parsed.share.map(Into::into),
             local: parsed.local,
         };
@@ -281,7 +281,7 @@ impl Shard {
             return ReasonCode::QUOTA_EXCEEDED;
         }
         let subscription = Subscription {
-            qos: from_plugin(one.entry.qos),
+            qos: one.entry.qos.into(),
             no_local: one.options.no_local,
             retain_as_published: one.options.retain_as_published || bridge,
             id: sub_id,
@@ -503,7 +503,7 @@ impl Shard {
             match SubscriptionFilter::parse(filter, v5) {
                 Ok(parsed) => entries.push(Ok(TopicEntry {
                     topic: parsed.filter.into(),
-                    qos: to_plugin(QoS::AtMostOnce),
+                    qos: QoS::AtMostOnce.into(),
                     share: parsed.share.map(Into::into),
                     local: parsed.local,
                 })),

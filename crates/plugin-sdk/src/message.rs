@@ -24,6 +24,26 @@ impl QoS {
     }
 }
 
+impl From<emqttd_mqtt::QoS> for QoS {
+    fn from(qos: emqttd_mqtt::QoS) -> QoS {
+        match qos {
+            emqttd_mqtt::QoS::AtMostOnce => QoS::AtMostOnce,
+            emqttd_mqtt::QoS::AtLeastOnce => QoS::AtLeastOnce,
+            emqttd_mqtt::QoS::ExactlyOnce => QoS::ExactlyOnce,
+        }
+    }
+}
+
+impl From<QoS> for emqttd_mqtt::QoS {
+    fn from(qos: QoS) -> emqttd_mqtt::QoS {
+        match qos {
+            QoS::AtMostOnce => emqttd_mqtt::QoS::AtMostOnce,
+            QoS::AtLeastOnce => emqttd_mqtt::QoS::AtLeastOnce,
+            QoS::ExactlyOnce => emqttd_mqtt::QoS::ExactlyOnce,
+        }
+    }
+}
+
 /// A message that passes, borrowed for one call.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {

@@ -171,7 +171,7 @@ impl Will {
             return Err("the will is longer than 65535 bytes");
         }
         Ok(emqttd_mqtt::Will {
-            qos: encoded(self.qos),
+            qos: self.qos.into(),
             retain: self.retain,
             topic: &self.topic,
             payload: &self.payload,
@@ -223,23 +223,5 @@ impl Outgoing {
             return Err("the message is longer than 256 MB");
         }
         Ok(())
-    }
-}
-
-/// A quality of service in the words of the codec.
-pub(super) fn encoded(qos: QoS) -> emqttd_mqtt::QoS {
-    match qos {
-        QoS::AtMostOnce => emqttd_mqtt::QoS::AtMostOnce,
-        QoS::AtLeastOnce => emqttd_mqtt::QoS::AtLeastOnce,
-        QoS::ExactlyOnce => emqttd_mqtt::QoS::ExactlyOnce,
-    }
-}
-
-/// A quality of service of the codec in the words of plugins.
-pub(super) fn decoded(qos: emqttd_mqtt::QoS) -> QoS {
-    match qos {
-        emqttd_mqtt::QoS::AtMostOnce => QoS::AtMostOnce,
-        emqttd_mqtt::QoS::AtLeastOnce => QoS::AtLeastOnce,
-        emqttd_mqtt::QoS::ExactlyOnce => QoS::ExactlyOnce,
     }
 }

@@ -1,6 +1,6 @@
 //! The client's side of one connection, as a machine without tasks: packets in, packets out, events.
 
-use super::options::{ConnectOptions, Outgoing, decoded, encoded};
+use super::options::{ConnectOptions, Outgoing};
 use crate::{Pipe, QoS};
 use emqttd_mqtt::{
     AckKind, ConnAck, Packet, Properties, Publish, PublishHead, ReasonCode, SubscriptionOptions,
@@ -249,7 +249,7 @@ impl State {
             }
         };
         let head = PublishHead {
-            qos: encoded(message.qos),
+            qos: message.qos.into(),
             retain: message.retain,
             topic: &message.topic,
             packet_id,
@@ -267,7 +267,7 @@ impl State {
         self.pending.insert(id, Pending::Subscribe(answer));
         let filters = filters.iter().map(|(filter, qos)| {
             let options = SubscriptionOptions {
-                qos: encoded(*qos),
+                qos: (*qos).into(),
                 ..SubscriptionOptions::default()
             };
             (*filter, options)
@@ -495,7 +495,7 @@ impl State {
     }
 
     fn on_publish(&mut self, publish: &Publish<'_>) {
-        let (id, qos) = (publish.packet_id, decoded(publish.qos));
+        let (id, qos) = (publish.packet_id, QoS::from(publish.qos));
         match self.received.get(&id) {
             // The broker repeats itself: the gateway has it already.
             Some(Received::Told(_)) if publish.dup => return,

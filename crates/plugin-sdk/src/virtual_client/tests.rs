@@ -139,7 +139,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 fn publish(version: Version, topic: &str, payload: &[u8], qos: QoS, id: u16, dup: bool) -> Vec<u8> {
     let head = PublishHead {
         dup,
-        qos: options::encoded(qos),
+        qos: qos.into(),
         topic,
         packet_id: id,
         payload_len: payload.len(),
