@@ -19,6 +19,7 @@ mod hooks;
 mod host;
 mod message;
 mod plugin;
+pub mod rule;
 mod service;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

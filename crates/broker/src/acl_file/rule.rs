@@ -2,7 +2,8 @@
 
 use super::{Access, AclError, Who};
 use emqttd_config::term::{Kind, Term};
-use std::net::IpAddr;
+use emqttd_plugin_sdk::ClientRef;
+use emqttd_plugin_sdk::rule::{Net, PatternError, Placeholders, TopicPattern};
 
 /// A rule is cited in messages up to this many characters.
 const CITED: usize = 200;
@@ -21,7 +22,7 @@ pub(super) struct Rule {
     publish: bool,
     subscribe: bool,
     /// `None`: every topic, as in `{allow, all}`.
-    topics: Option<Box<[Pattern]>>,
+    topics: Option<Box<[TopicPattern]>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,33 +33,6 @@ enum Condition {
     Address(Net),
     And(Box<[Condition]>),
     Or(Box<[Condition]>),
-}
-
-/// The leading `bits` of `value`; addresses of the two families never match each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Net {
-    V4 { value: u32, bits: u8 },
-    V6 { value: u128, bits: u8 },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Pattern {
-    /// `{eq, "…"}`, and any filter in which nothing is special.
-    Exact(Box<str>),
-    Filter(Box<[Level]>),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Level {
-    Name(Box<str>),
-    /// `+`
-    One,
-    /// `#`, always the last
-    Rest,
-    /// `%u`
-    Username,
-    /// `%c`
-    Clientid,
 }
 
 impl Rule {
@@ -87,11 +61,15 @@ impl Rule {
     }
 
     pub(super) fn matches(&self, who: &Who<'_>, topic: &str) -> bool {
+        let name = ClientRef {
+            clientid: who.clientid,
+            username: who.username,
+        };
         self.who.matches(who)
             && self.topics.as_ref().is_none_or(|topics| {
                 topics
                     .iter()
-                    .any(|pattern| pattern.matches(who, self.allow, topic))
+                    .any(|pattern| pattern.matches(&name, self.allow, topic))
             })
     }
 }
@@ -107,96 +85,6 @@ impl Condition {
             Condition::Or(any) => any.iter().any(|condition| condition.matches(who)),
         }
     }
-}
-
-impl Net {
-    /// `address` or `address/bits`; bits of the host part are masked off.
-    fn parse(text: &str) -> Option<Net> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => {
-                // `parse` would take a sign
-                let digits = bits.bytes().all(|b| b.is_ascii_digit());
-                (address, Some(bits.parse::<u8>().ok().filter(|_| digits)?))
-            }
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(longest);
-        if bits > longest {
-            return None;
-        }
-        // The addresses ::ffff:a.b.c.d are those of IPv4 clients on a socket of both families.
-        Some(match (address, address.to_canonical()) {
-            (IpAddr::V6(_), IpAddr::V4(v4)) if bits >= 96 => Net::v4(v4.to_bits(), bits - 96),
-            (IpAddr::V4(v4), _) => Net::v4(v4.to_bits(), bits),
-            (IpAddr::V6(v6), _) => Net::v6(v6.to_bits(), bits),
-        })
-    }
-
-    fn v4(value: u32, bits: u8) -> Net {
-        let value = value & mask_v4(bits);
-        Net::V4 { value, bits }
-    }
-
-    fn v6(value: u128, bits: u8) -> Net {
-        let value = value & mask_v6(bits);
-        Net::V6 { value, bits }
-    }
-
-    fn contains(&self, ip: IpAddr) -> bool {
-        match (*self, ip.to_canonical()) {
-            (Net::V4 { value, bits }, IpAddr::V4(ip)) => ip.to_bits() & mask_v4(bits) == value,
-            (Net::V6 { value, bits }, IpAddr::V6(ip)) => ip.to_bits() & mask_v6(bits) == value,
-            _ => false,
-        }
-    }
-}
-
-fn mask_v4(bits: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0)
-}
-
-fn mask_v6(bits: u8) -> u128 {
-    u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)
-}
-
-impl Pattern {
-    fn matches(&self, who: &Who<'_>, allow: bool, topic: &str) -> bool {
-        let levels = match self {
-            Pattern::Exact(name) => return **name == *topic,
-            Pattern::Filter(levels) => levels,
-        };
-        let mut words = topic.split('/');
-        for level in levels {
-            if *level == Level::Rest {
-                return true;
-            }
-            let Some(word) = words.next() else {
-                return false;
-            };
-            let same = match level {
-                Level::Name(name) => **name == *word,
-                // A filter that ends in `#` asks for more than one level: no + allows that.
-                Level::One => !(allow && word == "#"),
-                Level::Username => is_own(who.username, word, allow),
-                Level::Clientid => is_own(Some(who.clientid), word, allow),
-                Level::Rest => true,
-            };
-            if !same {
-                return false;
-            }
-        }
-        words.next().is_none()
-    }
-}
-
-/// Whether a level is the client's own name. The name is one level and never a pattern: a client
-/// called `+` must not be granted the filter `own/+`, which is everybody's.
-fn is_own(name: Option<&str>, level: &str, allow: bool) -> bool {
-    name.is_some_and(|name| {
-        name == level && !(allow && (name.is_empty() || name.contains(['+', '#'])))
-    })
 }
 
 /// Reads one rule and notes what is wrong with it.
@@ -314,7 +202,7 @@ impl Reader<'_> {
         }
     }
 
-    fn topics(&mut self, term: &Term, subscribe: bool) -> Option<Box<[Pattern]>> {
+    fn topics(&mut self, term: &Term, subscribe: bool) -> Option<Box<[TopicPattern]>> {
         let items = match &term.kind {
             Kind::List(items) => items.as_slice(),
             Kind::Binary(_) => std::slice::from_ref(term),
@@ -330,24 +218,23 @@ impl Reader<'_> {
         read.into_iter().collect()
     }
 
-    fn topic(&mut self, term: &Term, subscribe: bool) -> Option<Pattern> {
+    fn topic(&mut self, term: &Term, subscribe: bool) -> Option<TopicPattern> {
         if let Kind::Tuple(parts) = &term.kind
             && let [word, topic] = parts.as_slice()
             && word.atom() == Some("eq")
         {
             return match topic.text() {
-                Some(topic) => Some(Pattern::Exact(topic.into())),
+                Some(topic) => Some(TopicPattern::exact(topic)),
                 None => self.error(topic, "eq needs a text in double quotes"),
             };
         }
         match term.text() {
             None => self.error(term, "a topic is a text in double quotes or {eq, \"text\"}"),
-            Some("") => self.error(term, "a topic cannot be empty"),
             Some(topic) => self.filter(term, topic, subscribe),
         }
     }
 
-    fn filter(&mut self, term: &Term, topic: &str, subscribe: bool) -> Option<Pattern> {
+    fn filter(&mut self, term: &Term, topic: &str, subscribe: bool) -> Option<TopicPattern> {
         let prefixes = ["$share/", "$queue/", "$local/"];
         if subscribe && prefixes.iter().any(|prefix| topic.starts_with(prefix)) {
             self.warn(
@@ -355,42 +242,35 @@ impl Reader<'_> {
                 "subscriptions are checked without $share/<group>/, $queue/ and $local/: write the topic behind it",
             );
         }
-        let count = topic.split('/').count();
-        let mut levels = Vec::with_capacity(count);
-        for (index, word) in topic.split('/').enumerate() {
-            levels.push(match word {
-                "+" => Level::One,
-                "#" if index + 1 == count => Level::Rest,
-                "%u" => Level::Username,
-                "%c" => Level::Clientid,
+        let levels: Vec<&str> = topic
+            .split('/')
+            .map(|word| match word {
                 "$u" | "$c" => {
-                    self.warn(term, "$u and $c are of EMQ before 2.0 and mean %u and %c: write those");
-                    if word == "$u" {
-                        Level::Username
-                    } else {
-                        Level::Clientid
-                    }
-                }
-                word if word.contains(['+', '#']) => {
-                    return self.error(
+                    self.warn(
                         term,
-                        "+ and # must stand alone in a level, # in the last one (or write {eq, \"...\"})",
+                        "$u and $c are of EMQ before 2.0 and mean %u and %c: write those",
                     );
+                    if word == "$u" { "%u" } else { "%c" }
                 }
+                "%u" | "%c" => word,
                 word => {
                     if word.contains("%u") || word.contains("%c") {
-                        self.warn(term, "%u and %c are replaced only where they are a whole level");
+                        self.warn(
+                            term,
+                            "%u and %c are replaced only where they are a whole level",
+                        );
                     }
-                    Level::Name(word.into())
+                    word
                 }
-            });
+            })
+            .collect();
+        match TopicPattern::parse(&levels.join("/"), Placeholders::WholeLevel) {
+            Ok(pattern) => Some(pattern.with_dollar()),
+            Err(error @ PatternError::Empty) => self.error(term, &error.to_string()),
+            Err(error @ PatternError::WildcardPlace) => {
+                self.error(term, &format!("{error} (or write {{eq, \"...\"}})"))
+            }
         }
-        let plain = levels.iter().all(|level| matches!(level, Level::Name(_)));
-        Some(if plain {
-            Pattern::Exact(topic.into())
-        } else {
-            Pattern::Filter(levels.into())
-        })
     }
 }
 
