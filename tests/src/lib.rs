@@ -14,6 +14,7 @@ pub mod conformance;
 pub mod connect;
 pub mod packet;
 pub mod plugins;
+pub mod servers;
 pub mod transport;
 
 pub use broker::{Broker, Config, End};

@@ -1,0 +1,1 @@
+//! `emq_auth_pgsql`.
