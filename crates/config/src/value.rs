@@ -54,7 +54,7 @@ pub(crate) enum Type {
     Priorities,
     /// comma list of TLS versions
     TlsVersions,
-    /// `plain`, `sha256`, `salt,sha256`, `pbkdf2,sha256,1000,20`, ...
+    /// `plain`, `sha256`, `salt,sha256`, `pbkdf2,sha256,1000,20`, `argon2id`, ...
     PasswordHash,
     /// an MQTT topic filter; may hold `%c` and `%u`
     TopicFilter,
@@ -547,7 +547,7 @@ fn password_hash(text: &str) -> Result<Checked, String> {
         .filter(|w| !w.is_empty())
         .collect();
     let known = match words.as_slice() {
-        [kind] => PLAIN.contains(kind) || *kind == "pbkdf2",
+        [kind] => PLAIN.contains(kind) || matches!(*kind, "pbkdf2" | "argon2id" | "scrypt"),
         ["salt", kind] | [kind, "salt"] => PLAIN[1..].contains(kind),
         ["pbkdf2", mac, iterations, length] => {
             MAC.contains(mac)
@@ -558,7 +558,7 @@ fn password_hash(text: &str) -> Result<Checked, String> {
     };
     if !known {
         return Err(format!(
-            "plain, md5, sha, sha256, `salt,sha256`, `sha256,salt`, `salt,bcrypt` or \
+            "plain, md5, sha, sha256, `salt,sha256`, `sha256,salt`, `salt,bcrypt`, argon2id, scrypt or \
              `pbkdf2,sha256,1000,20` is expected, not `{text}`"
         ));
     }

@@ -301,6 +301,8 @@ fn password_hashes() {
         "bcrypt",
         "pbkdf2,sha256,1000,20",
         "pbkdf2",
+        "argon2id",
+        "scrypt",
     ] {
         assert_eq!(Type::PasswordHash.check(text).unwrap().note, None, "{text}");
     }
@@ -312,6 +314,9 @@ fn password_hashes() {
         "sha1",
         "salt,salt",
         "salt,plain",
+        "salt,argon2id",
+        "scrypt,salt",
+        "argon2",
         "pbkdf2,sha256,0,20",
         "pbkdf2,sha256",
         ";",

@@ -1,5 +1,6 @@
 //! `password_hash`: how a password in somebody else's table was made.
 
+use crate::phc::Phc;
 use crate::{hex, same, unhex};
 use base64::Engine as _;
 use base64::alphabet::BCRYPT;
@@ -40,6 +41,8 @@ pub enum Form {
         /// bytes of the result, 1 to 1024
         length: usize,
     },
+    /// `argon2id`, `scrypt`: the whole string, which has its salt and its cost in it
+    Phc(Phc),
 }
 
 /// Where the salt stands.
@@ -126,17 +129,34 @@ impl Hash {
     }
 }
 
-/// The form wants a salt, and there is none.
+/// Why nobody can say whether a password is right: something is wrong with what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SaltMissing;
+pub enum Unverifiable {
+    /// The form wants a salt, and there is none.
+    SaltMissing,
+    /// It is not of this form.
+    Malformed,
+    /// To check it would take more memory or time than one client may cost.
+    TooCostly,
+}
 
-impl fmt::Display for SaltMissing {
+impl fmt::Display for Unverifiable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the password has no salt, though its password_hash wants one")
+        f.write_str(match self {
+            Unverifiable::SaltMissing => {
+                "the password has no salt, though its password_hash wants one"
+            }
+            Unverifiable::Malformed => {
+                "what is stored for the password is not of its password_hash"
+            }
+            Unverifiable::TooCostly => {
+                "the stored hash asks for more memory or time than a check may take"
+            }
+        })
     }
 }
 
-impl std::error::Error for SaltMissing {}
+impl std::error::Error for Unverifiable {}
 
 impl Form {
     /// Whether it wants a salt beside the stored password.
@@ -144,27 +164,30 @@ impl Form {
         match self {
             Form::Hash(_, at) => at != SaltAt::Nowhere,
             Form::Pbkdf2 { .. } => true,
-            Form::Plain | Form::Bcrypt => false,
+            Form::Plain | Form::Bcrypt | Form::Phc(_) => false,
         }
     }
 
     /// Whether it takes milliseconds on purpose: then it belongs into [`Gate`](crate::Gate) and off the event loop.
     pub fn is_slow(self) -> bool {
-        matches!(self, Form::Bcrypt | Form::Pbkdf2 { .. })
+        matches!(self, Form::Bcrypt | Form::Pbkdf2 { .. } | Form::Phc(_))
     }
 
     /// Whether `password` is the one that `stored` was made from. Hexadecimal digits may be of either case; a
     /// salt that the form does not want is not looked at.
     ///
     /// # Errors
-    /// When the form wants a salt that is not there.
+    /// When what is stored says no way to check it: without a salt that the form wants, at a cost beyond
+    /// bounds, and for `argon2id` and `scrypt` anything that is no such string. The password is then wrong; the error is for
+    /// whoever looks after the table.
     pub fn verify(
         self,
         password: &[u8],
         stored: &[u8],
         salt: Option<&[u8]>,
-    ) -> Result<bool, SaltMissing> {
+    ) -> Result<bool, Unverifiable> {
         let salt = match self {
+            Form::Phc(kind) => return Ok(same(&kind.make(password, stored)?, stored)),
             Form::Bcrypt => {
                 let Some(within) = stored.get(..BCRYPT_SALT) else {
                     return Ok(false);
@@ -173,17 +196,20 @@ impl Form {
                 if salt.is_some_and(|salt| salt != within) {
                     return Ok(false);
                 }
+                if is_too_costly(within) {
+                    return Err(Unverifiable::TooCostly);
+                }
                 within
             }
-            _ if self.wants_salt() => salt.ok_or(SaltMissing)?,
+            _ if self.wants_salt() => salt.ok_or(Unverifiable::SaltMissing)?,
             _ => &[],
         };
         let Some(made) = self.make(password, salt) else {
             return Ok(false);
         };
-        Ok(match self {
-            Form::Plain | Form::Bcrypt => same(&made, stored),
-            _ => same(&made, &stored.to_ascii_lowercase()),
+        Ok(match self.is_hex() {
+            true => same(&made, &stored.to_ascii_lowercase()),
+            false => same(&made, stored),
         })
     }
 
@@ -198,7 +224,22 @@ impl Form {
                 let salt = hash.get(..BCRYPT_SALT).and_then(bcrypt_salt);
                 hash.len() == BCRYPT_LEN && salt.is_some()
             }
+            Form::Phc(kind) => kind.check(hash.as_bytes()).is_ok(),
         }
+    }
+
+    /// What stands for the salt where the hash has it within, without the rest of it.
+    pub(crate) fn salt_within(self, hash: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Form::Bcrypt => hash.get(..BCRYPT_SALT).map(<[u8]>::to_vec),
+            Form::Phc(kind) => kind.frame(hash),
+            Form::Plain | Form::Hash(..) | Form::Pbkdf2 { .. } => None,
+        }
+    }
+
+    /// Whether the hash is written with digits, of which the case does not matter.
+    pub(crate) fn is_hex(self) -> bool {
+        matches!(self, Form::Hash(..) | Form::Pbkdf2 { .. })
     }
 
     /// What is stored for a password; `None` = the salt is none for this form.
@@ -214,8 +255,19 @@ impl Form {
                 length,
             } => hex(&hash.pbkdf2(password, salt, iterations, length)).into_bytes(),
             Form::Bcrypt => bcrypt(password, salt)?,
+            Form::Phc(kind) => kind.make(password, salt).ok()?,
         })
     }
+}
+
+/// Whether such a salt asks for a work factor that is taken from nobody.
+fn is_too_costly(salt: &[u8]) -> bool {
+    let cost = || {
+        let (version, behind) = salt.strip_prefix(b"$2")?.split_first_chunk::<2>()?;
+        let two = std::str::from_utf8(behind.get(..2)?).ok()?;
+        two.parse::<u32>().ok().filter(|_| version[1] == b'$')
+    };
+    cost().is_some_and(|cost| cost > MAX_BCRYPT_COST)
 }
 
 /// Work factor and salt of `$2a$12$sSS8Eg.ovVzaHzi1nUHYK.`
@@ -264,6 +316,8 @@ impl FromStr for Form {
         };
         let form = match words[..] {
             ["plain"] => Some(Form::Plain),
+            ["argon2id"] => Some(Form::Phc(Phc::Argon2id)),
+            ["scrypt"] => Some(Form::Phc(Phc::Scrypt)),
             ["bcrypt"] | ["salt", "bcrypt"] | ["bcrypt", "salt"] => Some(Form::Bcrypt),
             [word] => hash(word).map(|hash| Form::Hash(hash, SaltAt::Nowhere)),
             ["salt", word] => hash(word).map(|hash| Form::Hash(hash, SaltAt::Front)),
@@ -273,8 +327,8 @@ impl FromStr for Form {
         };
         form.ok_or_else(|| {
             format!(
-                "`{text}` is no password_hash: plain, md5, sha, sha256, bcrypt, `salt,sha256`, `sha256,salt` \
-                 or `pbkdf2,sha256,1000,20` is expected"
+                "`{text}` is no password_hash: plain, md5, sha, sha256, bcrypt, argon2id, scrypt, \
+                 `salt,sha256`, `sha256,salt` or `pbkdf2,sha256,1000,20` is expected"
             )
         })
     }
@@ -294,6 +348,7 @@ impl fmt::Display for Form {
         match self {
             Form::Plain => f.write_str("plain"),
             Form::Bcrypt => f.write_str("bcrypt"),
+            Form::Phc(kind) => write!(f, "{kind}"),
             Form::Hash(hash, SaltAt::Nowhere) => f.write_str(hash.name()),
             Form::Hash(hash, SaltAt::Front) => write!(f, "salt,{}", hash.name()),
             Form::Hash(hash, SaltAt::End) => write!(f, "{},salt", hash.name()),
@@ -415,7 +470,10 @@ mod tests {
                 assert_eq!(other, Ok(false), "{text}");
             }
             if form(text).wants_salt() {
-                assert_eq!(check(password.as_bytes(), stored, None), Err(SaltMissing));
+                assert_eq!(
+                    check(password.as_bytes(), stored, None),
+                    Err(Unverifiable::SaltMissing)
+                );
             }
         }
     }
@@ -470,7 +528,6 @@ mod tests {
         for stored in [
             "$2a$12$",
             "$2a$12$sSS8Eg.ovVzaHzi1nUHYK.",
-            "$2a$31$sSS8Eg.ovVzaHzi1nUHYK.HbUIOdlQI0iS22Q5rd5z.JVVYH6sfm6",
             "$2a$00$sSS8Eg.ovVzaHzi1nUHYK.HbUIOdlQI0iS22Q5rd5z.JVVYH6sfm6",
             "$2x$12$sSS8Eg.ovVzaHzi1nUHYK.HbUIOdlQI0iS22Q5rd5z.JVVYH6sfm6",
             "$2a$12$sSS8Eg.ovVzaHzi1nUHY$.HbUIOdlQI0iS22Q5rd5z.JVVYH6sfm6",
@@ -481,6 +538,9 @@ mod tests {
         }
         let y = "$2y$12$sSS8Eg.ovVzaHzi1nUHYK.HbUIOdlQI0iS22Q5rd5z.JVVYH6sfm6";
         assert_eq!(check(y), Ok(true));
+        for stored in [y.replace("12", "17"), y.replace("12", "31")] {
+            assert_eq!(check(&stored), Err(Unverifiable::TooCostly), "{stored}");
+        }
     }
 
     #[test]
@@ -492,6 +552,8 @@ mod tests {
             ("bcrypt,salt", "bcrypt"),
             ("pbkdf2, sha256, 1000, 20", "pbkdf2,sha256,1000,20"),
             ("pbkdf2 ripemd160 1 1024", "pbkdf2,ripemd160,1,1024"),
+            ("argon2id", "argon2id"),
+            (" scrypt ", "scrypt"),
         ] {
             assert_eq!(form(text).to_string(), written);
             assert_eq!(form(written), form(text));
@@ -509,6 +571,9 @@ mod tests {
             "pbkdf2,sha256,1,1025",
             "pbkdf2,sha3,1,20",
             "a,b,c",
+            "argon2",
+            "salt,argon2id",
+            "scrypt,16",
         ] {
             assert!(text.parse::<Form>().is_err(), "{text}");
         }

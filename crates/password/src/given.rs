@@ -1,6 +1,7 @@
 //! A password as an operator has written it down.
 
 use crate::{Cost, Form, HashError, Stored, unhex};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Bytes of salt before the MD5 in EMQ's table of user names.
@@ -99,7 +100,7 @@ impl Given {
         stored.is_of(cost, scram_iterations)
             && match self.form {
                 Form::Plain => stored.verify(&self.secret),
-                _ => stored.keeps_hash(self.form, self.salt_bytes(), &self.digits()),
+                _ => stored.keeps_hash(self.form, &self.salt_bytes(), &self.digits()),
             }
     }
 
@@ -111,24 +112,26 @@ impl Given {
     pub fn store(&self, cost: Cost, scram_iterations: Option<u32>) -> Result<Stored, HashError> {
         match self.form {
             Form::Plain => Stored::new(&self.secret, cost, scram_iterations),
-            form => Stored::over(form, self.salt_bytes(), &self.digits(), cost),
+            form => Stored::over(form, &self.salt_bytes(), &self.digits(), cost),
         }
     }
 
-    fn salt_bytes(&self) -> &[u8] {
-        match (&self.salt, self.form) {
-            (Some(salt), _) => salt,
-            // Long enough: it was looked at when it was read.
-            (None, Form::Bcrypt) => self.secret.get(..29).unwrap_or_default(),
-            (None, _) => &[],
+    fn salt_bytes(&self) -> Cow<'_, [u8]> {
+        match &self.salt {
+            Some(salt) => salt.into(),
+            None => self
+                .form
+                .salt_within(&self.secret)
+                .unwrap_or_default()
+                .into(),
         }
     }
 
     /// The hash as [`Form::make`] writes it.
     fn digits(&self) -> Vec<u8> {
-        match self.form {
-            Form::Bcrypt | Form::Plain => self.secret.clone(),
-            _ => self.secret.to_ascii_lowercase(),
+        match self.form.is_hex() {
+            true => self.secret.to_ascii_lowercase(),
+            false => self.secret.clone(),
         }
     }
 }
@@ -154,6 +157,14 @@ mod tests {
             (
                 "pbkdf2,sha256,1000,20",
                 "salt:5a21f11c597da1447641c0a5ba58b856a76f1084",
+            ),
+            (
+                "argon2id",
+                "$argon2id$v=19$m=1024,t=2,p=1$c2FsdHNhbHQ$W7NxEaKlbhP7e2V9q2lXRp1dK9Faz/a48uZIVbZE9Y4",
+            ),
+            (
+                "scrypt",
+                "$scrypt$ln=10,r=8,p=1$c2FsdHNhbHQ$WB5HcKmM6Pugif1eB4G3QrXBt62XX5dP7Fk1jHpq1TM",
             ),
         ] {
             let given = given(form, text).unwrap();
@@ -222,6 +233,15 @@ mod tests {
                 "$2a$31$sSS8Eg.ovVzaHzi1nUHYK.HbUIOdlQI0iS22Q5rd5z.JVVYH6sfm6",
             ),
             ("pbkdf2,sha,1,16", "salt:00"),
+            ("argon2id", "hunter2"),
+            (
+                "argon2id",
+                "$argon2id$v=19$m=4194304,t=3,p=1$c2FsdHNhbHQ$W7NxEaKlbhP7e2V9q2lXRp1dK9Faz/a48uZIVbZE9Y4",
+            ),
+            (
+                "scrypt",
+                "$scrypt$ln=30,r=8,p=1$c2FsdHNhbHQ$/Ad2HgGJoymc6XArwn08NA",
+            ),
         ] {
             let error = given(form, text).unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");

@@ -15,13 +15,15 @@ mod gate;
 mod given;
 mod marker;
 mod memory;
+mod phc;
 pub mod scram;
 mod stored;
 
-pub use form::{Form, SaltMissing};
+pub use form::{Form, Unverifiable};
 pub use gate::{Gate, Turn};
 pub use given::Given;
 pub use marker::{Mark, Marker};
+pub use phc::Phc;
 pub use stored::{Cost, HashError, Stored};
 
 use subtle::ConstantTimeEq;

@@ -146,7 +146,7 @@ impl Stored {
             let params = Params::try_from(&kept).ok()?;
             let hash = kept.hash?;
             let mut made = vec![0; hash.as_ref().len()];
-            argon2id(params, secret, &kept.salt?, &mut made).ok()?;
+            argon2id(params, Version::V0x13, secret, &kept.salt?, &mut made).ok()?;
             Some(made.ct_eq(hash.as_ref()).into())
         };
         check().unwrap_or(false)
@@ -209,7 +209,7 @@ fn hash(secret: &[u8], cost: Cost) -> Result<String, HashError> {
     let mut salt = [0; SALT];
     getrandom::fill(&mut salt).map_err(HashError::of)?;
     let mut hash = [0; HASH];
-    argon2id(params.clone(), secret, &salt, &mut hash)?;
+    argon2id(params.clone(), Version::V0x13, secret, &salt, &mut hash)?;
     let whole = PasswordHash {
         algorithm: ARGON2ID_IDENT,
         version: Some(Version::V0x13.into()),
@@ -220,9 +220,15 @@ fn hash(secret: &[u8], cost: Cost) -> Result<String, HashError> {
     Ok(whole.to_string())
 }
 
-fn argon2id(params: Params, secret: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), HashError> {
+pub(crate) fn argon2id(
+    params: Params,
+    version: Version,
+    secret: &[u8],
+    salt: &[u8],
+    out: &mut [u8],
+) -> Result<(), HashError> {
     let blocks = params.block_count();
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
     with_blocks(blocks, |memory| {
         argon2.hash_password_into_with_memory(secret, salt, out, memory)
     })
