@@ -6,6 +6,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -31,7 +32,20 @@ pub struct Mongo {
     tls: bool,
 }
 
+/// Panics with an instance of `MONGODB_URL`, which [`Mongo::own`] and the like never return.
+impl Deref for Mongo {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        self.server.as_ref().expect("a server of ours")
+    }
+}
+
 impl Mongo {
+    /// The message `{hello: 1, $db: "admin"}`, which is answered without a login.
+    pub const HELLO: &[u8] = b"\x34\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\
+        \x1f\0\0\0\x10hello\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0";
+
     /// A new instance without TLS, or that of `MONGODB_URL`.
     pub fn start() -> Option<Mongo> {
         match std::env::var("MONGODB_URL") {
@@ -131,9 +145,15 @@ impl Mongo {
         &self.address
     }
 
-    /// The scratch instance; panics with that of `MONGODB_URL`, which [`Mongo::own`] and the like never return.
-    pub fn server(&self) -> &Server {
-        self.server.as_ref().expect("a server of ours")
+    /// The port, also of a server of `MONGODB_URL`.
+    pub fn port(&self) -> u16 {
+        let port = self.address.rsplit_once(':').map(|(_, port)| port.parse());
+        port.unwrap().unwrap()
+    }
+
+    /// The Python that has pymongo.
+    pub fn python(&self) -> &Path {
+        &self.python
     }
 
     /// A name for a database that nobody else uses; MongoDB makes it when it is first written to.
@@ -239,10 +259,8 @@ fn accepts(server: &Server) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).is_ok()
 }
 
-/// Sends `{hello: 1, $db: "admin"}`; an answer is enough.
+/// Any answer is enough.
 fn hello(port: u16) -> bool {
-    const HELLO: &[u8] = b"\x34\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\
-        \x1f\0\0\0\x10hello\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0";
     let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
         return false;
     };
@@ -250,6 +268,6 @@ fn hello(port: u16) -> bool {
     stream
         .set_read_timeout(Some(Duration::from_secs(1)))
         .is_ok()
-        && stream.write_all(HELLO).is_ok()
+        && stream.write_all(Mongo::HELLO).is_ok()
         && stream.read_exact(&mut start).is_ok()
 }

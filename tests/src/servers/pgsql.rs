@@ -67,7 +67,6 @@ impl Pgsql {
             ("ssl_cert_file", place.path("tls/server.crt")),
             ("ssl_key_file", place.path("tls/server.key")),
             ("fsync", "off".into()),
-            ("synchronous_commit", "off".into()),
             ("full_page_writes", "off".into()),
             ("shared_buffers", "16MB".into()),
             ("max_connections", "200".into()),

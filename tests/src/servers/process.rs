@@ -71,7 +71,7 @@ impl Process {
 
     /// Whether it has not ended. Its id is not given to another before the guard has ended.
     pub fn is_alive(&self) -> bool {
-        !matches!(state(self.pid), None | Some('Z' | 'X'))
+        !is_dead(self.pid)
     }
 
     /// The server's process, then its descendants.
@@ -106,8 +106,7 @@ impl Process {
         for pid in &family {
             let _ = kill_process(*pid, Signal::KILL);
         }
-        let dead = |pid: &Pid| matches!(state(*pid), None | Some('Z' | 'X'));
-        await_that("death by SIGKILL", || family.iter().all(dead));
+        await_that("death by SIGKILL", || family.iter().copied().all(is_dead));
         self.release();
     }
 
@@ -137,13 +136,25 @@ impl Process {
     /// SIGSTOP to all: connections stay, and nothing answers any more.
     pub fn hang(&self) {
         self.signal_all(Signal::STOP);
-        let stopped = |pid: &Pid| matches!(state(*pid), None | Some('T' | 'Z' | 'X'));
-        await_that("a standstill", || self.family().iter().all(stopped));
+        let stopped = |pid: Pid| state(pid) == Some('T') || is_dead(pid);
+        await_that("a standstill", || self.family().into_iter().all(stopped));
     }
 
     /// Ends what [`Process::hang`] began.
     pub fn resume(&self) {
         self.signal_all(Signal::CONT);
+    }
+}
+
+/// Whether a process has ended and let go of its sockets: its first thread may end before the others.
+fn is_dead(pid: Pid) -> bool {
+    match state(pid) {
+        None | Some('X') => true,
+        Some('Z') => {
+            let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+            threads.map_or(true, |threads| threads.count() <= 1)
+        }
+        Some(_) => false,
     }
 }
 
