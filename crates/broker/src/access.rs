@@ -426,10 +426,15 @@ async fn walk_auth(
 ) -> Option<AuthAnswer> {
     for entry in chain {
         let provider = Arc::clone(&entry.provider);
-        let answer = provider.check(Arc::clone(client), password.clone()).await;
-        if let Some(steps) = &mut steps {
-            steps.push(chain_step(&entry.name, auth_text(answer)));
-        }
+        let (client, password) = (Arc::clone(client), password.clone());
+        let answer = match &mut steps {
+            None => provider.check(client, password).await,
+            Some(steps) => {
+                let (answer, why) = provider.explain(client, password).await;
+                steps.push(chain_step(&entry.name, auth_text(answer), why));
+                answer
+            }
+        };
         if answer != AuthAnswer::Ignore {
             return Some(answer);
         }
@@ -447,12 +452,15 @@ async fn walk_acl(
 ) -> Option<Permit> {
     for entry in chain {
         let provider = Arc::clone(&entry.provider);
-        let answer = provider
-            .check(Arc::clone(client), access, topic.to_string())
-            .await;
-        if let Some(steps) = &mut steps {
-            steps.push(chain_step(&entry.name, acl_text(answer)));
-        }
+        let (client, topic) = (Arc::clone(client), topic.to_string());
+        let answer = match &mut steps {
+            None => provider.check(client, access, topic).await,
+            Some(steps) => {
+                let (answer, why) = provider.explain(client, access, topic).await;
+                steps.push(chain_step(&entry.name, acl_text(answer), why));
+                answer
+            }
+        };
         match answer {
             AclAnswer::Allow => return Some(Permit::Allowed),
             AclAnswer::Deny => return Some(Permit::Denied),
@@ -463,11 +471,11 @@ async fn walk_acl(
     None
 }
 
-fn chain_step(module: &str, answer: &str) -> ChainStep {
+fn chain_step(module: &str, answer: &str, detail: String) -> ChainStep {
     ChainStep {
         module: module.into(),
         answer: answer.into(),
-        detail: String::new(),
+        detail,
     }
 }
 

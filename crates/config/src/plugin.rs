@@ -47,23 +47,33 @@ const fn guard(name: &'static str, description: &'static str) -> Plugin {
     }
 }
 
+const fn present(plugin: Plugin) -> Plugin {
+    Plugin {
+        present: true,
+        ..plugin
+    }
+}
+
 /// Every plugin of the 2.x line, in the order of their names.
 pub const PLUGINS: &[Plugin] = &[
-    Plugin {
-        present: true,
-        ..guard("emq_auth_clientid", "Authentication with ClientId/Password")
-    },
-    guard("emq_auth_http", "Authentication/ACL with HTTP API"),
-    guard("emq_auth_jwt", "Authentication with JWT"),
-    guard("emq_auth_ldap", "Authentication/ACL with LDAP"),
-    guard("emq_auth_mongo", "Authentication/ACL with MongoDB"),
-    guard("emq_auth_mysql", "Authentication/ACL with MySQL"),
-    guard("emq_auth_pgsql", "Authentication/ACL with PostgreSQL"),
-    guard("emq_auth_redis", "Authentication/ACL with Redis"),
-    Plugin {
-        present: true,
-        ..guard("emq_auth_username", "Authentication with Username/Password")
-    },
+    present(guard(
+        "emq_auth_clientid",
+        "Authentication with ClientId/Password",
+    )),
+    present(guard("emq_auth_http", "Authentication/ACL with HTTP API")),
+    present(guard("emq_auth_jwt", "Authentication with JWT")),
+    present(guard("emq_auth_ldap", "Authentication/ACL with LDAP")),
+    present(guard("emq_auth_mongo", "Authentication/ACL with MongoDB")),
+    present(guard("emq_auth_mysql", "Authentication/ACL with MySQL")),
+    present(guard(
+        "emq_auth_pgsql",
+        "Authentication/ACL with PostgreSQL",
+    )),
+    present(guard("emq_auth_redis", "Authentication/ACL with Redis")),
+    present(guard(
+        "emq_auth_username",
+        "Authentication with Username/Password",
+    )),
     plugin("emq_coap", "CoAP Gateway"),
     plugin("emq_dashboard", "EMQ Web Dashboard"),
     plugin("emq_lua_hook", "EMQ Hooks in lua"),
@@ -77,14 +87,8 @@ pub const PLUGINS: &[Plugin] = &[
         ..plugin("emq_modules", "EMQ Modules")
     },
     plugin("emq_plugin_template", "EMQ Plugin Template"),
-    Plugin {
-        present: true,
-        ..plugin("emq_recon", "Recon Plugin")
-    },
-    Plugin {
-        present: true,
-        ..plugin("emq_reloader", "Reloader Plugin")
-    },
+    present(plugin("emq_recon", "Recon Plugin")),
+    present(plugin("emq_reloader", "Reloader Plugin")),
     Plugin {
         old_names: &["emq_mod_retainer"],
         present: true,

@@ -110,9 +110,6 @@ impl Loading<'_> {
                 ),
                 None => format!("the plugin {name} is called {} now", plugin.name),
             })),
-            Some(plugin) if plugin.guards && !plugin.present => Some(missing(format!(
-                "the plugin {name} decides who may connect and is not part of this version"
-            ))),
             Some(_) => None,
             None if self.files.unknown.iter().any(|file| file.stem == name) => Some(missing(
                 format!("the plugin {name} is to be loaded, but this broker does not have it"),

@@ -178,6 +178,7 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
         gateways::KEYS,
     ]
     .into_iter()
+    .chain(guards::BACKENDS.iter().copied())
     .flatten()
 }
 

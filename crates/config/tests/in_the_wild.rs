@@ -78,17 +78,6 @@ fn rule_3_a_missing_plugin_stops_the_start_if_it_is_to_be_loaded() {
 }
 
 #[test]
-fn a_guard_that_this_version_lacks_stops_the_start() {
-    let error = &errors(Etc::new("").loading("emq_auth_mysql.").load())[0];
-    assert!(
-        error
-            .message
-            .contains("emq_auth_mysql decides who may connect"),
-        "{error}"
-    );
-}
-
-#[test]
 fn rule_5_a_stray_semicolon_is_left_out() {
     let etc = Etc::new("").with(
         "plugins/emq_auth_redis.conf",

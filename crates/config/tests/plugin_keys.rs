@@ -412,13 +412,13 @@ fn a_program_may_have_plugins_of_others_in_it() {
 }
 
 #[test]
-fn on_failure_says_whether_a_missing_guard_stops_the_start() {
+fn on_failure_says_whether_a_missing_plugin_stops_the_start() {
     let etc = |more: &str| {
         Etc::new(more)
-            .loading("emq_auth_mysql.\nemq_kafka.\n")
+            .loading("emq_kafka.\n")
             .with("plugins/emq_kafka.conf", "")
     };
-    assert_eq!(errors(etc("").load()).len(), 2);
+    assert_eq!(errors(etc("").load()).len(), 1);
     let loaded = accepted(etc("plugins.on_failure = continue\n").load());
     assert_eq!(
         loaded.settings.plugins_on_failure,
@@ -426,7 +426,7 @@ fn on_failure_says_whether_a_missing_guard_stops_the_start() {
     );
     warning(
         &loaded,
-        "emq_auth_mysql decides who may connect and is not part of this version; the broker starts without it",
+        "emq_kafka is to be loaded, but this broker does not have it; the broker starts without it",
     );
     assert_eq!(
         accepted(Etc::new("").load()).settings.plugins_on_failure,

@@ -30,7 +30,7 @@ impl Settings {
             Some(entry) => match entry.value.trim() {
                 "standard" => Cost::STANDARD,
                 "light" => Cost::LIGHT,
-                _ => return Err(wrong(entry, "takes `standard` or `light`")),
+                _ => return Err(entry.refused("takes `standard` or `light`")),
             },
         };
         let scram_iterations = match config.entry(&key("scram_iterations")) {
@@ -43,7 +43,7 @@ impl Settings {
             Some(entry) => entry
                 .value
                 .parse()
-                .map_err(|error: String| wrong(entry, &error))?,
+                .map_err(|error: String| entry.refused(error))?,
         };
         Ok(Settings {
             cost,
@@ -58,13 +58,8 @@ fn scram_iterations(entry: &Entry) -> Result<Option<u32>, StartError> {
     match entry.value.trim().parse() {
         Ok(0) => Ok(None),
         Ok(n @ scram::MIN_ITERATIONS..=10_000_000) => Ok(Some(n)),
-        _ => Err(wrong(entry, "takes 0 (no SCRAM) or 4096 to 10000000")),
+        _ => Err(entry.refused("takes 0 (no SCRAM) or 4096 to 10000000")),
     }
-}
-
-/// `<key> (<file:line>) <what>`
-fn wrong(entry: &Entry, what: &str) -> StartError {
-    StartError(format!("{} ({}) {what}", entry.key, entry.origin))
 }
 
 /// Name and password of one number.
@@ -102,20 +97,17 @@ fn entries(kind: &Kind, config: &Config, form: Form) -> Result<Vec<(String, Give
         let (name, password) = match (pair.name, pair.password) {
             (Some(name), Some(password)) => (name, password),
             (Some(name), None) => {
-                return Err(wrong(
-                    name,
-                    &format!("has no {head}{id}.password beside it"),
-                ));
+                return Err(name.refused(format!("has no {head}{id}.password beside it")));
             }
             (None, Some(password)) => {
                 let wanted = format!("has no {head}{id}.{} beside it", kind.field);
-                return Err(wrong(password, &wanted));
+                return Err(password.refused(wanted));
             }
             (None, None) => continue,
         };
-        checked_name(&name.value).map_err(|error| wrong(name, error))?;
+        checked_name(&name.value).map_err(|error| name.refused(error))?;
         // No error text has the value in it.
-        let given = Given::parse(form, &password.value).map_err(|error| wrong(password, &error))?;
+        let given = Given::parse(form, &password.value).map_err(|error| password.refused(error))?;
         if let Some(earlier) = entries.iter().position(|(known, _)| *known == name.value) {
             log::warn!(
                 "{} ({}) names {:?} a second time: the {} counts",

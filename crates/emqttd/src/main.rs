@@ -5,6 +5,13 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     emqttd::run(vec![
         emq_auth_clientid::plugin(),
+        emq_auth_http::plugin(),
+        emq_auth_jwt::plugin(),
+        emq_auth_ldap::plugin(),
+        emq_auth_mongo::plugin(),
+        emq_auth_mysql::plugin(),
+        emq_auth_pgsql::plugin(),
+        emq_auth_redis::plugin(),
         emq_auth_username::plugin(),
         emq_modules::plugin(),
         emq_recon::plugin(),

@@ -54,6 +54,17 @@ pub trait AuthProvider: Send + Sync + 'static {
         client: &Client,
         password: Option<&[u8]>,
     ) -> impl Future<Output = AuthAnswer> + Send;
+
+    /// The same for a person who wants to know why (`emqttd_ctl auth test`): the answer, and in one line what was
+    /// asked and answered on the way to it, without secrets.
+    fn explain(
+        &self,
+        client: &Client,
+        password: Option<&[u8]>,
+    ) -> impl Future<Output = (AuthAnswer, String)> + Send {
+        let check = self.check(client, password);
+        async { (check.await, String::new()) }
+    }
 }
 
 /// Decides what a client may do. As [`AuthProvider`]. Decisions about PUBLISH are remembered by the
@@ -67,19 +78,39 @@ pub trait AclProvider: Send + Sync + 'static {
         access: Access,
         topic: &str,
     ) -> impl Future<Output = AclAnswer> + Send;
+
+    /// The same for a person who wants to know why (`emqttd_ctl acl test`); as [`AuthProvider::explain`].
+    fn explain(
+        &self,
+        client: &Client,
+        access: Access,
+        topic: &str,
+    ) -> impl Future<Output = (AclAnswer, String)> + Send {
+        let check = self.check(client, access, topic);
+        async { (check.await, String::new()) }
+    }
 }
 
 /// A future that owns all it needs.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// [`AuthProvider`] as an object; every provider is one.
-pub trait DynAuth: Send + Sync {
+pub trait DynAuth: Send + Sync + 'static {
     /// As [`AuthProvider::check`].
     fn check(
         self: Arc<Self>,
         client: Arc<Client>,
         password: Option<Vec<u8>>,
     ) -> BoxFuture<AuthAnswer>;
+
+    /// As [`AuthProvider::explain`].
+    fn explain(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        password: Option<Vec<u8>>,
+    ) -> BoxFuture<(AuthAnswer, String)> {
+        Box::pin(async move { (self.check(client, password).await, String::new()) })
+    }
 }
 
 impl<P: AuthProvider> DynAuth for P {
@@ -90,10 +121,18 @@ impl<P: AuthProvider> DynAuth for P {
     ) -> BoxFuture<AuthAnswer> {
         Box::pin(async move { AuthProvider::check(&*self, &client, password.as_deref()).await })
     }
+
+    fn explain(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        password: Option<Vec<u8>>,
+    ) -> BoxFuture<(AuthAnswer, String)> {
+        Box::pin(async move { AuthProvider::explain(&*self, &client, password.as_deref()).await })
+    }
 }
 
 /// [`AclProvider`] as an object; every provider is one.
-pub trait DynAcl: Send + Sync {
+pub trait DynAcl: Send + Sync + 'static {
     /// As [`AclProvider::check`].
     fn check(
         self: Arc<Self>,
@@ -101,6 +140,16 @@ pub trait DynAcl: Send + Sync {
         access: Access,
         topic: String,
     ) -> BoxFuture<AclAnswer>;
+
+    /// As [`AclProvider::explain`].
+    fn explain(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        access: Access,
+        topic: String,
+    ) -> BoxFuture<(AclAnswer, String)> {
+        Box::pin(async move { (self.check(client, access, topic).await, String::new()) })
+    }
 }
 
 impl<P: AclProvider> DynAcl for P {
@@ -111,6 +160,15 @@ impl<P: AclProvider> DynAcl for P {
         topic: String,
     ) -> BoxFuture<AclAnswer> {
         Box::pin(async move { AclProvider::check(&*self, &client, access, &topic).await })
+    }
+
+    fn explain(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        access: Access,
+        topic: String,
+    ) -> BoxFuture<(AclAnswer, String)> {
+        Box::pin(async move { AclProvider::explain(&*self, &client, access, &topic).await })
     }
 }
 

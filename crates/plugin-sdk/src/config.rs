@@ -74,6 +74,14 @@ pub struct Entry {
     pub origin: String,
 }
 
+impl Entry {
+    /// Why the plugin cannot be started with this entry: `<key> (<where it stands>) <what>`. `what` must not hold
+    /// the value of a secret.
+    pub fn refused(&self, what: impl std::fmt::Display) -> crate::StartError {
+        crate::StartError(format!("{} ({}) {what}", self.key, self.origin))
+    }
+}
+
 /// The keys of one plugin, defaults included. Values have the form that their kinds ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {

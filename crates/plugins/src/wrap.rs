@@ -20,6 +20,9 @@ use tokio::time::Sleep;
 /// For an answer of a provider; without one it is [`AuthAnswer::Unavailable`].
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// To a person, about a provider that panicked, took too long, or is off.
+const NO_ANSWER: &str = "the plugin gave no answer; see the log";
+
 /// Callbacks of a plugin. One that panics has not been there.
 pub(crate) struct GuardedHooks {
     guard: Arc<Guard>,
@@ -142,7 +145,7 @@ struct Question<T> {
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T: Copy + Unpin> Future for Question<T> {
+impl<T: Clone + Unpin> Future for Question<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
@@ -150,11 +153,11 @@ impl<T: Copy + Unpin> Future for Question<T> {
         // The first poll is on an event loop, and what it polls may want timers and sockets.
         let _inside = this.runtime.enter();
         let Some(inner) = &mut this.inner else {
-            return Poll::Ready(this.refused);
+            return Poll::Ready(this.refused.clone());
         };
         match this.guard.call(this.site, || inner.as_mut().poll(cx)) {
             Some(Poll::Ready(answer)) => return Poll::Ready(answer),
-            None => return Poll::Ready(this.refused),
+            None => return Poll::Ready(this.refused.clone()),
             Some(Poll::Pending) => {}
         }
         let deadline = this
@@ -163,7 +166,7 @@ impl<T: Copy + Unpin> Future for Question<T> {
         match deadline.as_mut().poll(cx) {
             Poll::Ready(()) => {
                 this.guard.timed_out(this.site, this.patience);
-                Poll::Ready(this.refused)
+                Poll::Ready(this.refused.clone())
             }
             Poll::Pending => Poll::Pending,
         }
@@ -195,7 +198,7 @@ pub(crate) type GuardedAcl = GuardedProvider<dyn DynAcl>;
 
 impl<P: ?Sized + Send + Sync + 'static> GuardedProvider<P> {
     /// Asks it, through the guard; `refused` is the answer when it has none.
-    fn ask<T: Copy + Unpin + Send + 'static>(
+    fn ask<T: Clone + Unpin + Send + 'static>(
         self: Arc<Self>,
         site: Site,
         refused: T,
@@ -233,6 +236,15 @@ impl DynAuth for GuardedAuth {
             inner.check(client, password)
         })
     }
+
+    fn explain(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        password: Option<Vec<u8>>,
+    ) -> BoxFuture<(AuthAnswer, String)> {
+        let refused = (AuthAnswer::Unavailable, NO_ANSWER.into());
+        self.ask(Site::Auth, refused, |inner| inner.explain(client, password))
+    }
 }
 
 impl DynAcl for GuardedAcl {
@@ -244,6 +256,18 @@ impl DynAcl for GuardedAcl {
     ) -> BoxFuture<AclAnswer> {
         self.ask(Site::Acl, AclAnswer::Unavailable, |inner| {
             inner.check(client, access, topic)
+        })
+    }
+
+    fn explain(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        access: Access,
+        topic: String,
+    ) -> BoxFuture<(AclAnswer, String)> {
+        let refused = (AclAnswer::Unavailable, NO_ANSWER.into());
+        self.ask(Site::Acl, refused, |inner| {
+            inner.explain(client, access, topic)
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Keys of the plugins that answer who may connect and do what: `emq_auth_*`.
 
-use super::{Key, NATURAL, POSITIVE, VERIFY};
+use super::{Key, NATURAL, PERIOD, PERIOD_OR_ZERO, POSITIVE, VERIFY};
 use crate::value::Type;
 
 const PORT: Type = Type::Integer {
@@ -48,6 +48,143 @@ const fn nomatch(pattern: &'static str, app: &'static str) -> Key {
     )
     .of(app)
 }
+
+const ON_UNAVAILABLE: Type = Type::Enum(&["deny", "ignore", "cached"]);
+
+/// What every plugin has that asks another server.
+macro_rules! backend {
+    ($app:literal, $head:literal) => {
+        [
+            Key::new(concat!($head, ".on_unavailable"), ON_UNAVAILABLE, "who comes in while the server does not answer: nobody; whom the next module lets in; who came in before")
+                .of($app).default("deny").shows("deny"),
+            Key::new(concat!($head, ".acl_on_unavailable"), ON_UNAVAILABLE, "what is allowed while the server does not answer: nothing new; what the next module says; what was")
+                .of($app).default("deny").shows("deny"),
+            Key::new(concat!($head, ".cached.ttl"), PERIOD, "how old an answer may be that counts by `cached`")
+                .of($app).default("1h").shows("1h"),
+            Key::new(concat!($head, ".cached.size"), POSITIVE, "answers kept for `cached`, of each kind")
+                .of($app).default("10000").shows("10000"),
+        ]
+    };
+}
+
+/// TLS to that server.
+macro_rules! tls {
+    ($app:literal, $head:literal) => {
+        [
+            Key::new(
+                concat!($head, ".verify"),
+                VERIFY,
+                "whether the server must prove who it is",
+            )
+            .of($app)
+            .default("verify_peer")
+            .shows("verify_peer"),
+            Key::new(
+                concat!($head, ".server_name"),
+                Type::Text,
+                "name in the server's certificate, where it is not the host's",
+            )
+            .of($app)
+            .shows("db.example.com"),
+        ]
+    };
+}
+
+/// Its files, where 2.3 had no keys for them.
+macro_rules! tls_files {
+    ($app:literal, $head:literal) => {
+        [
+            Key::new(
+                concat!($head, ".cacertfile"),
+                Type::File,
+                "who signs the server's certificate, PEM; absent = whom this machine trusts",
+            )
+            .of($app)
+            .shows("etc/certs/cacert.pem"),
+            Key::new(
+                concat!($head, ".certfile"),
+                Type::File,
+                "certificate of the broker, PEM",
+            )
+            .of($app)
+            .shows("etc/certs/cert.pem"),
+            Key::new(
+                concat!($head, ".keyfile"),
+                Type::File,
+                "its private key, PEM",
+            )
+            .of($app)
+            .shows("etc/certs/key.pem"),
+        ]
+    };
+}
+
+const fn timeout(pattern: &'static str, app: &'static str) -> Key {
+    Key::new(
+        pattern,
+        PERIOD,
+        "an answer that takes longer is none; at most 4500ms",
+    )
+    .of(app)
+    .default("4s")
+    .shows("4s")
+}
+
+/// Keys of our own, which all or most of these plugins have.
+#[rustfmt::skip]
+pub(super) const BACKENDS: &[&[Key]] = &[
+    &backend!("emq_auth_ldap", "auth.ldap"),
+    &[Key::new("auth.ldap.ssl.server_name", Type::Text, "name in the server's certificate, where it is not the host's").of("emq_auth_ldap").shows("ldap.example.com")],
+    &backend!("emq_auth_http", "auth.http"),
+    &tls_files!("emq_auth_http", "auth.http.ssl_opts"),
+    &tls!("emq_auth_http", "auth.http.ssl_opts"),
+    &backend!("emq_auth_mysql", "auth.mysql"),
+    &[Key::new("auth.mysql.ssl", Type::Bool, "TLS to the server").of("emq_auth_mysql").default("false").shows("false")],
+    &tls_files!("emq_auth_mysql", "auth.mysql.ssl_opts"),
+    &tls!("emq_auth_mysql", "auth.mysql.ssl_opts"),
+    &backend!("emq_auth_pgsql", "auth.pgsql"),
+    &tls!("emq_auth_pgsql", "auth.pgsql.ssl_opts"),
+    &backend!("emq_auth_redis", "auth.redis"),
+    &[Key::new("auth.redis.ssl", Type::Bool, "TLS to the server").of("emq_auth_redis").default("false").shows("false")],
+    &tls_files!("emq_auth_redis", "auth.redis.ssl_opts"),
+    &tls!("emq_auth_redis", "auth.redis.ssl_opts"),
+    &backend!("emq_auth_mongo", "auth.mongo"),
+    &tls!("emq_auth_mongo", "auth.mongo.ssl_opts"),
+    &[
+        timeout("auth.http.timeout", "emq_auth_http"),
+        timeout("auth.mysql.timeout", "emq_auth_mysql"),
+        timeout("auth.pgsql.timeout", "emq_auth_pgsql"),
+        timeout("auth.redis.timeout", "emq_auth_redis"),
+        timeout("auth.mongo.timeout", "emq_auth_mongo"),
+        Key::new("auth.redis.subs_cmd", Type::Text, "asks for topics to subscribe a client to; absent = none").of("emq_auth_redis").shows("HGETALL mqtt_subs:%u"),
+        Key::new("auth.redis.username", Type::Text, "the broker's name (Redis 6 and later)").of("emq_auth_redis").shows(""),
+        Key::new("auth.redis.type", Type::Enum(&["single", "sentinel", "cluster"]), "topology").of("emq_auth_redis").default("single").shows("single"),
+        Key::new("auth.redis.sentinel", Type::Text, "name of the master that the sentinels in `server` know").of("emq_auth_redis").shows("mymaster"),
+        Key::new("auth.ldap.starttls", Type::Flag, "TLS over the ordinary port").of("emq_auth_ldap").default("off").shows("off"),
+        Key::new("auth.ldap.username_attribute", Type::Text, "attribute that is searched for").of("emq_auth_ldap").default("username").shows("username"),
+        Key::new("auth.ldap.password_attribute", Type::Text, "attribute that holds the password or its hash").of("emq_auth_ldap").default("password").shows("password"),
+        Key::new("auth.ldap.superuser_attribute", Type::Text, "attribute that is TRUE or 1 for superusers; absent = nobody is one").of("emq_auth_ldap").shows("isSuperuser"),
+        Key::new("auth.ldap.publish_attribute", Type::Text, "attribute with topic filters that may be published to").of("emq_auth_ldap").shows("mqttPublishTopic"),
+        Key::new("auth.ldap.subscribe_attribute", Type::Text, "attribute with topic filters that may be subscribed to").of("emq_auth_ldap").shows("mqttSubscribeTopic"),
+        Key::new("auth.ldap.pubsub_attribute", Type::Text, "attribute with topic filters for both").of("emq_auth_ldap").shows("mqttPubsubTopic"),
+        Key::new("auth.ldap.pool", POSITIVE, "connections").of("emq_auth_ldap").default("8").shows("8"),
+        Key::new("auth.http.pool", POSITIVE, "connections kept open, and requests under way at a time").of("emq_auth_http").default("32").shows("32"),
+        Key::new("auth.http.header.$name", Type::Secret, "a header of every request").of("emq_auth_http"),
+        Key::new("auth.http.content_type", Type::Enum(&["form", "json"]), "how a POST has its parameters").of("emq_auth_http").default("form").shows("form"),
+        Key::new("auth.jwt.from", Type::Enum(&["password", "username"]), "where the token is").of("emq_auth_jwt").default("password").shows("password"),
+        Key::new("auth.jwt.jwks", Type::Text, "keys as JWKS: a file, or an http(s) URL").of("emq_auth_jwt").shows("https://id.example.com/jwks.json"),
+        Key::new("auth.jwt.jwks.refresh", PERIOD, "how often the URL is read").of("emq_auth_jwt").default("5m").shows("5m"),
+        Key::new("auth.jwt.leeway", PERIOD_OR_ZERO, "by how much clocks may differ").of("emq_auth_jwt").default("0s").shows("0s"),
+        Key::new("auth.jwt.verify_claims.$claim", Type::Text, "a claim that must have this value; %u and %c stand for user name and client id").of("emq_auth_jwt").shows("%u"),
+        Key::new("auth.jwt.superuser_claim", Type::Text, "claim that is true for superusers; absent = nobody is one").of("emq_auth_jwt").shows("is_superuser"),
+        Key::new("auth.jwt.acl_claim", Type::Text, "claim with `pub`, `sub` and `all`: lists of topic filters; absent = no ACL").of("emq_auth_jwt").shows("acl"),
+        Key::new("auth.jwt.disconnect_after_expiry", Type::Flag, "end connections whose token expires").of("emq_auth_jwt").default("off").shows("off"),
+        Key::new("auth.jwt.issuer", Type::Text, "the issuer that a token must have").of("emq_auth_jwt"),
+        Key::new("auth.jwt.audience", Type::Text, "the audience that a token must have").of("emq_auth_jwt"),
+    ],
+    &tls_files!("emq_auth_jwt", "auth.jwt.ssl_opts"),
+    &tls!("emq_auth_jwt", "auth.jwt.ssl_opts"),
+];
 
 const AUTH_QUERY: &str = "select password from mqtt_user where username = '%u' limit 1";
 const SUPER_QUERY: &str = "select is_superuser from mqtt_user where username = '%u' limit 1";
