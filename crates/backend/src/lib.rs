@@ -26,6 +26,9 @@ mod statement;
 mod template;
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 pub use address::Address;
 pub use checker::Checker;
 pub use door::{Backend, Credentials, Door, Fault, Trace};
