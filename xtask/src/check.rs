@@ -121,8 +121,9 @@ fn cargo_tests(all: &mut Summary, name: &str, args: &[&str]) {
     heading(name);
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
     command.args(args);
-    // Where the tests with clients from the registries find them.
+    // Where the tests find clients and servers from the registries.
     command.env("EMQTTD_TEST_PYTHON", tools::python());
+    command.env("EMQTTD_TEST_MONGO_PYTHON", tools::mongo_python());
     command.env("EMQTTD_TEST_NODE_DIR", tools::node_dir());
     match run_and_keep(&mut command) {
         Ok((ok, output)) => {

@@ -2,8 +2,8 @@
 
 use crate::shell::{at, has, run, target, works};
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// A program, the Debian package that brings it, and what it is for.
 const PROGRAMS: &[(&str, &[&str], &str)] = &[
@@ -20,15 +20,64 @@ const PROGRAMS: &[(&str, &[&str], &str)] = &[
     ),
     ("npm", &["nodejs", "npm"], "tests with mqtt.js"),
     ("c++", &["g++"], "fuzzing"),
+    (
+        "mariadbd",
+        &["mariadb-server"],
+        "tests of logins against MySQL",
+    ),
+    (
+        "postgres",
+        &["postgresql"],
+        "tests of logins against PostgreSQL",
+    ),
+    (
+        "redis-server",
+        &["redis-server", "redis-tools"],
+        "tests of logins against Redis",
+    ),
+    ("slapd", &["slapd"], "tests of logins against LDAP"),
+    ("ldapadd", &["ldap-utils"], "tests of logins against LDAP"),
 ];
 
+/// Installs packages as root. Those that are servers are wanted as programs only: none of them is started, now
+/// or with the machine, and PostgreSQL makes no databases of its own.
+const INSTALL: &str = r#"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT INT TERM
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+fi
+clusters=/etc/postgresql-common/createcluster.conf
+if [ ! -e $clusters ]; then
+    mkdir -p ${clusters%/*}
+    echo 'create_main_cluster = false' >$clusters
+fi
+before=$(ls /etc/init.d)
+apt-get update -q
+apt-get -o DPkg::Lock::Timeout=300 install -q -y --no-install-recommends "$@"
+status=$?
+for service in mariadb postgresql redis-server slapd; do
+    if [ -e /etc/init.d/$service ] && ! echo "$before" | grep -qx $service; then
+        update-rc.d $service disable
+    fi
+done
+exit $status
+"#;
+
 /// The versions that the tests run with.
+const SECANTUS: &[&str] = &["secantusdb==0.7.0b3", "pymongo==4.20.0"];
 const PAHO: &str = "paho-mqtt==2.1.0";
 const MQTT_JS: &str = "mqtt@5";
 
 /// Where the tests find the interpreter that has paho-mqtt.
 pub fn python() -> PathBuf {
     target().join("tools/venv/bin/python")
+}
+
+/// Where the tests find the interpreter that has what stands in for MongoDB.
+pub fn mongo_python() -> PathBuf {
+    target().join("tools/mongo/bin/python")
 }
 
 /// Where the tests find `node_modules/mqtt`.
@@ -40,7 +89,7 @@ pub fn node_dir() -> PathBuf {
 pub fn ensure() -> Vec<String> {
     let mut wanted: Vec<&str> = Vec::new();
     for (program, packages, _) in PROGRAMS {
-        if !has(program) {
+        if !is_there(program) {
             wanted.extend(*packages);
         }
     }
@@ -54,12 +103,17 @@ pub fn ensure() -> Vec<String> {
     }
     let mut missing = Vec::new();
     for (program, packages, what) in PROGRAMS {
-        if !has(program) {
+        if !is_there(program) {
             missing.push(format!("{program} ({}) for {what}", packages.join(", ")));
         }
     }
     if let Err(e) = paho() {
         missing.push(format!("paho-mqtt: {e}"));
+    }
+    if let Err(e) = secantusdb() {
+        missing.push(format!(
+            "secantusdb for tests of logins against MongoDB: {e}"
+        ));
     }
     if let Err(e) = mqtt_js() {
         missing.push(format!("mqtt.js: {e}"));
@@ -78,30 +132,49 @@ fn install(packages: &[&str]) -> Result<(), String> {
             packages.join(" ")
         ));
     }
-    let apt = |args: &[&str]| {
-        let mut command = Command::new(if root { "apt-get" } else { "sudo" });
-        if !root {
-            command.args(["-n", "apt-get"]);
-        }
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(args);
-        run(&mut command)
-    };
-    apt(&["update", "-q"])?;
-    apt(&[
-        &["install", "-q", "-y", "--no-install-recommends"],
-        packages,
-    ]
-    .concat())
+    let mut command = Command::new(if root { "sh" } else { "sudo" });
+    if !root {
+        command.args(["-n", "DEBIAN_FRONTEND=noninteractive", "sh"]);
+    }
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    println!("xtask: installing {}", packages.join(", "));
+    let command = command.args(["-c", INSTALL, "install"]).args(packages);
+    let status = at(Path::new("sh"), command.stdin(Stdio::null()).status())?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("apt-get install {}: {status}", packages.join(" ")))
+    }
+}
+
+/// Whether a program is in the path, or where Debian puts servers.
+fn is_there(program: &str) -> bool {
+    let mut places: Vec<PathBuf> = vec!["/usr/sbin".into(), "/usr/local/sbin".into()];
+    // A directory for each release, with the programs below.
+    for release in fs::read_dir("/usr/lib/postgresql").into_iter().flatten() {
+        places.extend(release.ok().map(|entry| entry.path().join("bin")));
+    }
+    has(program) || places.iter().any(|dir| dir.join(program).is_file())
 }
 
 fn paho() -> Result<(), String> {
-    let python = python();
-    if python.is_file() && works(&python.to_string_lossy(), &["-c", "import paho.mqtt"]) {
+    venv(&python(), "import paho.mqtt", &[PAHO])
+}
+
+fn secantusdb() -> Result<(), String> {
+    venv(&mongo_python(), "import secantus, pymongo", SECANTUS)
+}
+
+/// Makes the virtual environment that has `python`, with these packages, unless `check` works there.
+fn venv(python: &Path, check: &str, packages: &[&str]) -> Result<(), String> {
+    if python.is_file() && works(&python.to_string_lossy(), &["-c", check]) {
         return Ok(());
     }
-    let venv = target().join("tools/venv");
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "-q", PAHO]))
+    let venv = python.ancestors().nth(2).unwrap_or(python);
+    run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
+    run(Command::new(python)
+        .args(["-m", "pip", "install", "-q"])
+        .args(packages))
 }
 
 fn mqtt_js() -> Result<(), String> {

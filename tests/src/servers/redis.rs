@@ -193,7 +193,7 @@ impl RedisSentinel {
 
     /// Starts the three and waits until the replica follows and the sentinel knows of both.
     pub fn start() -> Option<RedisSentinel> {
-        let program = need("redis-sentinel", "redis-sentinel", &[])?;
+        let program = need("redis-server", "redis-server", &[])?;
         let master = Redis::start()?;
         let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &master.port().to_string()])?;
         let place = Place::new("sentinel", 3);
@@ -212,6 +212,7 @@ impl RedisSentinel {
         let mut words = vec![
             program.to_str().unwrap().into(),
             place.path("sentinel.conf"),
+            "--sentinel".into(),
         ];
         words.extend(listening(&place));
         let sentinel = place.start(words, Some(1), Signal::TERM, answers);
