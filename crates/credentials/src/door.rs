@@ -79,12 +79,23 @@ impl Door {
 
 impl AuthProvider for Door {
     async fn check(&self, client: &Client, password: Option<&[u8]>) -> AuthAnswer {
+        self.answer(client, password).await.0
+    }
+
+    async fn explain(&self, client: &Client, password: Option<&[u8]>) -> (AuthAnswer, String) {
+        let (answer, why) = self.answer(client, password).await;
+        (answer, why.into())
+    }
+}
+
+impl Door {
+    async fn answer(&self, client: &Client, password: Option<&[u8]>) -> (AuthAnswer, &'static str) {
         let (Some(name), Some(password)) = ((self.kind.name_of)(client), password) else {
-            return AuthAnswer::Deny;
+            return (AuthAnswer::Deny, "name or password is missing");
         };
         for _ in 0..TRIES {
             let Some(record) = self.book.get(name) else {
-                return AuthAnswer::Ignore;
+                return (AuthAnswer::Ignore, "no such name");
             };
             let right = self.is_right(&record, password).await;
             // Who was deleted, or has another password by now, is not let in by what was.
@@ -92,14 +103,23 @@ impl AuthProvider for Door {
                 continue;
             }
             return match right {
-                Some(true) => AuthAnswer::Allow { superuser: false },
-                Some(false) => AuthAnswer::Deny,
+                Some(true) => (
+                    AuthAnswer::Allow { superuser: false },
+                    "the password is right",
+                ),
+                Some(false) => (AuthAnswer::Deny, "the password is wrong"),
                 None => {
                     self.busy.inc();
-                    AuthAnswer::Unavailable
+                    (
+                        AuthAnswer::Unavailable,
+                        "too many passwords are being checked",
+                    )
                 }
             };
         }
-        AuthAnswer::Unavailable
+        (
+            AuthAnswer::Unavailable,
+            "the password was changed meanwhile",
+        )
     }
 }
