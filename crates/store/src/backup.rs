@@ -504,6 +504,7 @@ impl Store {
             let mut parts: Vec<Part> = index
                 .segments
                 .iter()
+                .filter(|s| !s.gone)
                 .map(|s| Part {
                     number: s.number,
                     bytes: s.end,

@@ -154,9 +154,9 @@ impl Cleaner {
                         self.give_up(number);
                         return Ok(true);
                     }
-                    let bytes = victim.file_bytes;
                     drop(index);
-                    remove(shared, number, bytes)?;
+                    end_before(shared, number)?;
+                    remove(shared, number)?;
                 }
                 self.task = None;
             }
@@ -166,6 +166,20 @@ impl Cleaner {
 
     /// Looks for a victim.
     fn begin(&mut self, shared: &Shared, out: &mut Batch) -> io::Result<bool> {
+        let gone = {
+            let index = shared.index.lock();
+            let mut sealed = index.segments.sealed.values();
+            let gone = sealed.find(|s| s.gone && !self.given_up.contains(&s.number));
+            gone.map(|s| s.number)
+        };
+        // One whose removal failed comes first: what is cleaned next may rely on that it does not come back.
+        if let Some(victim) = gone {
+            self.task = Some(Task {
+                victim,
+                stage: Stage::Remove,
+            });
+            return Ok(true);
+        }
         let (number, end, secret) = {
             let index = shared.index.lock();
             if index.unsaid.len() >= UNSAID {
@@ -192,23 +206,25 @@ impl Cleaner {
     }
 }
 
-/// Removes a segment that nothing refers to. It is gone from the index only when this succeeds.
-fn remove(shared: &Shared, number: u32, bytes: u64) -> io::Result<()> {
+/// Removes a segment that nothing refers to. It is not touched any more from here on, but gone from the index only
+/// when this succeeds, be it another time.
+fn remove(shared: &Shared, number: u32) -> io::Result<()> {
     let found = |result: io::Result<()>| match result {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     };
-    end_before(shared, number)?;
+    if let Some(segment) = shared.index.lock().segments.sealed.get_mut(&number) {
+        segment.gone = true;
+    }
+    shared.forget_files(number);
     // Not a trace of it may come back once deletions rely on that, so its index file goes first: what is left when
     // this is cut short is a segment that is cleaned again.
     found(shared.disk.remove(&idx_name(number)))?;
-    let spare = shared.chores.recycle(shared, &log_name(number), bytes);
-    if !spare {
+    if !shared.chores.recycle(shared, number) {
         found(shared.disk.remove(&log_name(number)))?;
+        shared.disk.sync_dir()?;
     }
-    shared.disk.sync_dir()?;
     shared.index.lock().segments.sealed.remove(&number);
-    shared.forget_files(number);
     shared.cleaned.fetch_add(1, Ordering::Relaxed);
     shared.count_space();
     Ok(())

@@ -91,15 +91,20 @@ impl Chores {
         spare
     }
 
-    /// Makes a file whose bytes are no longer needed a spare one, if there is use for it. `false`: there is not,
-    /// and it is still there under its name.
-    pub fn recycle(&self, shared: &Shared, name: &str, bytes: u64) -> bool {
+    /// Makes the file of a segment that is gone a spare one, if there is use for it; its old name is gone for good
+    /// then. `false`: there is no use, and it may still be there under that name.
+    pub fn recycle(&self, shared: &Shared, number: u32) -> bool {
         let mut list = self.list.lock();
+        let bytes = {
+            let index = shared.index.lock();
+            let segment = index.segments.sealed.get(&number);
+            segment.map_or(0, |s| s.file_bytes)
+        };
         if list.spares.len() >= SPARES || bytes != shared.options.segment_bytes {
             return false;
         }
         let to = list.name();
-        if shared.disk.rename(name, &to).is_err() {
+        if shared.disk.rename(&log_name(number), &to).is_err() {
             return false;
         }
         // Before this it might come back under its old name, with what is written to it from now on.
@@ -113,6 +118,30 @@ impl Chores {
         // The keeper gives it back when it is not used for a while.
         self.added.notify_one();
         true
+    }
+
+    /// The file of a sealed segment; one that ended early has given the rest of its room back. `None` when the segment
+    /// has been cleaned away: its file may be another one's, and must not be cut.
+    fn shorten(&self, shared: &Shared, build: &Build) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        let is_there = || {
+            let index = shared.index.lock();
+            let segment = index.segments.sealed.get(&build.number);
+            segment.is_some_and(|s| !s.gone)
+        };
+        // No file gets another use while this is held.
+        let _list = self.list.lock();
+        if !is_there() {
+            return Ok(None);
+        }
+        let file = shared.log_file(build.number)?;
+        if build.end < file.len()? / 4 * 3 {
+            file.set_len(build.end)?;
+            let mut index = shared.index.lock();
+            if let Some(segment) = index.segments.sealed.get_mut(&build.number) {
+                segment.file_bytes = build.end;
+            }
+        }
+        Ok(Some(file))
     }
 
     /// A spare file found at the start is removed. It may hold the beginning of a segment whose name was lost in
@@ -253,20 +282,13 @@ fn fill(file: &dyn DiskFile, bytes: u64) -> io::Result<()> {
 }
 
 fn write_idx(shared: &Shared, build: &Build) {
-    let secret = {
-        let index = shared.index.lock();
-        if !index.segments.sealed.contains_key(&build.number) {
-            // cleaned away meanwhile
-            return;
-        }
-        index.secret
+    let secret = shared.index.lock().secret;
+    let file = match shared.chores.shorten(shared, build) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => return,
+        Err(e) => Err(e),
     };
-    let built = shared.log_file(build.number).and_then(|file| {
-        // One that ended early gives the rest of its room back.
-        let bytes = file.len()?;
-        if build.end < bytes / 4 * 3 {
-            file.set_len(build.end)?;
-        }
+    let built = file.and_then(|file| {
         let idx = idx::build(
             &*shared.disk,
             Arc::clone(&file),
@@ -281,12 +303,12 @@ fn write_idx(shared: &Shared, build: &Build) {
         Ok((bytes, idx)) => {
             let mut index = shared.index.lock();
             match index.segments.sealed.get_mut(&build.number) {
-                Some(segment) => {
+                Some(segment) if !segment.gone => {
                     segment.file_bytes = bytes;
                     segment.idx_bytes = idx.bytes;
                     segment.refs = Some(Refs::File(Arc::new(idx)));
                 }
-                None => {
+                _ => {
                     drop(index);
                     let _ = shared.disk.remove(&crate::segment::idx_name(build.number));
                 }

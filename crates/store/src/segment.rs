@@ -149,6 +149,9 @@ pub(crate) struct Segment {
     pub tombstones_born: u32,
     /// `None` for the open one
     pub refs: Option<Refs>,
+    /// Nothing in it is needed, and its file goes, or is another segment's already: it must not be touched by this
+    /// number. It still stands in the index because that is not known to last.
+    pub gone: bool,
 }
 
 impl Segment {
@@ -165,6 +168,7 @@ impl Segment {
             tombstones: 0,
             tombstones_born: 0,
             refs: None,
+            gone: false,
         }
     }
 

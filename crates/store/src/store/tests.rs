@@ -1,6 +1,8 @@
 //! Torn ends, damage, and disks that fail, one by one; all of them at random are in `sweep`.
 #![allow(clippy::unwrap_used)]
 
+mod names;
+
 use super::*;
 use crate::segment::{DATA, log_name};
 use crate::sim::{Cut, Faults, SimDisk};
