@@ -65,6 +65,8 @@ pub(crate) struct Committer {
     next_number: u32,
     /// segments that were begun and given up
     void: Vec<u32>,
+    /// it was said that they cannot be removed
+    void_told: bool,
     /// taken and not all written: the cleaner's, then the callers'
     hand: Vec<Chunk>,
     /// the next frame to be written: which of `hand`, and which frame
@@ -88,6 +90,7 @@ impl Committer {
             broken: false,
             next_number,
             void: Vec::new(),
+            void_told: false,
             hand: Vec::new(),
             at: (0, 0),
             unsynced: Vec::new(),
@@ -180,7 +183,7 @@ impl Committer {
     /// Removes segments of which nothing has to be written again: all that the cleaner can do on a full disk.
     fn make_room(&mut self) {
         // What was folded but not synced is no reason to remove anything.
-        if self.shared.options.sync != Sync::Always {
+        if self.shared.options.sync != Sync::Always || !self.remove_void() {
             return;
         }
         // What it made last may still be in hand: the segment it comes from must not go before that is safe.
@@ -204,7 +207,10 @@ impl Committer {
             pending.kicked = false;
             pending.closing
         };
-        let cleaned = !closing && !self.broken && self.cleaner.slice(&self.shared, &mut self.moved);
+        let cleaned = !closing
+            && !self.broken
+            && self.remove_void()
+            && self.cleaner.slice(&self.shared, &mut self.moved);
         if !self.moved.is_empty() {
             let mut chunk = Chunk::default();
             let position = self.shared.folded.load(Ordering::Relaxed);
@@ -585,13 +591,35 @@ impl Committer {
         }
     }
 
-    /// Removes the files of segments that were given up. The head of the segment in use says they are void, so
-    /// that one that stays does no harm.
-    fn remove_void(&mut self) {
+    /// Removes the files of segments that were given up; `true` when none of them can come back. Only the segment
+    /// that was begun after one says that it is void: until then nothing is cleaned, or that one might go first.
+    fn remove_void(&mut self) -> bool {
+        if self.void.is_empty() {
+            return true;
+        }
         let disk = &self.shared.disk;
-        self.void.retain(|&number| {
-            let removed = disk.remove(&log_name(number));
-            removed.is_err_and(|e| e.kind() != io::ErrorKind::NotFound)
-        });
+        let mut failed = None;
+        for &number in &self.void {
+            match disk.remove(&log_name(number)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => failed = Some(e),
+                _ => {}
+            }
+        }
+        match failed.map_or_else(|| disk.sync_dir(), Err) {
+            Ok(()) => {
+                self.void.clear();
+                self.void_told = false;
+                true
+            }
+            Err(e) => {
+                if !std::mem::replace(&mut self.void_told, true) {
+                    log::warn!(
+                        "store: {}: cleaning waits: a file that was begun in vain cannot be removed: {e}",
+                        disk.place()
+                    );
+                }
+                false
+            }
+        }
     }
 }
