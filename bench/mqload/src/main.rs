@@ -52,7 +52,7 @@ fn die(m: &str) -> ! {
     std::process::exit(2)
 }
 
-const USAGE: &str = "usage: mqload MODE [--port 1883] [--pid BROKER[,PID]] [--peer NAME] [--row NAME] [options]
+const USAGE: &str = "usage: mqload MODE [--port 1883] [--pid BROKER[,PID]] [--peer NAME] [--row NAME] [--user U --password P] [options]
   p2p     --pairs 16 --qos 0 --size 64 [--window 100 | --rate MSG_S --burst 1 --tick-us 200] --warmup 1 --dur 5
   fanout  --pubs 1 --subs 1000 --window 10 | --rate ...
   fanin   --pubs 1000 --subs 1 [--shared] --window 4 | --rate ...
@@ -62,6 +62,7 @@ const USAGE: &str = "usage: mqload MODE [--port 1883] [--pid BROKER[,PID]] [--pe
           everything to one subscriber while another is asked how long it waits; ten by a wildcard
   storm   --slots 32 --dur 5 [--no-sub]
   conn    --n 20000 --procs 1 --hold 3 [--sub] [--ping SECONDS] [--keepalive S]
+  logins  --n 2000 --inflight 64 [--user u --password P]     new clients, client i as user u<i>
   durable --pubs 64 --subs 1 --window 64 | --rate MSG_S [--online [--clean] [--deliveries]] [--topic T] [--most N]
           [--floor-dir DIR --floor-bytes 160 --slice-ms 500]
           publish to sessions that outlive their connections; acknowledgements are what counts
@@ -94,6 +95,7 @@ fn main() {
         "retain-wide" => load::wide::run(&a),
         "storm" => load::storm(&a),
         "conn" => load::conn(&a),
+        "logins" => load::logins::run(&a),
         "durable" => load::durable::publish(&a),
         "resume" => load::durable::resume(&a),
         "populate" => load::durable::populate(&a),
