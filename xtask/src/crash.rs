@@ -30,9 +30,11 @@ pub fn run(args: &[String]) -> Result<(), String> {
     sh(&mut command)
 }
 
-/// What every run of the tests does: some kills and a small sweep, each time with another seed.
+/// What every run of the tests does: some kills, and a small sweep that is always the same. New seeds are for runs by
+/// hand, which have the time to follow up what they find.
 pub fn short() -> Result<(), String> {
-    let words = |args: &[&str]| args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>();
-    run(&words(&["--rounds", "25", "--drain-every", "13"]))?;
-    run(&words(&["--faults", "--rounds", "3", "--profile", "dev"]))
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    run(&words("--rounds 25 --drain-every 13"))?;
+    // Its third round is one that found something.
+    run(&words("--faults --rounds 3 --seed 521881935 --profile dev"))
 }
