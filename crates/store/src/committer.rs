@@ -17,6 +17,7 @@ use crate::frame::{self, HEADER, Head, Place};
 use crate::keeper::Build;
 use crate::segment::{DATA, Segment, SegmentHead, log_name};
 use crate::shared::{Chunk, Draft, Shared};
+use crate::void::Void;
 use crate::{Position, Sync};
 use parking_lot::MutexGuard;
 use std::io;
@@ -64,9 +65,7 @@ pub(crate) struct Committer {
     broken: bool,
     next_number: u32,
     /// segments that were begun and given up
-    void: Vec<u32>,
-    /// it was said that they cannot be removed
-    void_told: bool,
+    void: Void,
     /// taken and not all written: the cleaner's, then the callers'
     hand: Vec<Chunk>,
     /// the next frame to be written: which of `hand`, and which frame
@@ -89,8 +88,7 @@ impl Committer {
             open,
             broken: false,
             next_number,
-            void: Vec::new(),
-            void_told: false,
+            void: Void::default(),
             hand: Vec::new(),
             at: (0, 0),
             unsynced: Vec::new(),
@@ -183,7 +181,7 @@ impl Committer {
     /// Removes segments of which nothing has to be written again: all that the cleaner can do on a full disk.
     fn make_room(&mut self) {
         // What was folded but not synced is no reason to remove anything.
-        if self.shared.options.sync != Sync::Always || !self.remove_void() {
+        if self.shared.options.sync != Sync::Always || !self.void.clear(&*self.shared.disk) {
             return;
         }
         // What it made last may still be in hand: the segment it comes from must not go before that is safe.
@@ -209,7 +207,7 @@ impl Committer {
         };
         let cleaned = !closing
             && !self.broken
-            && self.remove_void()
+            && self.void.clear(&*self.shared.disk)
             && self.cleaner.slice(&self.shared, &mut self.moved);
         if !self.moved.is_empty() {
             let mut chunk = Chunk::default();
@@ -441,8 +439,8 @@ impl Committer {
         let (file, capacity, end) = match begun {
             Ok(begun) => begun,
             Err(e) => {
-                self.void.push(number);
-                self.remove_void();
+                self.void.add(number);
+                self.void.clear(&*self.shared.disk);
                 return Err(e);
             }
         };
@@ -464,7 +462,7 @@ impl Committer {
             self.drop_moved();
         }
         self.shared.chores.build(build);
-        self.remove_void();
+        self.void.clear(&*self.shared.disk);
         self.shared.count_space();
         Ok(())
     }
@@ -588,38 +586,6 @@ impl Committer {
             number: from,
             end: self.synced,
             refs,
-        }
-    }
-
-    /// Removes the files of segments that were given up; `true` when none of them can come back. Only the segment
-    /// that was begun after one says that it is void: until then nothing is cleaned, or that one might go first.
-    fn remove_void(&mut self) -> bool {
-        if self.void.is_empty() {
-            return true;
-        }
-        let disk = &self.shared.disk;
-        let mut failed = None;
-        for &number in &self.void {
-            match disk.remove(&log_name(number)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => failed = Some(e),
-                _ => {}
-            }
-        }
-        match failed.map_or_else(|| disk.sync_dir(), Err) {
-            Ok(()) => {
-                self.void.clear();
-                self.void_told = false;
-                true
-            }
-            Err(e) => {
-                if !std::mem::replace(&mut self.void_told, true) {
-                    log::warn!(
-                        "store: {}: cleaning waits: a file that was begun in vain cannot be removed: {e}",
-                        disk.place()
-                    );
-                }
-                false
-            }
         }
     }
 }

@@ -36,6 +36,7 @@ mod status;
 mod store;
 #[cfg(any(test, feature = "sim"))]
 pub mod sweep;
+mod void;
 
 pub use batch::{Batch, Owed};
 #[cfg(any(test, feature = "sim"))]
