@@ -149,7 +149,8 @@ pub(super) const BACKENDS: &[&[Key]] = &[
     &tls_files!("emq_auth_redis", "auth.redis.ssl_opts"),
     &tls!("emq_auth_redis", "auth.redis.ssl_opts"),
     &backend!("emq_auth_mongo", "auth.mongo"),
-    &tls!("emq_auth_mongo", "auth.mongo.ssl_opts"),
+    // Without server_name: MongoDB's driver takes none.
+    &[Key::new("auth.mongo.ssl_opts.verify", VERIFY, "whether the server must prove who it is").of("emq_auth_mongo").default("verify_peer").shows("verify_peer")],
     &[
         timeout("auth.http.timeout", "emq_auth_http"),
         timeout("auth.mysql.timeout", "emq_auth_mysql"),
