@@ -5,6 +5,7 @@
 //! durable sessions (`durable`) have the disk for a floor.
 
 mod durable;
+mod logins;
 mod peers;
 mod report;
 mod results;
@@ -13,7 +14,7 @@ mod server;
 use crate::shell::{at, cargo, has, root, run as run_command, target};
 use peers::{ROWS, Relay, Row};
 use serde_json::Value;
-use server::{Peer, Programs, Server};
+use server::{Extra, Peer, Programs, Server};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,9 +23,10 @@ use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: cargo xtask bench [options]
   --reps N         repetitions of each row (3)
-  --rows A,B       only these rows; `memory` and `durable` stand for all of a kind
+  --rows A,B       only these rows; `memory`, `durable` and `logins` stand for all of a kind
   --big            also the row durable-start, which takes minutes
   --sessions N     its sessions (1000000)
+  --logins N       new clients of the rows about logins (2000)
   --sync MODE      persistence.sync of the durable rows, in place of its default: always, off, 100ms ...
   --scratch DIR    where brokers keep their data: the durable rows measure its disk
   --peers A,B      only these of emqttd, relay, mosquitto
@@ -37,6 +39,8 @@ struct Options {
     reps: usize,
     rows: Vec<&'static Row>,
     durable: Vec<&'static durable::Row>,
+    logins: Vec<&'static logins::Row>,
+    clients: u64,
     peers: Vec<Peer>,
     duration: f64,
     warmup: f64,
@@ -71,6 +75,13 @@ pub fn run(args: &[String]) -> Result<(), String> {
         sessions: options.sessions,
     };
     at(&bench.scratch, std::fs::create_dir_all(&bench.scratch))?;
+    let ask = logins::Bench {
+        programs: &programs,
+        home: logins::home(scratch),
+        clients: options.clients,
+        duration: options.duration,
+        warmup: options.warmup,
+    };
     let before = report::load_average();
     let mut runs = Vec::new();
     for rep in 1..=options.reps {
@@ -100,9 +111,14 @@ pub fn run(args: &[String]) -> Result<(), String> {
             let result = (row.run)(&bench).map(Value::Object);
             add(row.name, Peer::Ours, result);
         }
+        for row in &options.logins {
+            let result = ask.run(row).map(Value::Object);
+            add(row.name, Peer::Ours, result);
+        }
     }
+    let _ = std::fs::remove_dir_all(&ask.home);
     let _ = std::fs::remove_dir_all(&bench.scratch);
-    let parts = parts(&options, &runs, &before, &bench);
+    let parts = parts(&options, &runs, &before, &bench, &ask);
     print!("{}", results::with("", &parts));
     if options.write {
         let path = root().join("bench/RESULTS.md");
@@ -123,6 +139,7 @@ fn parts(
     runs: &[Run],
     before: &str,
     bench: &durable::Bench,
+    ask: &logins::Bench,
 ) -> Vec<(&'static str, String)> {
     let of = |names: &[&str]| -> Vec<Run> {
         let runs = runs.iter().filter(|run| names.contains(&run.row));
@@ -144,6 +161,12 @@ fn parts(
             parts.push((part, text));
         }
     }
+    if !options.logins.is_empty() {
+        let names: Vec<&str> = options.logins.iter().map(|r| r.name).collect();
+        let runs = of(&names);
+        let text = logins::table::markdown(&options.logins, &runs, options.reps, before, ask);
+        parts.push(("logins", text));
+    }
     parts
 }
 
@@ -153,6 +176,8 @@ impl Options {
             reps: 3,
             rows: ROWS.iter().collect(),
             durable: durable::ROWS.iter().filter(|r| !r.big).collect(),
+            logins: logins::ROWS.iter().collect(),
+            clients: 2000,
             peers: vec![Peer::Relay, Peer::Ours, Peer::Mosquitto],
             duration: 3.0,
             warmup: 0.7,
@@ -176,7 +201,8 @@ impl Options {
             match &**option {
                 "--reps" => options.reps = number(value()?)? as usize,
                 "--duration" => options.duration = number(value()?)?,
-                "--rows" => (options.rows, options.durable) = rows(value()?)?,
+                "--rows" => (options.rows, options.durable, options.logins) = rows(value()?)?,
+                "--logins" => options.clients = number(value()?)?.max(1.0) as u64,
                 "--big" => big = true,
                 "--sessions" => options.sessions = number(value()?)? as u64,
                 "--sync" => options.sync = Some(value()?.clone()),
@@ -191,7 +217,10 @@ impl Options {
                     options.peers = value()?.split(',').map(find).collect::<Result<_, _>>()?;
                 }
                 "--broker" => options.broker = Some(value()?.into()),
-                "--quick" => (options.reps, options.duration, options.warmup) = (1, 1.0, 0.3),
+                "--quick" => {
+                    (options.reps, options.duration, options.warmup) = (1, 1.0, 0.3);
+                    options.clients = 100;
+                }
                 "--write" => options.write = true,
                 other => return Err(format!("{other}?\n{USAGE}")),
             }
@@ -203,34 +232,48 @@ impl Options {
         }
         if !options.peers.contains(&Peer::Ours) {
             options.durable.clear();
+            options.logins.clear();
         }
         Ok(options)
     }
 }
 
-/// Rows about messages in memory, and about durable sessions.
-type Rows = (Vec<&'static Row>, Vec<&'static durable::Row>);
+/// Rows about messages in memory, about durable sessions, and about logins.
+type Rows = (
+    Vec<&'static Row>,
+    Vec<&'static durable::Row>,
+    Vec<&'static logins::Row>,
+);
 
 /// The rows that a list of names means.
 fn rows(names: &str) -> Result<Rows, String> {
-    let (mut memory, mut lasting) = (Vec::new(), Vec::new());
+    let (mut memory, mut lasting, mut asked) = (Vec::new(), Vec::new(), Vec::new());
     for name in names.split(',') {
-        let before = memory.len() + lasting.len();
+        let before = memory.len() + lasting.len() + asked.len();
         memory.extend(ROWS.iter().filter(|r| r.name == name || name == "memory"));
         let all = |r: &&durable::Row| name == "durable" && !r.big;
         lasting.extend(durable::ROWS.iter().filter(|r| r.name == name || all(r)));
-        if memory.len() + lasting.len() == before {
+        let all = name == "logins";
+        asked.extend(logins::ROWS.iter().filter(|r| r.name == name || all));
+        if memory.len() + lasting.len() + asked.len() == before {
             let known = ROWS.iter().map(|r| r.name);
-            let known: Vec<&str> = known.chain(durable::ROWS.iter().map(|r| r.name)).collect();
+            let known = known.chain(durable::ROWS.iter().map(|r| r.name));
+            let known: Vec<&str> = known.chain(logins::ROWS.iter().map(|r| r.name)).collect();
             return Err(format!("no row {name}; there are {}", known.join(", ")));
         }
     }
-    Ok((memory, lasting))
+    Ok((memory, lasting, asked))
 }
 
 /// Starts the broker, runs the generator against it, and stops it.
 fn measure(peer: Peer, row: &Row, programs: &Programs, options: &Options) -> Result<Value, String> {
-    let mut server = Server::start(peer, programs, row.relay, &options.scratch, "")?;
+    let mut server = Server::start(
+        peer,
+        programs,
+        row.relay,
+        &options.scratch,
+        &Extra::default(),
+    )?;
     let mut command = Command::new(&programs.mqload);
     command
         .args(row.args.split(' '))

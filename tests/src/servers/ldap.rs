@@ -194,6 +194,7 @@ fn configuration(place: &Place, lines: &str) -> String {
              rootpw {password}\n\
              directory {}\n\
              dbnosync\n\
+             maxsize 268435456\n\
              index objectClass,uid,cn eq\n",
             path(tree),
         );

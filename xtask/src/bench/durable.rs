@@ -9,7 +9,7 @@ pub mod table;
 pub use rows::{ROWS, Row};
 
 use super::peers::Relay;
-use super::server::{Peer, Programs, Server};
+use super::server::{Extra, Peer, Programs, Server};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,8 +42,11 @@ impl Bench<'_> {
     fn start(&self) -> Result<Server, String> {
         let sync = self.sync.as_ref();
         let sync = sync.map_or(String::new(), |s| format!("persistence.sync = {s}\n"));
-        let more = format!("{CONFIG}{sync}");
-        Server::start(Peer::Ours, self.programs, Relay::No, &self.scratch, &more)
+        let extra = Extra {
+            config: format!("{CONFIG}{sync}"),
+            plugin: None,
+        };
+        Server::start(Peer::Ours, self.programs, Relay::No, &self.scratch, &extra)
     }
 
     /// Runs the generator for the duration of a measurement.

@@ -47,6 +47,15 @@ pub struct Programs {
     pub mosquitto: PathBuf,
 }
 
+/// What a broker of ours has beside what all rows have.
+#[derive(Default)]
+pub struct Extra {
+    /// lines of configuration
+    pub config: String,
+    /// the only plugin that is loaded, with the text of its file; nobody comes in whom it does not know
+    pub plugin: Option<(&'static str, String)>,
+}
+
 /// A running broker on `port`; ends with this value.
 pub struct Server {
     child: Child,
@@ -113,14 +122,14 @@ user root
 ";
 
 impl Server {
-    /// Starts the broker in a directory of its own below `scratch`, with `more` lines of configuration if it is ours,
-    /// and waits until it listens.
+    /// Starts the broker in a directory of its own below `scratch`, with what is `extra` if it is ours, and waits until
+    /// it listens.
     pub fn start(
         peer: Peer,
         programs: &Programs,
         relay: Relay,
         scratch: &Path,
-        more: &str,
+        extra: &Extra,
     ) -> Result<Server, String> {
         let port = peer.port()?;
         let home = scratch.join(peer.name());
@@ -135,10 +144,18 @@ impl Server {
         };
         let (program, args): (&Path, Vec<String>) = match peer {
             Peer::Ours => {
-                let config = OUR_CONFIG.replace("PORT", &port.to_string()) + more;
+                let mut config = OUR_CONFIG.replace("PORT", &port.to_string()) + &extra.config;
+                let (plugin, text) = match &extra.plugin {
+                    Some((plugin, text)) => {
+                        config =
+                            config.replace("allow_anonymous = true", "allow_anonymous = false");
+                        (*plugin, &**text)
+                    }
+                    None => ("emq_retainer", OUR_RETAINER),
+                };
                 write("etc/emq.conf", &config)?;
-                write("data/loaded_plugins", "emq_retainer.\n")?;
-                write("etc/plugins/emq_retainer.conf", OUR_RETAINER)?;
+                write("data/loaded_plugins", &format!("{plugin}.\n"))?;
+                write(&format!("etc/plugins/{plugin}.conf"), text)?;
                 (&programs.ours, vec!["foreground".into()])
             }
             Peer::Relay => {
