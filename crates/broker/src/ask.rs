@@ -126,6 +126,16 @@ impl Shard {
         }
     }
 
+    /// Has asked again what the connection waits to be told, or has been told for the packet it is at.
+    pub(crate) fn distrust_answers(&mut self, id: ConnId) {
+        let conn = &mut self.conns[id as usize];
+        let rare = conn.detail.as_mut().and_then(|detail| detail.rare.as_mut());
+        if let Some(asking) = rare.and_then(|rare| rare.asking.as_mut()) {
+            // No chains are ever of this generation.
+            asking.generation = u64::MAX;
+        }
+    }
+
     /// A question is about to be asked of the chains of that generation.
     fn begin_asking(&mut self, id: ConnId, generation: u64) -> (u64, &mut Asking) {
         self.questions += 1;
@@ -447,13 +457,21 @@ impl Shard {
     /// Asks the ACL again about every subscription of a connected client; what it no longer allows ends, now
     /// or when the answer is there. What nobody can say is asked again later.
     pub(crate) fn recheck_subscriptions(&mut self, id: ConnId) {
+        self.recheck_some(id, |_| true);
+    }
+
+    /// The same for those whose filter `which` says.
+    pub(crate) fn recheck_some(&mut self, id: ConnId, which: impl Fn(&str) -> bool) {
         let slot = self.conns[id as usize].session;
         let publisher = self.conns[id as usize].peek().publisher.clone();
         let Some(publisher) = publisher.filter(|_| !self.conns[id as usize].superuser) else {
             return;
         };
-        let (keys, filters): (Vec<_>, Vec<_>) =
-            self.checked_filters(id, slot, false).into_iter().unzip();
+        let (keys, filters): (Vec<_>, Vec<_>) = self
+            .checked_filters(id, slot, false)
+            .into_iter()
+            .filter(|(_, filter)| which(filter))
+            .unzip();
         if keys.is_empty() {
             return;
         }

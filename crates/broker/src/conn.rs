@@ -1,6 +1,7 @@
 //! One connection as the protocol sees it: what was agreed in CONNECT, and the encoder of what leaves.
 
 use crate::ask::Asking;
+use crate::decisions::{Decision, Decisions};
 use crate::durable::journal::Journal;
 use crate::durable::record::note_of;
 use crate::group::Groups;
@@ -77,8 +78,7 @@ pub(crate) struct PublishCache {
 #[derive(Debug)]
 pub(crate) struct Known {
     pub route_generation: u64,
-    pub acl_generation: u64,
-    pub allowed: bool,
+    pub decision: Decision,
     /// sorted by owner
     pub targets: Vec<Target>,
 }
@@ -87,8 +87,7 @@ impl Default for Known {
     fn default() -> Self {
         Known {
             route_generation: 0,
-            acl_generation: u64::MAX,
-            allowed: false,
+            decision: Decision::VOID,
             targets: Vec::new(),
         }
     }
@@ -100,9 +99,6 @@ pub(crate) struct AliasesOut {
     pub most: u16,
     pub known: HashMap<Box<str>, u16>,
 }
-
-/// Publish decisions by topic, each with the generation of the access chains it was made under.
-pub(crate) type AclCache = HashMap<Box<str>, (u64, bool)>;
 
 /// What is not needed for each message.
 pub(crate) struct Detail {
@@ -140,7 +136,7 @@ pub(crate) struct Rare {
     pub replay: Replay,
     /// it waits for the next round to go on with them
     pub in_line: bool,
-    pub acl_cache: AclCache,
+    pub decisions: Decisions,
     pub exchange: Option<RunningExchange>,
     /// questions to the access chains
     pub asking: Option<Box<Asking>>,

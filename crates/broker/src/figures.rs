@@ -117,9 +117,7 @@ impl Held {
             self.connections += will.message.size();
         }
         if let Some(rare) = &detail.rare {
-            let topics = rare.acl_cache.keys().map(|topic| topic.len());
-            self.connections +=
-                size_of::<Rare>() + rare.acl_cache.allocation_size() + topics.sum::<usize>();
+            self.connections += size_of::<Rare>() + rare.decisions.memory();
         }
     }
 

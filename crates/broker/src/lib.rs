@@ -11,6 +11,7 @@ mod assign;
 mod certs;
 mod conn;
 mod connect;
+mod decisions;
 mod deliver;
 mod durable;
 mod figures;

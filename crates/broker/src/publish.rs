@@ -1,7 +1,7 @@
 //! From an inbound PUBLISH to the output of its receivers: the path that has to be fast.
 
-use crate::access::Permit;
 use crate::conn::{ConnId, Known, Phase, PublishCache};
+use crate::decisions::Decision;
 use crate::hooks::Passed;
 use crate::metrics::Metric;
 use crate::node::Node;
@@ -81,21 +81,16 @@ impl Shard {
         if !same {
             self.check_topic_name(id, topic)?;
         }
-        let mut acl_generation = self.node.access.generation();
+        let generation = self.node.access.generation();
         let remembered =
-            known.acl_generation == acl_generation && same && self.settings.mqtt.cache_acl;
-        let allowed = if remembered {
-            known.allowed
-        } else {
-            let Some(permit) = self.may_publish(id, topic) else {
+            same && known.decision.holds(generation, self.now) && self.settings.mqtt.cache_acl;
+        if !remembered {
+            let Some(decision) = self.may_publish(id, topic) else {
                 return Ok(None);
             };
-            if permit == Permit::Unknown {
-                // The next one asks again.
-                acl_generation = u64::MAX;
-            }
-            permit == Permit::Allowed
-        };
+            known.decision = decision;
+        }
+        let allowed = known.decision.allowed;
         self.note_publish(id, publish);
         let mut new_topic = None;
         if !same {
@@ -107,7 +102,6 @@ impl Shard {
                 topic.to_string()
             });
         }
-        (known.acl_generation, known.allowed) = (acl_generation, allowed);
         if allowed {
             self.accept_publish(id, publish, topic, known);
         } else {
@@ -181,33 +175,30 @@ impl Shard {
     }
 
     /// Whether the client may publish there; `None` = it has to wait for the answer.
-    fn may_publish(&mut self, id: ConnId, topic: &str) -> Option<Permit> {
-        let generation = self.node.access.generation();
-        let conn = &mut self.conns[id as usize];
+    fn may_publish(&mut self, id: ConnId, topic: &str) -> Option<Decision> {
+        let (now, generation) = (self.now, self.node.access.generation());
+        let conn = &self.conns[id as usize];
         if conn.superuser {
-            return Some(Permit::Allowed);
+            return Some(Decision::new(true, generation, u64::MAX));
         }
-        let most = if self.settings.mqtt.cache_acl {
-            self.settings.mqtt.acl_cache_max_size
-        } else {
-            0
-        };
         let rare = conn.peek().rare.as_ref();
-        if let Some((seen, allowed)) = rare.and_then(|rare| rare.acl_cache.get(topic))
-            && *seen == generation
-        {
-            return Some(Permit::from(*allowed));
+        let known = rare.and_then(|rare| rare.decisions.get(topic, generation, now));
+        if let Some(decision) = known.filter(|_| self.settings.mqtt.cache_acl) {
+            return Some(decision);
         }
         let permit = self.may(id, Access::Publish, topic)?;
-        let allowed = permit == Permit::Allowed;
-        if most > 0 && topic.len() <= CACHE_TOPIC_LEN && permit != Permit::Unknown {
-            let cache = &mut self.conns[id as usize].detail().rare().acl_cache;
-            if cache.len() >= most {
-                cache.clear();
-            }
-            cache.insert(topic.into(), (generation, allowed));
+        let mqtt = &self.settings.mqtt;
+        let until = match mqtt.acl_cache_ttl.as_millis() {
+            0 => u64::MAX,
+            ttl => now.saturating_add(u64::try_from(ttl).unwrap_or(u64::MAX)),
+        };
+        let decision = Decision::of(permit, generation, until);
+        if mqtt.cache_acl && topic.len() <= CACHE_TOPIC_LEN && decision.holds(generation, now) {
+            let most = mqtt.acl_cache_max_size;
+            let decisions = &mut self.conns[id as usize].detail().rare().decisions;
+            decisions.remember(topic, decision, most, now);
         }
-        Some(permit)
+        Some(decision)
     }
 
     /// A denied PUBLISH: 3.x clients get no answer (sheet 6.3), MQTT 5 has one.

@@ -195,6 +195,7 @@ impl Reader<'_> {
             },
             cache_acl: self.flag("mqtt.cache_acl"),
             acl_cache_max_size: self.count("mqtt.acl_cache_max_size"),
+            acl_cache_ttl: self.duration("mqtt.acl_cache_ttl"),
             max_clientid_len: self.count("mqtt.max_clientid_len"),
             max_connect_size: usize::try_from(
                 self.clamped("mqtt.max_connect_size", MAX_REMAINING_LENGTH),

@@ -112,6 +112,8 @@ pub struct Mqtt {
     pub cache_acl: bool,
     /// `mqtt.acl_cache_max_size` (new; 64): entries a connection
     pub acl_cache_max_size: usize,
+    /// `mqtt.acl_cache_ttl` (new; 0 = as long as the connection)
+    pub acl_cache_ttl: Duration,
     /// `mqtt.max_clientid_len`, bytes
     pub max_clientid_len: usize,
     /// `mqtt.max_packet_size`, bytes of *remaining length*

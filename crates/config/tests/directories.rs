@@ -118,6 +118,7 @@ fn a_new_key_can_be_uncommented_as_it_stands() {
         "node.data_dir",
         "mqtt.acl_deny_action",
         "mqtt.acl_cache_max_size",
+        "mqtt.acl_cache_ttl",
         "mqtt.max_connect_size",
         "mqtt.max_topic_levels",
         "mqtt.max_topic_alias",

@@ -4,6 +4,7 @@
 
 mod access;
 mod bounds;
+mod decisions;
 mod delivery;
 mod exchange;
 mod figures;

@@ -375,6 +375,45 @@ fn a_late_answer_of_a_chain_that_has_changed_counts_nothing() {
     assert!(!world.net.broker.has_route("old") && !world.net.broker.has_route("new"));
 }
 
+/// It may have been read before the rights were changed.
+#[test]
+fn a_late_answer_counts_nothing_when_decisions_were_cleaned_meanwhile() {
+    type Clean = fn(&emqttd_broker::Broker);
+    let clean: [Clean; 2] = [
+        |broker| drop(broker.clean_acl_cache_of("c")),
+        |broker| drop(broker.clean_acl_cache_about("t")),
+    ];
+    for clean in clean {
+        let mut world = World::new(1);
+        let client = world.net.connect(&Connect::v5("c"));
+        let mut world = world.with_acl();
+        let bytes = publish(Version::V5, "t", b"", 1, false, 1, &[]);
+        world.net.send(client, &bytes);
+        assert_eq!(world.asked(), ["c Publish t"]);
+        world.net.admin(clean);
+        world.answer(&[true]);
+        assert_eq!(world.net.take(client), []);
+        assert_eq!(world.asked(), ["c Publish t"]);
+        world.answer(&[false]);
+        assert_eq!(world.net.take(client), [Got::PubAck(1, 0x87)]);
+    }
+    // Who is coming in is one of them.
+    let mut world = World::new(1);
+    let kept = || Connect::v5("c").keep().expiry(1000);
+    let client = world.net.connect(&kept());
+    world.net.subscribe(client, "t", 1);
+    world.net.lose(client);
+    let mut world = world.with_acl();
+    let (client, _) = world.connect(&kept());
+    assert_eq!(world.asked(), ["c Subscribe t"]);
+    assert_eq!(world.net.admin(|b| b.clean_acl_cache_of("c")), Ok(()));
+    world.answer(&[true]);
+    assert_eq!(world.asked(), ["c Subscribe t"]);
+    world.answer(&[false]);
+    assert_eq!(connack(&world.net.take(client)), Some(0));
+    assert!(!world.net.broker.has_route("t"));
+}
+
 #[test]
 fn who_asked_to_come_in_is_asked_about_again_when_the_chain_has_changed() {
     let mut world = World::new(1).with_auth();

@@ -38,6 +38,9 @@ pub(super) const KEYS: &[Key] = &[
     key("mqtt.acl_cache_max_size", Type::Integer { min: 1, max: 1_048_576 },
         "ACL answers remembered for a connection")
         .default("64").shows("64"),
+    key("mqtt.acl_cache_ttl", PERIOD_OR_ZERO,
+        "how long an ACL answer is remembered; 0 = as long as the connection")
+        .default("0").shows("0"),
     client("mqtt.max_clientid_len", Type::Integer { min: 1, max: 65_535 }, "longest client id, bytes")
         .default("1024").ships("1024"),
     client("mqtt.max_packet_size", Type::ByteSize { min: 16, max: u64::MAX }, "largest remaining length of a packet")

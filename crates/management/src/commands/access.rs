@@ -2,10 +2,22 @@
 
 use super::Core;
 use crate::cli::{Cli, usage_row};
-use emqttd_broker::ChainStep;
+use emqttd_broker::{AdminError, ChainStep};
 use std::net::IpAddr;
 
 const ACL_TEST: &str = "acl test <ClientId> <Username> <Ip> publish|subscribe <Topic>";
+const NOT_FOUND: &str = "Not Found.\n";
+const ACL_CLEAN: [(&str, &str); 3] = [
+    (
+        "acl cache clean",
+        "Forget decisions, ask about subscriptions",
+    ),
+    ("acl cache clean client <ClientId>", "The same for a client"),
+    (
+        "acl cache clean topic <Topic>",
+        "The same for a topic or filter",
+    ),
+];
 const AUTH_TEST: &str = "auth test <ClientId> <Username> <Ip>";
 
 /// Each step, then the outcome: the walk ends with the step that decided.
@@ -26,12 +38,21 @@ fn chain(steps: &[ChainStep]) -> String {
     out + &format!("{:<24}: {outcome}\n", "result")
 }
 
+fn cleaned(done: Result<(), AdminError>) -> String {
+    match done {
+        Ok(()) => "ok\n".into(),
+        Err(AdminError::NotFound) => NOT_FOUND.into(),
+        Err(AdminError::BadTopic) => "Error: not a topic filter\n".into(),
+        Err(e) => format!("Error: {e}\n"),
+    }
+}
+
 /// An absent user name is written `""` or as it is printed, `undefined`.
 fn username(word: &str) -> Option<&str> {
     Some(word).filter(|w| !w.is_empty() && *w != "undefined")
 }
 
-/// `acl reload`, `acl test`
+/// `acl reload`, `acl test`, `acl cache clean`
 pub fn register_acl(cli: &Cli, core: &Core) {
     let broker = core.broker.clone();
     cli.register(
@@ -57,8 +78,18 @@ pub fn register_acl(cli: &Cli, core: &Core) {
                     let publish = access == "publish";
                     chain(&broker.acl_test(id, username(user), ip, publish, topic))
                 }
+                ["cache", "clean"] => {
+                    broker.clean_acl_cache();
+                    "ok\n".into()
+                }
+                ["cache", "clean", "client", id] => cleaned(broker.clean_acl_cache_of(id)),
+                ["cache", "clean", "topic", topic] => cleaned(broker.clean_acl_cache_about(topic)),
                 // Not in the usage of `acl`, which scripts compare; `auth` points here.
                 ["test", ..] => usage_row(ACL_TEST, "Ask the ACL chain"),
+                ["cache", ..] => ACL_CLEAN
+                    .iter()
+                    .map(|(call, what)| usage_row(call, what))
+                    .collect(),
                 _ => return None,
             })
         }),
