@@ -49,7 +49,7 @@ pub fn register(ctx: &Context, doing: &Arc<Doing>) {
     }
 }
 
-/// Lets everybody in, and refuses topics that begin with "no".
+/// Lets everybody in, and refuses topics that begin with "no" and what it was told to refuse.
 struct Guard(Arc<Doing>);
 
 impl Guard {
@@ -84,7 +84,13 @@ impl AuthProvider for Guard {
 impl AclProvider for Guard {
     async fn check(&self, _: &Client, access: Access, topic: &str) -> AclAnswer {
         self.wait("acl").await;
+        let access_word = match access {
+            Access::Publish => "publish",
+            Access::Subscribe => "subscribe",
+        };
+        let denied = self.0.denied.lock().unwrap();
         match (access, topic) {
+            _ if denied.contains(&format!("{access_word} {topic}")) => AclAnswer::Deny,
             (_, topic) if topic.starts_with("no") => AclAnswer::Deny,
             (Access::Subscribe, "write/#") => AclAnswer::Deny,
             _ => AclAnswer::Ignore,

@@ -7,7 +7,8 @@ mod operations;
 use emqttd_plugin_sdk::{
     Config, Context, Descriptor, Key, KeyKind, Plugin, StartError, export_plugin,
 };
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 export_plugin!(plugin);
@@ -29,6 +30,8 @@ struct Doing {
     at: String,
     what: String,
     time: Duration,
+    /// `publish <topic>` and `subscribe <topic>` that the guard refuses, and tells nobody of
+    denied: Mutex<HashSet<String>>,
 }
 
 impl Doing {
@@ -40,6 +43,7 @@ impl Doing {
             time: config
                 .duration("emq_plugin_fixture.time")
                 .unwrap_or_default(),
+            denied: Mutex::default(),
         }
     }
 

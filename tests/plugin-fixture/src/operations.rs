@@ -14,6 +14,7 @@ struct Operations {
     table: Table,
     counter: Metric,
     timer: Mutex<Option<Timer>>,
+    doing: Arc<Doing>,
 }
 
 pub fn register(ctx: &Context, doing: &Arc<Doing>) {
@@ -31,6 +32,7 @@ pub fn register(ctx: &Context, doing: &Arc<Doing>) {
         table: ctx.table("rows"),
         counter: ctx.metric("counter"),
         timer: Mutex::new(None),
+        doing: Arc::clone(doing),
     };
     let doing = Arc::clone(doing);
     let usage = [("fixture <word>...", "uses the broker")];
@@ -95,6 +97,11 @@ impl Operations {
             }
             ["alarm"] => {
                 ctx.alarm("fixture", Severity::Warning, "Fixture", None);
+                done(())
+            }
+            ["deny", access, topic] => {
+                let mut denied = self.doing.denied.lock().unwrap();
+                denied.insert(format!("{access} {topic}"));
                 done(())
             }
             ["forget"] => {

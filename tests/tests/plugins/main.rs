@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod acl_cache;
 mod auth_clientid;
 mod auth_username;
 mod library;
