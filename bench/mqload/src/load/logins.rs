@@ -97,7 +97,7 @@ pub fn run(a: &Args) -> Result<String, String> {
         n as f64 / secs,
         times.q_us(0.5) / 1e3,
         times.q_us(0.99) / 1e3,
-        each(after.cpu_us - before.1.cpu_us),
+        each(after.run_us - before.1.run_us),
         each(after.utime_us - before.1.utime_us),
         each(after.stime_us - before.1.stime_us),
         each(own),
