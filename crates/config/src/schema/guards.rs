@@ -161,6 +161,8 @@ pub(super) const BACKENDS: &[&[Key]] = &[
         Key::new("auth.redis.username", Type::Text, "the broker's name (Redis 6 and later)").of("emq_auth_redis").shows(""),
         Key::new("auth.redis.type", Type::Enum(&["single", "sentinel", "cluster"]), "topology").of("emq_auth_redis").default("single").shows("single"),
         Key::new("auth.redis.sentinel", Type::Text, "name of the master that the sentinels in `server` know").of("emq_auth_redis").shows("mymaster"),
+        Key::new("auth.redis.sentinel_username", Type::Text, "the broker's name for the sentinels").of("emq_auth_redis").shows(""),
+        Key::new("auth.redis.sentinel_password", Type::Secret, "the broker's password for the sentinels; absent = they want none").of("emq_auth_redis").shows(""),
         Key::new("auth.ldap.starttls", Type::Flag, "TLS over the ordinary port").of("emq_auth_ldap").default("off").shows("off"),
         Key::new("auth.ldap.username_attribute", Type::Text, "attribute that is searched for").of("emq_auth_ldap").default("username").shows("username"),
         Key::new("auth.ldap.password_attribute", Type::Text, "attribute that holds the password or its hash").of("emq_auth_ldap").default("password").shows("password"),
