@@ -498,7 +498,7 @@ impl Committer {
         Ok((disk.create(&name, bytes)?, bytes))
     }
 
-    /// Writes the head of a segment, and what could not be synced in the one before; where that ends.
+    /// Writes what could not be synced in the segment before, and the head; where that ends.
     fn begin(&mut self, file: &dyn DiskFile, number: u32) -> io::Result<u64> {
         let head = SegmentHead {
             number,
@@ -508,7 +508,6 @@ impl Committer {
             key: self.secret,
             next_owner: self.shared.index.lock().next_owner,
         };
-        file.write_all_at(0, &head.encode())?;
         let mut end = DATA;
         let (secret, synced) = (self.secret, self.synced);
         for chunk in self.unsynced.iter_mut().chain(self.hand.iter_mut()) {
@@ -522,7 +521,8 @@ impl Committer {
                     len: (range.len() - HEADER) as u32,
                     moved: draft.moved,
                     position: draft.position,
-                    synced: DATA,
+                    // Not even the head is.
+                    synced: 0,
                 };
                 let place = Place {
                     key: secret,
@@ -534,6 +534,8 @@ impl Committer {
                 end += range.len() as u64;
             }
         }
+        // With it the end of the segment before does not count any more, and all of that must be here.
+        file.write_all_at(0, &head.encode())?;
         file.sync_data()?;
         self.shared.disk.sync_dir()?;
         Ok(end)

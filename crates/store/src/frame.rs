@@ -33,7 +33,7 @@ pub(crate) struct Head {
     /// of its first record
     pub position: Position,
     /// bytes of the segment that were known to be on stable storage when it was written: what is before this
-    /// cannot be a torn tail
+    /// cannot be a torn tail. 0 = it was written before the head of the segment
     pub synced: u64,
 }
 

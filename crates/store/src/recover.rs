@@ -251,7 +251,7 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Files without a head that has no frames either: a segment that was just being begun.
+    /// Files without a head, and without frames that were written behind one: a segment that was just being begun.
     fn drop_headless(&mut self, segments: &mut BTreeMap<u32, Candidate>) -> io::Result<()> {
         let headless: Vec<u32> = segments
             .iter()
@@ -261,7 +261,14 @@ impl Recovery<'_> {
         for number in headless {
             let name = log_name(number);
             let bytes = self.read_whole(&*self.disk.open(&name)?)?;
-            let frames = frame::find(&bytes, self.secret, number, 0, 0).is_some();
+            let mut from = 0;
+            let mut frames = false;
+            while let Some(at) = frame::find(&bytes, self.secret, number, 0, from)
+                && !frames
+            {
+                frames = frame::peek(&bytes[at..]).is_some_and(|head| head.synced >= DATA);
+                from = at + 1;
+            }
             // In a file that was used before, bytes are left of that use.
             let known = segments.values().any(|s| s.head.is_some());
             if frames {

@@ -1,12 +1,17 @@
 //! `Sync::Every`: what is in the index but not synced must find its way to another segment when a sync fails.
+#![allow(clippy::unwrap_used)]
 
-use emqttd_store::sim::{Cut, Faults, Rng, SimDisk};
+use emqttd_store::sim::{Cut, Faults, Replay, Rng, SimDisk};
 use emqttd_store::sweep::{Driven, Model, Workload};
-use emqttd_store::{Batch, Health, Options, Sync};
+use emqttd_store::{Batch, Health, Options, Recovered, Sync};
 use std::sync::Arc;
 use std::time::Duration;
 
 fn open(disk: &SimDisk) -> Driven {
+    opened(disk).0
+}
+
+fn opened(disk: &SimDisk) -> (Driven, Recovered) {
     // So rarely that only the end of a segment and the cleaner bring a sync about.
     let sync = Sync::Every(Duration::from_secs(3600));
     let options = Options {
@@ -15,7 +20,7 @@ fn open(disk: &SimDisk) -> Driven {
         ..Options::default()
     };
     let opened = Driven::open(disk, options, Arc::new(|| ()));
-    opened.unwrap_or_else(|e| panic!("it does not open: {e}")).0
+    opened.unwrap_or_else(|e| panic!("it does not open: {e}"))
 }
 
 fn compare(driven: &mut Driven, model: &Model, when: &str) {
@@ -96,4 +101,46 @@ fn what_was_not_synced_is_found_in_the_next_segment() {
         }
     }
     assert!(failures > 100, "the disk failed: {failures}");
+}
+
+/// A segment that begins with what the one before has not synced has its head when all of that is there: else the cut
+/// looked like damage, and what stood behind a gap was taken for good.
+#[test]
+fn a_power_cut_while_it_is_written_again_takes_the_end_and_is_no_damage() {
+    for seed in 0..8 {
+        let disk = SimDisk::new(seed);
+        let mut driven = open(&disk);
+        let mut batch = Batch::new();
+        disk.record();
+        let mut failed = false;
+        for n in 0..40u8 {
+            batch.put(1, &[n], &[n; 700]);
+            driven.store.commit(&mut batch);
+            disk.fail(Faults {
+                sync_error: if (15..30).contains(&n) { 1000 } else { 0 },
+                ..Faults::default()
+            });
+            driven.step();
+            failed |= driven.store.health() == Health::Failing;
+        }
+        rest(&mut driven);
+        assert!(failed, "seed {seed}: a segment could not be begun");
+        let record = disk.take_record();
+        let mut replay = Replay::new(&record);
+        let mut at = 0;
+        while replay.step().is_some() {
+            at += 1;
+            for cut in 0..10 {
+                let when = format!("seed {seed}, operation {at}, cut {cut}");
+                let mut found = Vec::new();
+                let (driven, recovered) = opened(&replay.cut(Cut::Power, cut));
+                assert_eq!(recovered.reports, Vec::<String>::new(), "{when}");
+                let mut add = |key: &[u8], _: &[u8]| found.push(key[0]);
+                driven.store.for_each(1, &mut add).unwrap();
+                found.sort_unstable();
+                let expect: Vec<u8> = (0..found.len() as u8).collect();
+                assert_eq!(found, expect, "{when}");
+            }
+        }
+    }
 }
