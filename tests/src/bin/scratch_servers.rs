@@ -1,13 +1,14 @@
 //! Scratch servers for trying plugins by hand and for the benchmark:
 //!
-//! `scratch-servers mysql pgsql redis ldap mongo [--users N] [--stored HASH]`
+//! `scratch-servers mysql pgsql redis ldap mongo http [--users N] [--stored HASH]`
 //!
 //! Starts them, fills the tables of EMQ's own configuration with the users `u0`, `u1`, ..., who may do everything,
-//! and prints a line of JSON for each server. They end when standard input does.
+//! and prints a line of JSON for each server. They end when standard input does. `http` lets everybody in.
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::ExitCode;
 
 use emqttd_tests::servers::{Ldap, Mongo, Mysql, Pgsql, Redis, Server};
@@ -154,10 +155,49 @@ fn start(name: &str, users: &Users) -> Option<Running> {
             tell(server.port(), Some(&server));
             Some(Box::new(server))
         }
+        "http" => {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            tell(listener.local_addr().unwrap().port(), None);
+            Some(Box::new(std::thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    std::thread::spawn(move || serve(stream));
+                }
+            })))
+        }
         other => {
-            eprintln!("{other}? There are mysql, pgsql, redis, ldap and mongo.");
+            eprintln!("{other}? There are mysql, pgsql, redis, ldap, mongo and http.");
             None
         }
+    }
+}
+
+/// Answers requests one after the other: everybody may do everything, and nobody is a superuser.
+fn serve(stream: TcpStream) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    let mut output = stream.try_clone().ok()?;
+    let mut input = BufReader::new(stream);
+    loop {
+        let (mut first, mut length) = (String::new(), 0);
+        input.read_line(&mut first).ok().filter(|n| *n > 0)?;
+        loop {
+            let mut header = String::new();
+            input.read_line(&mut header).ok().filter(|n| *n > 0)?;
+            match header.split_once(':') {
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.trim().parse().ok()?;
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        std::io::copy(&mut (&mut input).take(length), &mut std::io::sink()).ok()?;
+        let status = if first.contains("/mqtt/superuser") {
+            "403 Forbidden"
+        } else {
+            "200 OK"
+        };
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        output.write_all(answer.as_bytes()).ok()?;
     }
 }
 
@@ -188,7 +228,9 @@ fn main() -> ExitCode {
         }
     }
     if running.is_empty() {
-        eprintln!("scratch-servers mysql|pgsql|redis|ldap|mongo ... [--users N] [--stored HASH]");
+        eprintln!(
+            "scratch-servers mysql|pgsql|redis|ldap|mongo|http ... [--users N] [--stored HASH]"
+        );
         return ExitCode::FAILURE;
     }
     std::io::stdout().flush().unwrap();

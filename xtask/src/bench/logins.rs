@@ -50,9 +50,11 @@ pub enum Kind {
 /// A server, and how it is asked.
 #[derive(PartialEq, Eq)]
 pub struct Asked {
-    /// as `scratch-servers` has it
-    server: &'static str,
+    /// as `scratch-servers` has it; none where the plugin knows by itself
+    server: Option<&'static str>,
     plugin: &'static str,
+    /// what clients send
+    password: &'static str,
     /// keys in place of those of the shipped file; `PORT` and `FORM` are filled in
     keys: &'static [(&'static str, &'static str)],
     /// keys of the shipped file that are left out
@@ -86,8 +88,9 @@ impl Stored {
 }
 
 static MYSQL: Asked = Asked {
-    server: "mysql",
+    server: Some("mysql"),
     plugin: "emq_auth_mysql",
+    password: "public",
     keys: &[
         ("auth.mysql.server", "127.0.0.1:PORT"),
         ("auth.mysql.username", "mqtt"),
@@ -98,8 +101,9 @@ static MYSQL: Asked = Asked {
 };
 
 static PGSQL: Asked = Asked {
-    server: "pgsql",
+    server: Some("pgsql"),
     plugin: "emq_auth_pgsql",
+    password: "public",
     keys: &[
         ("auth.pgsql.server", "127.0.0.1:PORT"),
         ("auth.pgsql.username", "mqtt"),
@@ -110,8 +114,9 @@ static PGSQL: Asked = Asked {
 };
 
 static REDIS: Asked = Asked {
-    server: "redis",
+    server: Some("redis"),
     plugin: "emq_auth_redis",
+    password: "public",
     keys: &[
         ("auth.redis.server", "127.0.0.1:PORT"),
         ("auth.redis.password", "rootpw"),
@@ -121,8 +126,9 @@ static REDIS: Asked = Asked {
 };
 
 static MONGO: Asked = Asked {
-    server: "mongo",
+    server: Some("mongo"),
     plugin: "emq_auth_mongo",
+    password: "public",
     keys: &[
         ("auth.mongo.server", "127.0.0.1:PORT"),
         ("auth.mongo.login", "mqtt"),
@@ -134,8 +140,9 @@ static MONGO: Asked = Asked {
 };
 
 static LDAP_SEARCH: Asked = Asked {
-    server: "ldap",
+    server: Some("ldap"),
     plugin: "emq_auth_ldap",
+    password: "public",
     keys: &[
         ("auth.ldap.port", "PORT"),
         ("auth.ldap.password_hash", "FORM"),
@@ -144,8 +151,9 @@ static LDAP_SEARCH: Asked = Asked {
 };
 
 static LDAP_BIND: Asked = Asked {
-    server: "ldap",
+    server: Some("ldap"),
     plugin: "emq_auth_ldap",
+    password: "public",
     keys: &[
         ("auth.ldap.port", "PORT"),
         ("auth.ldap.user_dn", "uid=%u,ou=people,dc=example,dc=com"),
@@ -156,6 +164,30 @@ static LDAP_BIND: Asked = Asked {
         "auth.ldap.auth_dn",
         "auth.ldap.password_hash",
     ],
+};
+
+static HTTP: Asked = Asked {
+    server: Some("http"),
+    plugin: "emq_auth_http",
+    password: "public",
+    keys: &[
+        ("auth.http.auth_req", "http://127.0.0.1:PORT/mqtt/auth"),
+        (
+            "auth.http.super_req",
+            "http://127.0.0.1:PORT/mqtt/superuser",
+        ),
+        ("auth.http.acl_req", "http://127.0.0.1:PORT/mqtt/acl"),
+    ],
+    without: &[],
+};
+
+/// The token is signed with the secret of the shipped file, by HS256.
+static JWT: Asked = Asked {
+    server: None,
+    plugin: "emq_auth_jwt",
+    password: "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJiZW5jaCJ9.35hEG2XOGIAGKJwy2AMwVj-tCgvwteGNTodFy004z8I",
+    keys: &[],
+    without: &[],
 };
 
 const fn storm(name: &'static str, title: &'static str, asked: &'static Asked) -> Row {
@@ -198,10 +230,13 @@ pub const ROWS: &[Row] = &[
     slow("login-mongo-bcrypt", "MongoDB's stand-in, bcrypt", &MONGO),
     storm("login-ldap", "OpenLDAP, search, SHA-256", &LDAP_SEARCH),
     storm("login-ldap-bind", "OpenLDAP, bind", &LDAP_BIND),
+    storm("login-http", "a small web service", &HTTP),
+    storm("login-jwt", "nobody; a token is checked, HS256", &JWT),
     publish("acl-none", "no plugin", None),
     publish("acl-mysql", "rules of MariaDB", Some(&MYSQL)),
     publish("acl-pgsql", "rules of PostgreSQL", Some(&PGSQL)),
     publish("acl-redis", "rules of Redis", Some(&REDIS)),
+    publish("acl-http", "answers of a web service", Some(&HTTP)),
     publish("acl-mongo", "rules of MongoDB's stand-in", Some(&MONGO)),
 ];
 
@@ -212,35 +247,32 @@ impl Bench<'_> {
             Kind::Storm(asked, stored) => (asked, stored),
             Kind::Publish(asked) => (asked, Stored::Sha256),
         };
-        let server = match asked {
-            Some(asked) => {
-                let start = Scratch::start(asked.server, self.clients, stored.password());
-                Some((asked, start?))
-            }
+        let server = match asked.and_then(|asked| asked.server) {
+            Some(name) => Some(Scratch::start(name, self.clients, stored.password())?),
             None => None,
         };
+        let port = server.as_ref().map_or(0, |server| server.port);
         let extra = Extra {
             config: String::new(),
-            plugin: match &server {
-                Some((asked, server)) => {
-                    Some((asked.plugin, asked.file(server.port, stored.form())?))
-                }
+            plugin: match asked {
+                Some(asked) => Some((asked.plugin, asked.file(port, stored.form())?)),
                 None => None,
             },
         };
+        let password = asked.map_or("public", |asked| asked.password);
         let programs = self.programs;
         let mut broker = Server::start(Peer::Ours, programs, Relay::No, &self.home, &extra)?;
-        if server.is_some() {
-            self.until_asked(&mut broker)?;
+        if asked.is_some() {
+            self.until_asked(&mut broker, password)?;
         }
         let figures = match row.kind {
             Kind::Storm(..) => {
-                let args = format!("logins --n {} --user u --password public", self.clients);
+                let args = format!("logins --n {} --user u --password {password}", self.clients);
                 self.generate(&mut broker, &args)?
             }
             Kind::Publish(_) => {
                 let args = format!(
-                    "p2p --pairs 16 --window 100 --user u0 --password public --dur {} --warmup {}",
+                    "p2p --pairs 16 --window 100 --user u0 --password {password} --dur {} --warmup {}",
                     self.duration, self.warmup
                 );
                 self.generate(&mut broker, &args)?
@@ -255,11 +287,11 @@ impl Bench<'_> {
     }
 
     /// Waits until the plugin has its connections: until the first client comes in.
-    fn until_asked(&self, broker: &mut Server) -> Result<(), String> {
+    fn until_asked(&self, broker: &mut Server, password: &str) -> Result<(), String> {
         let mut last = json!(null);
         for _ in 0..50 {
-            let args = "logins --n 1 --user u --password public";
-            let figures = self.generate(broker, args)?;
+            let args = format!("logins --n 1 --user u --password {password}");
+            let figures = self.generate(broker, &args)?;
             if figures.get("refused").and_then(Value::as_i64) == Some(0) {
                 return Ok(());
             }
