@@ -14,7 +14,8 @@
 //!
 //! `start` gives an instance that belongs to the test: it may be killed or made to hang. `shared` gives the one
 //! instance of the test process, for tests that only ask; each of them uses a database, or names, of its own.
-//! Both are `None`, with the reason printed, when the server is not installed; with `CI=true` that is a panic.
+//! Both are `None`, with the reason printed, when the server is not installed; with `CI=true` that is a panic. Only
+//! on Linux: processes are looked after by way of `/proc`.
 //!
 //! Nothing is left behind: a small guard process holds the server and ends it, and removes its data, when the
 //! test process ends in any way (see [`process`]).
@@ -70,11 +71,22 @@ fn find(program: &str, more: &[PathBuf]) -> Option<PathBuf> {
 
 /// As [`find`]; what is missing is said, with the Debian package that has it.
 fn need(program: &str, package: &str, more: &[PathBuf]) -> Option<PathBuf> {
+    if !is_linux() {
+        return None;
+    }
     let found = find(program, more);
     if found.is_none() {
         skip(&format!("{program} is not installed (Debian: {package})"));
     }
     found
+}
+
+/// Whether servers can be looked after here; if not, that is said.
+fn is_linux() -> bool {
+    if !cfg!(target_os = "linux") {
+        skip("servers are started on Linux only");
+    }
+    cfg!(target_os = "linux")
 }
 
 /// Runs a program with `input`; it has to succeed. Returns what it printed.

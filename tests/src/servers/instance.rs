@@ -54,13 +54,7 @@ impl Place {
         let dir = self.dir.join("tls");
         fs::create_dir(&dir).unwrap();
         set_mode(&dir, 0o755);
-        for name in [
-            "ca.crt",
-            "server.crt",
-            "server.key",
-            "misnamed.crt",
-            "misnamed.key",
-        ] {
+        for name in ["ca.crt", "server.crt", "server.key"] {
             fs::copy(pki::file(name), dir.join(name)).unwrap();
         }
         if let Some(user) = user {

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 
 use super::instance::{Place, Server};
 use super::process::{Process, await_that};
-use super::{ADMIN_PASSWORD, run, skip, target, template};
+use super::{ADMIN_PASSWORD, is_linux, run, skip, target, template};
 use crate::unique;
 
 /// The program between the tests and pymongo.
@@ -207,6 +207,9 @@ fn is_external(why: &str) -> bool {
 
 /// The Python that has secantusdb and pymongo: `$EMQTTD_TEST_MONGO_PYTHON`, or that of `target/tools`.
 fn python() -> Option<PathBuf> {
+    if !is_linux() {
+        return None;
+    }
     let named = std::env::var_os("EMQTTD_TEST_MONGO_PYTHON").map(PathBuf::from);
     let python = named.unwrap_or_else(|| target().join("tools/mongo/bin/python"));
     if !python.with_file_name("secantusd-py").is_file() {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::instance::{Place, Server};
+use super::ports::has_ipv6;
 use super::process::give;
 use super::{ADMIN_PASSWORD, PASSWORD, USER, is_root, need, run, template};
 use crate::unique;
@@ -52,8 +53,13 @@ impl Mysql {
         let mut command: Vec<String> = vec![program.into(), "--no-defaults".into()];
         command.extend(user.map(|user| format!("--user={user}")));
         command.extend(small(&data));
+        let addresses = if has_ipv6() {
+            "127.0.0.1,::1"
+        } else {
+            "127.0.0.1"
+        };
         for (option, value) in [
-            ("bind-address", "127.0.0.1,::1".into()),
+            ("bind-address", addresses.into()),
             ("port", place.port(0).to_string()),
             ("socket", place.path("data/sock")),
             ("pid-file", place.path("data/pid")),

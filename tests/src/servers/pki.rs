@@ -12,8 +12,7 @@ use super::template;
 
 /// A certificate or key file, such as `ca.crt`, of an authority that has issued
 /// - `server.crt` with `server.key`, for `localhost`, the name of this machine, 127.0.0.1 and ::1,
-/// - `client.crt` with `client.key`, for the common name `mqtt`,
-/// - `misnamed.crt` with `misnamed.key`, a server certificate for `elsewhere.example`;
+/// - `client.crt` with `client.key`, for the common name `mqtt`;
 ///
 /// and of `other-ca.crt`, an authority that has issued nothing.
 pub fn file(name: &str) -> PathBuf {
@@ -39,11 +38,14 @@ pub fn file(name: &str) -> PathBuf {
             write(&format!("{file}.key"), key.serialize_pem());
         };
         let here = ["localhost", host, "127.0.0.1", "::1"];
-        let server = ExtendedKeyUsagePurpose::ServerAuth;
-        leaf("server", "localhost", &here, server.clone());
-        leaf("misnamed", "elsewhere", &["elsewhere.example"], server);
+        leaf(
+            "server",
+            "localhost",
+            &here,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        );
         leaf("client", "mqtt", &[], ExtendedKeyUsagePurpose::ClientAuth);
-        for key in ["server.key", "misnamed.key", "client.key"] {
+        for key in ["server.key", "client.key"] {
             super::process::set_mode(&dir.join(key), 0o600);
         }
     });

@@ -2,8 +2,6 @@
 //! again when it is started a second time.
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 const FIRST: u16 = 21000;
@@ -12,8 +10,7 @@ const COUNT: u16 = 7000;
 /// A port that no other test process on this machine takes while this value lives.
 pub(super) struct Port {
     pub number: u16,
-    /// A name in the abstract namespace, which the kernel frees when this process ends in any way.
-    _lock: UnixListener,
+    _lock: Lock,
 }
 
 /// Reserves a port that is free on both loopback addresses.
@@ -36,9 +33,30 @@ pub(super) fn reserve() -> Port {
     panic!("no free port from {FIRST} to {}", FIRST + COUNT - 1);
 }
 
-fn lock(port: u16) -> Option<UnixListener> {
-    let name = SocketAddr::from_abstract_name(format!("emqttd-tests-port-{port}")).ok()?;
-    UnixListener::bind_addr(&name).ok()
+/// A name in the abstract namespace, which the kernel frees when this process ends in any way.
+#[cfg(target_os = "linux")]
+type Lock = std::os::unix::net::UnixListener;
+
+#[cfg(target_os = "linux")]
+fn lock(port: u16) -> Option<Lock> {
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("emqttd-tests-port-{port}");
+    let name = std::os::unix::net::SocketAddr::from_abstract_name(name).ok()?;
+    Lock::bind_addr(&name).ok()
+}
+
+/// No server is started there.
+#[cfg(not(target_os = "linux"))]
+type Lock = ();
+
+#[cfg(not(target_os = "linux"))]
+fn lock(_: u16) -> Option<Lock> {
+    None
+}
+
+/// Whether this machine has a loopback address of IPv6.
+pub(super) fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 fn is_free(port: u16) -> bool {
