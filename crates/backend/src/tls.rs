@@ -103,22 +103,34 @@ impl TlsSettings {
     /// The file, and what is wrong with it.
     pub fn roots(&self) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
-        match &self.cacertfile {
-            Some(path) => {
-                for certificate in certificates(path)? {
-                    roots
-                        .add(certificate)
-                        .map_err(|error| format!("{}: {error}", path.display()))?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                if roots.is_empty() {
-                    return Err("this machine trusts nobody (no CA certificates are installed): give a cacertfile".into());
-                }
-            }
+        for certificate in self.authorities()? {
+            // Each of them has been one already.
+            roots.add(certificate).map_err(|error| error.to_string())?;
         }
         Ok(roots)
+    }
+
+    /// Whom to believe, as certificates; each of them can be read.
+    ///
+    /// # Errors
+    /// The file, and what is wrong with it.
+    pub fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+        let mut roots = RootCertStore::empty();
+        let Some(path) = &self.cacertfile else {
+            let mut all = rustls_native_certs::load_native_certs().certs;
+            all.retain(|certificate| roots.add(certificate.clone()).is_ok());
+            if all.is_empty() {
+                return Err("this machine trusts nobody (no CA certificates are installed): give a cacertfile".into());
+            }
+            return Ok(all);
+        };
+        let all = certificates(path)?;
+        for certificate in &all {
+            roots
+                .add(certificate.clone())
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(all)
     }
 }
 

@@ -1,0 +1,252 @@
+//! Connections to the server, and questions over them.
+
+use crate::attempt::{Attempt, drop_at_once};
+use emqttd_backend::{Asked, Broken, Cell, Connector, Entrance, Rows, TlsSettings};
+use emqttd_plugin_sdk::StartError;
+use mysql_async::prelude::Queryable;
+use mysql_async::{
+    ClientIdentity, Conn, DriverError, Error, IoError, OptsBuilder, Params, SslOpts, Value,
+};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// Length of a packet, in bytes; a row is one.
+const LONGEST_PACKET: usize = 1 << 20;
+/// What the driver may take this long for: to tell the server that a connection ends.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// The server stops with a query that nobody waits for any more; a moment later, so that it is we who say why.
+const LATER: Duration = Duration::from_secs(1);
+
+/// Errors by which the server ends a connection, or has lost what was prepared over it.
+const LOST: [u16; 10] = [
+    1053, // shutdown
+    1152, // aborted
+    1158, 1159, 1160, 1161, // packets
+    1243, // unknown prepared statement
+    1927, // killed (MariaDB)
+    3169, // killed (MySQL)
+    4031, // idle for longer than wait_timeout (MySQL 8.0.24)
+];
+
+/// How the server is asked.
+pub(crate) struct Mysql {
+    opts: OptsBuilder,
+    entrance: Entrance,
+}
+
+/// A connection, which says goodbye when it is dropped.
+pub(crate) struct Connection {
+    conn: Option<Conn>,
+    /// a question is under way: the server would not listen
+    busy: bool,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(conn) = self.conn.take() else {
+            return;
+        };
+        match Handle::try_current() {
+            Ok(runtime) if !self.busy => {
+                runtime.spawn(async {
+                    // Whether the server hears it or not: the socket is closed.
+                    let _ = tokio::time::timeout(GOODBYE, conn.disconnect()).await;
+                });
+            }
+            _ => drop_at_once(conn),
+        }
+    }
+}
+
+impl Mysql {
+    /// Connects to nobody yet.
+    pub fn new(entrance: Entrance) -> Result<Mysql, StartError> {
+        let tls = entrance.tls.as_ref().map(ssl_opts).transpose()?;
+        let opts = OptsBuilder::default()
+            .ip_or_hostname(entrance.address.host.clone())
+            .tcp_port(entrance.address.port)
+            .user(entrance.username.clone())
+            .pass(entrance.password.clone())
+            .db_name(entrance.database.clone())
+            .ssl_opts(tls)
+            // Where the keys say, and not through a file that the server speaks of.
+            .prefer_socket(false)
+            .tcp_keepalive(Some(Duration::from_secs(30)))
+            // What the driver would otherwise ask each time it connects.
+            .max_allowed_packet(Some(LONGEST_PACKET))
+            .wait_timeout(Some(28_800));
+        Ok(Mysql { opts, entrance })
+    }
+
+    /// What every connection begins with.
+    async fn settle(&self, conn: &mut Conn) -> Result<(), Error> {
+        let longest = self.entrance.timeout + LATER;
+        let mariadb = format!("SET SESSION max_statement_time = {}", longest.as_secs_f64());
+        let mysql = format!("SET SESSION max_execution_time = {}", longest.as_millis());
+        for set in [mariadb, mysql] {
+            match conn.query_drop(set).await {
+                // Of an older server, or the other one.
+                Err(Error::Server(_)) => {}
+                outcome => return outcome,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Connector for Mysql {
+    type Connection = Connection;
+    type Query = Asked;
+    type Reply = Rows;
+
+    async fn connect(&self) -> Result<Connection, String> {
+        let address = &self.entrance.address;
+        let found = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
+        let found = found.map_err(|error| format!("{}: {error}", address.host))?;
+        let mut why = format!("{}: has no address", address.host);
+        for found in found {
+            let opts = self.opts.clone().resolved_ips(Some([found.ip()]));
+            match Attempt::new(opts.into()).await {
+                Some(Ok(conn)) => {
+                    let mut connection = Connection {
+                        conn: Some(conn),
+                        busy: true,
+                    };
+                    if let Some(conn) = &mut connection.conn {
+                        self.settle(conn).await.map_err(|error| sentence(&error))?;
+                    }
+                    connection.busy = false;
+                    return Ok(connection);
+                }
+                Some(Err(error)) => why = sentence(&error),
+                None => why = "what it sends is not the protocol of MySQL".into(),
+            }
+        }
+        Err(why)
+    }
+
+    async fn ask(&self, connection: &mut Connection, asked: &Asked) -> Result<Rows, Broken> {
+        let Some(conn) = &mut connection.conn else {
+            return Err(Broken::Connection("it is closed".into()));
+        };
+        connection.busy = true;
+        let outcome = rows(conn, asked).await;
+        connection.busy = false;
+        outcome.map_err(broken)
+    }
+
+    async fn ping(&self, connection: &mut Connection) -> Result<(), String> {
+        let Some(conn) = &mut connection.conn else {
+            return Err("it is closed".into());
+        };
+        connection.busy = true;
+        let outcome = conn.ping().await;
+        connection.busy = false;
+        outcome.map_err(|error| sentence(&error))
+    }
+}
+
+/// Asks; the statement is prepared the first time, and kept with the connection.
+async fn rows(conn: &mut Conn, asked: &Asked) -> Result<Rows, Error> {
+    let values = asked.values.iter();
+    let values: Vec<Value> = values
+        .map(|value| match value {
+            Some(text) => Value::Bytes(text.clone().into_bytes()),
+            None => Value::NULL,
+        })
+        .collect();
+    let params = match values.is_empty() {
+        true => Params::Empty,
+        false => Params::Positional(values),
+    };
+    let sql = asked.query.statement.text.as_str();
+    let mut result = conn.exec_iter(sql, params).await?;
+    let mut rows = Rows::new(&asked.query);
+    let columns = result.columns_ref().iter();
+    rows.columns = columns
+        .map(|column| column.name_str().into_owned())
+        .collect();
+    result
+        .for_each(|row| {
+            let values = row.unwrap_raw().into_iter();
+            rows.push(
+                values
+                    .map(|value| cell(value.unwrap_or(Value::NULL)))
+                    .collect(),
+            );
+        })
+        .await?;
+    // A procedure may give more than one set of rows.
+    result.drop_result().await?;
+    Ok(rows)
+}
+
+fn cell(value: Value) -> Cell {
+    match value {
+        Value::NULL => Cell::Null,
+        Value::Bytes(bytes) => Cell::Text(bytes),
+        Value::Int(number) => Cell::Integer(number),
+        Value::UInt(number) => match i64::try_from(number) {
+            Ok(number) => Cell::Integer(number),
+            Err(_) => Cell::Text(number.to_string().into_bytes()),
+        },
+        other => Cell::Text(other.as_sql(true).trim_matches('\'').into()),
+    }
+}
+
+fn broken(error: Error) -> Broken {
+    let why = sentence(&error);
+    match error {
+        Error::Server(error) if LOST.contains(&error.code) => Broken::Connection(why),
+        // Nothing was sent.
+        Error::Server(_)
+        | Error::Driver(
+            DriverError::MixedParams
+            | DriverError::Params(_)
+            | DriverError::StmtParamsMismatch { .. }
+            | DriverError::StmtParamsNumberExceedsLimit { .. },
+        ) => Broken::Question(why),
+        Error::Driver(_) | Error::Io(_) | Error::Other(_) | Error::Url(_) => {
+            Broken::Connection(why)
+        }
+    }
+}
+
+/// For the operator.
+fn sentence(error: &Error) -> String {
+    match error {
+        Error::Server(error) => format!("{} (error {})", error.message, error.code),
+        Error::Driver(DriverError::NoClientSslFlagFromServer) => {
+            "the server has no TLS, and auth.mysql.ssl = true asks for it".into()
+        }
+        Error::Driver(DriverError::ConnectionClosed) => "the server closed the connection".into(),
+        Error::Io(IoError::Io(error)) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// The files are read now: a connection is made with what was there when the plugin was loaded.
+fn ssl_opts(tls: &TlsSettings) -> Result<SslOpts, StartError> {
+    let mut opts = SslOpts::default();
+    if tls.verify {
+        let authorities = tls.authorities()?.into_iter();
+        let authorities = authorities.map(|der| der.to_vec().into()).collect();
+        opts = opts
+            .with_root_certs(authorities)
+            .with_disable_built_in_roots(true);
+    } else {
+        // The driver's own roots stay, unused: without any it refuses to begin.
+        opts = opts.with_danger_accept_invalid_certs(true);
+    }
+    if let Some(name) = &tls.server_name {
+        opts = opts.with_danger_tls_hostname_override(Some(name.clone()));
+    }
+    if let Some((cert, key)) = &tls.identity {
+        let read = |path: &std::path::Path| {
+            std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        let identity = ClientIdentity::new(read(cert)?.into(), read(key)?.into());
+        opts = opts.with_client_identity(Some(identity));
+    }
+    Ok(opts)
+}
