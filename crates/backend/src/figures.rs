@@ -12,7 +12,8 @@ const CLASSES: [(u128, &str); 4] = [
 ];
 
 /// Counters of one kind of question.
-pub(crate) struct Figures {
+#[derive(Clone)]
+pub struct Figures {
     asked: Metric,
     allowed: Metric,
     denied: Metric,
@@ -24,10 +25,14 @@ pub(crate) struct Figures {
 
 /// What an answer counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// yes
     Allowed,
+    /// no
     Denied,
+    /// somebody else decides
     Ignored,
+    /// nobody knows
     Unavailable,
 }
 
@@ -50,6 +55,12 @@ impl From<AclAnswer> for Kind {
             AclAnswer::Ignore => Kind::Ignored,
             AclAnswer::Unavailable => Kind::Unavailable,
         }
+    }
+}
+
+impl std::fmt::Debug for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Figures({} asked)", self.asked.get())
     }
 }
 

@@ -33,6 +33,7 @@ mod tests;
 pub use address::Address;
 pub use checker::Checker;
 pub use door::{Backend, Credentials, Door, Fault, Trace};
+pub use figures::{Figures, Kind};
 pub use health::Health;
 pub use pool::{Broken, Connector, Pool};
 pub use question::Question;
