@@ -1,7 +1,7 @@
 //! Whether a password is the one that a server has the hash of.
 
 use crate::{Fault, Health, Trace};
-use emqttd_password::{Form, Gate, Mark, Marker};
+use emqttd_password::{Form, Gate, Mark, Marker, Unverifiable};
 use emqttd_plugin_sdk::Context;
 use lru::LruCache;
 use std::fmt;
@@ -54,18 +54,18 @@ impl Checker {
             trace.note(|| "there is no password".into());
             return Ok(false);
         };
-        if self.form.wants_salt() && salt.is_none() {
-            trace.note(|| format!("there is no salt, which `{}` wants", self.form));
-            self.health.complain(&format!(
-                "a row has no salt, which password_hash = {} wants: its user is refused",
-                self.form
-            ));
-            return Ok(false);
-        }
         let right = match self.form.is_slow() {
-            false => self.form.verify(password, stored, salt).unwrap_or(false),
+            false => self.form.verify(password, stored, salt),
             true => self.slowly(password, stored, salt).await?,
         };
+        let right = right.unwrap_or_else(|why| {
+            trace.note(|| why.to_string());
+            self.health.complain(&format!(
+                "password_hash = {}: {why}; its user is refused",
+                self.form
+            ));
+            false
+        });
         trace.note(|| {
             let right = if right { "right" } else { "wrong" };
             format!("password by `{}`: {right}", self.form)
@@ -78,10 +78,10 @@ impl Checker {
         password: &[u8],
         stored: &[u8],
         salt: Option<&[u8]>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Result<bool, Unverifiable>, Fault> {
         let mark = self.mark(password, stored, salt);
         if let Some(right) = mark.and_then(|mark| self.done().get(&mark.bytes()).copied()) {
-            return Ok(right);
+            return Ok(Ok(right));
         }
         let Some(turn) = Gate::shared().enter().await else {
             return Err(Fault::Refused(
@@ -94,12 +94,12 @@ impl Checker {
             let right = form.verify(&password, &stored, salt.as_deref());
             // Not before: the check goes on when nobody waits for it any more.
             drop(turn);
-            right.unwrap_or(false)
+            right
         };
         let Some(right) = self.ctx.blocking(check).await else {
             return Err(Fault::Refused("the password could not be checked".into()));
         };
-        if let Some(mark) = mark {
+        if let (Some(mark), Ok(right)) = (mark, right) {
             self.done().put(mark.bytes(), right);
         }
         Ok(right)

@@ -369,4 +369,10 @@ impl<B: Backend> AclProvider for Door<B> {
         let answer = self.act(client, access, topic, &mut trace).await;
         (answer, trace.text())
     }
+
+    fn forget(&self) {
+        if let Some(stale) = &self.0.stale {
+            stale.forget_acl();
+        }
+    }
 }

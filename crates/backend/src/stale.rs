@@ -32,6 +32,13 @@ impl<K: Hash + Eq, V: Copy> Memory<K, V> {
         let (at, value) = lru.get(key)?;
         (at.elapsed() <= max_age).then_some(*value)
     }
+
+    fn clear(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
 }
 
 /// Remembers answers of both kinds.
@@ -85,6 +92,10 @@ impl Stale {
     ) {
         let key = (self.who(question), access, topic.to_string());
         self.acl.put(key, answer);
+    }
+
+    pub fn forget_acl(&self) {
+        self.acl.clear();
     }
 
     pub fn recall_acl(

@@ -201,6 +201,21 @@ fn answers_and_figures() {
 }
 
 #[test]
+fn what_a_person_is_told() {
+    let server = Server::new(Mood::Answers);
+    let broker = start(&server, 1, &[]);
+    let (answer, story) = broker.explain_auth(&user("u"), Some(b"right"));
+    assert_eq!(answer, ALLOWED);
+    assert!(story.starts_with("the server says true; "), "{story}");
+    assert!(story.ends_with(" ms"), "{story}");
+    server.is(Mood::Gone);
+    server.restart();
+    let (answer, story) = broker.explain_auth(&user("u"), Some(b"right"));
+    assert_eq!(answer, AuthAnswer::Unavailable);
+    assert!(story.starts_with("connection refused; "), "{story}");
+}
+
+#[test]
 fn started_before_the_server() {
     let server = Server::new(Mood::Gone);
     let broker = start(&server, 8, &[]);
@@ -298,6 +313,8 @@ fn as_it_was_answered_before() {
         broker.auth(&user("v"), Some(b"right")),
         AuthAnswer::Unavailable
     );
+    broker.acl_cache_clean();
+    assert_eq!(act(&broker, "right"), AclAnswer::Unavailable, "made void");
     // A refusal is remembered too, and takes the place of what was allowed.
     server.is(Mood::Answers);
     broker.eventually(|| (login(&broker, b"wrong") == AuthAnswer::Deny).then_some(()));

@@ -234,6 +234,13 @@ impl AccessControl {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Tells providers that answers they keep are void.
+    pub(crate) fn forget_kept_answers(&self) {
+        for entry in self.acl.load().iter() {
+            entry.provider.forget();
+        }
+    }
+
     /// Reads acl.conf again; when it cannot be read the old rules stay.
     pub fn reload(&self, path: Option<&Path>) -> Result<(), String> {
         let file = path.map(read_acl_file).transpose()?;

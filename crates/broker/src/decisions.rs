@@ -174,6 +174,7 @@ impl Broker {
     /// Makes every ACL decision void, and asks again about the subscriptions of all clients: those that are no longer
     /// allowed end.
     pub fn clean_acl_cache(&self) {
+        self.access().forget_kept_answers();
         self.access().forget();
         self.recheck();
     }
@@ -183,6 +184,7 @@ impl Broker {
     /// # Errors
     /// [`AdminError::NotFound`] when there is no such client and no such session.
     pub fn clean_acl_cache_of(&self, clientid: &str) -> Result<(), AdminError> {
+        self.access().forget_kept_answers();
         let (index, id) = (self.node.shard_of(clientid), clientid.to_string());
         match self.on_shard(index, move |shard| shard.forget_client(&id)) {
             Some(true) => Ok(()),
@@ -196,6 +198,7 @@ impl Broker {
     /// [`AdminError::BadTopic`].
     pub fn clean_acl_cache_about(&self, topic: &str) -> Result<(), AdminError> {
         let parsed = SubscriptionFilter::parse(topic, true).map_err(|_| AdminError::BadTopic)?;
+        self.access().forget_kept_answers();
         let filter = parsed.filter.to_string();
         self.on_all(move |shard| shard.forget_topic(&filter));
         Ok(())

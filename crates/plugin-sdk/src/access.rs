@@ -89,6 +89,10 @@ pub trait AclProvider: Send + Sync + 'static {
         let check = self.check(client, access, topic);
         async { (check.await, String::new()) }
     }
+
+    /// Somebody has changed rights (`emqttd_ctl acl cache clean`): answers that the provider keeps are void. Must
+    /// not block.
+    fn forget(&self) {}
 }
 
 /// A future that owns all it needs.
@@ -150,6 +154,9 @@ pub trait DynAcl: Send + Sync + 'static {
     ) -> BoxFuture<(AclAnswer, String)> {
         Box::pin(async move { (self.check(client, access, topic).await, String::new()) })
     }
+
+    /// As [`AclProvider::forget`].
+    fn forget(&self) {}
 }
 
 impl<P: AclProvider> DynAcl for P {
@@ -169,6 +176,10 @@ impl<P: AclProvider> DynAcl for P {
         topic: String,
     ) -> BoxFuture<(AclAnswer, String)> {
         Box::pin(async move { AclProvider::explain(&*self, &client, access, &topic).await })
+    }
+
+    fn forget(&self) {
+        AclProvider::forget(self);
     }
 }
 

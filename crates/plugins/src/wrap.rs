@@ -270,6 +270,10 @@ impl DynAcl for GuardedAcl {
             inner.explain(client, access, topic)
         })
     }
+
+    fn forget(&self) {
+        self.guard.call(Site::Acl, || self.inner.forget());
+    }
 }
 
 /// Stands in the place of a guarding plugin that has been switched off: nobody gets past it.

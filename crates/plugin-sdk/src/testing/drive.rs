@@ -36,6 +36,29 @@ impl FakeBroker {
         AclAnswer::Ignore
     }
 
+    /// As [`FakeBroker::auth`], with the story that `emqttd_ctl auth test` shows of who decided, or was asked last.
+    pub fn explain_auth(&self, client: &Client, password: Option<&[u8]>) -> (AuthAnswer, String) {
+        let chain = self.fake.state().registered.auth.clone();
+        let client = Arc::new(client.clone());
+        let mut last = (AuthAnswer::Ignore, String::new());
+        for (_, provider) in chain {
+            let answer = provider.explain(Arc::clone(&client), password.map(<[u8]>::to_vec));
+            last = self.runtime.block_on(answer);
+            if last.0 != AuthAnswer::Ignore {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Somebody has changed rights (`emqttd_ctl acl cache clean`).
+    pub fn acl_cache_clean(&self) {
+        let chain = self.fake.state().registered.acl.clone();
+        for (_, provider) in chain {
+            provider.forget();
+        }
+    }
+
     /// Begins an enhanced authentication; `None` = there is no such method.
     pub fn exchange(&self, method: &str, client: &Client) -> Option<Box<dyn Exchange>> {
         let mechanisms = self.fake.state().registered.mechanisms.clone();
