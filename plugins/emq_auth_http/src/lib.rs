@@ -191,6 +191,10 @@ impl AclProvider for Provider {
             false => (AclAnswer::Ignore, NO_URL.into()),
         }
     }
+
+    fn forget(&self) {
+        AclProvider::forget(&self.0.load().door);
+    }
 }
 
 #[cfg(test)]
