@@ -20,6 +20,7 @@
 //! Nothing is left behind: a small guard process holds the server and ends it, and removes its data, when the
 //! test process ends in any way (see [`process`]).
 
+pub mod http;
 mod instance;
 mod ldap;
 mod mongo;
