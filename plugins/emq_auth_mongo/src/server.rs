@@ -6,12 +6,11 @@ use emqttd_plugin_sdk::{Context, StartError};
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::event::EventHandler;
-use mongodb::event::sdam::SdamEvent;
-use mongodb::options::{ReadPreference, SelectionCriteria};
-use mongodb::{Client, Database};
+use mongodb::event::sdam::{SdamEvent, TopologyDescription};
+use mongodb::options::ReadPreference;
+use mongodb::{Client, Database, ServerInfo};
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// For the start of the plugin: a server that is there has answered by then.
@@ -105,25 +104,35 @@ impl Server {
 /// Tells `health` when no server is left that could be asked, and when one is there again.
 fn watch(health: &Arc<Health>, reads: ReadPreference) -> EventHandler<SdamEvent> {
     let health = Arc::clone(health);
-    let readable = AtomicBool::new(false);
-    EventHandler::callback(move |event| match event {
-        SdamEvent::TopologyDescriptionChanged(event) => {
-            let criteria = SelectionCriteria::ReadPreference(reads.clone());
-            let now = event.new_description.has_readable_server(Some(criteria));
-            if now && !readable.swap(now, Ordering::Relaxed) {
-                health.up();
+    let known: Mutex<Option<TopologyDescription>> = Mutex::default();
+    let is_readable = move |topology: &TopologyDescription| {
+        topology.has_readable_server(Some(reads.clone().into()))
+    };
+    EventHandler::callback(move |event| {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            SdamEvent::TopologyDescriptionChanged(event) => {
+                if is_readable(&event.new_description) && !known.as_ref().is_some_and(&is_readable)
+                {
+                    health.up();
+                }
+                *known = Some(event.new_description);
             }
-            readable.store(now, Ordering::Relaxed);
+            // One failure is found out by the next question too: only what lasts is worth an alarm.
+            SdamEvent::ServerHeartbeatFailed(event) => {
+                let has_failed = |server: ServerInfo<'_>| {
+                    *server.address() == event.server_address || server.error().is_some()
+                };
+                let all = |topology: &TopologyDescription| {
+                    !is_readable(topology) && topology.servers().into_values().all(has_failed)
+                };
+                if known.as_ref().is_some_and(all) {
+                    let why = sentence(&event.failure);
+                    health.down(&format!("{}: {why}", event.server_address));
+                }
+            }
+            _ => {}
         }
-        // One failure is found out by the next question too: only what lasts is worth an alarm.
-        SdamEvent::ServerHeartbeatFailed(event) if !readable.load(Ordering::Relaxed) => {
-            health.down(&format!(
-                "{}: {}",
-                event.server_address,
-                sentence(&event.failure)
-            ));
-        }
-        _ => {}
     })
 }
 
