@@ -5,7 +5,7 @@
 
 use crate::command::Query;
 use crate::connector::PATIENCE;
-use crate::link::{Dialer, Link, is_answer};
+use crate::link::{Dialer, Link, describe, is_answer};
 use crate::settings::Login;
 use crate::slots::{Slots, redirected, slot_of};
 use emqttd_backend::{Address, Broken};
@@ -110,7 +110,7 @@ impl Nodes {
             let asked = async {
                 let mut link = self.open(node).await?;
                 let reply = link.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
-                let reply = reply.map_err(|error| error.to_string())?;
+                let reply = reply.map_err(|error| describe(&error))?;
                 let slots = Slots::read(&reply, node).ok_or("it has no slots of a cluster")?;
                 self.state().slots = slots;
                 Ok::<Link, String>(link)
@@ -190,7 +190,7 @@ impl Cluster {
                     (node, early) = (to, true);
                 }
                 (ErrorKind::Server(ServerErrorKind::TryAgain), _) => sleep(HANDING_OVER).await,
-                _ => return Err(Broken::Question(error.to_string())),
+                _ => return Err(Broken::Question(describe(&error))),
             }
         }
         let why = "the nodes of the cluster send us from one to the other";
@@ -221,7 +221,7 @@ impl Cluster {
         if let Err(error) = &answer
             && !is_answer(error)
         {
-            return Err(error.to_string());
+            return Err(describe(error));
         }
         self.links.insert(node.clone(), link);
         Ok(answer)

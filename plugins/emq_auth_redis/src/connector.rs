@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, Nodes};
 use crate::command::Query;
-use crate::link::{Dialer, Link, is_answer};
+use crate::link::{Dialer, Link, describe, is_answer};
 use crate::settings::{Login, RedisSettings, Servers};
 use emqttd_backend::{Address, Broken, Connector};
 use emqttd_plugin_sdk::Context;
@@ -95,7 +95,7 @@ impl RedisConnector {
                 let mut cmd = redis::cmd("SENTINEL");
                 cmd.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
                 let reply = link.ask(&cmd).await;
-                reply.map_err(|error| error.to_string())
+                reply.map_err(|error| describe(&error))
             };
             let found = match timeout(PATIENCE, asked).await {
                 Err(_) => Err(format!("no answer within {PATIENCE:?}")),
@@ -126,7 +126,7 @@ async fn must_be_master(link: &mut Link) -> Result<(), String> {
         Ok(role) => role,
         // Who may not ask for that believes the sentinel.
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => return Ok(()),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(describe(&error)),
     };
     let word = match role {
         Value::Array(parts) => parts.into_iter().next(),
@@ -188,7 +188,7 @@ impl Connector for RedisConnector {
 /// What an error leaves of the connection.
 pub(crate) fn broken(error: RedisError) -> Broken {
     match is_answer(&error) {
-        true => Broken::Question(error.to_string()),
-        false => Broken::Connection(error.to_string()),
+        true => Broken::Question(describe(&error)),
+        false => Broken::Connection(describe(&error)),
     }
 }

@@ -104,11 +104,11 @@ impl Link {
             }
             auth.arg(&login.password);
             let answer = self.ask(&auth).await;
-            answer.map_err(|error| format!("it refuses our password: {error}"))?;
+            answer.map_err(|error| format!("it refuses our password: {}", describe(&error)))?;
         }
         if database != 0 {
             let answer = self.ask(redis::cmd("SELECT").arg(database)).await;
-            answer.map_err(|error| format!("database {database}: {error}"))?;
+            answer.map_err(|error| format!("database {database}: {}", describe(&error)))?;
         }
         self.ping().await
     }
@@ -124,13 +124,21 @@ impl Link {
         match self.ask(&redis::cmd("PING")).await {
             // Who may not ask for that may still ask for what he came for.
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(()),
-            answer => answer.map(drop).map_err(|error| error.to_string()),
+            answer => answer.map(drop).map_err(|error| describe(&error)),
         }
     }
 
     /// When something was asked last.
     pub fn used(&self) -> Instant {
         self.used
+    }
+}
+
+/// An error as Redis words it, such as `WRONGTYPE Operation against a key holding the wrong kind of value`.
+pub(crate) fn describe(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
     }
 }
 

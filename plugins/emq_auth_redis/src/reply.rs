@@ -59,10 +59,7 @@ pub(crate) fn says_yes(reply: &Value) -> bool {
 pub(crate) type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// Names with values, one after the other, as `HGETALL` lists them.
-pub(crate) fn pairs<'a>(
-    reply: &'a Value,
-    asked_by: &str,
-) -> Result<Vec<Pair<'a>>, Strange> {
+pub(crate) fn pairs<'a>(reply: &'a Value, asked_by: &str) -> Result<Vec<Pair<'a>>, Strange> {
     let members = members(reply, asked_by)?;
     let (pairs, rest) = members.as_chunks::<2>();
     match rest {

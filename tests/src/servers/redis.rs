@@ -133,9 +133,15 @@ pub struct RedisCluster {
 impl RedisCluster {
     /// Starts the nodes and waits until they know each other.
     pub fn start() -> Option<RedisCluster> {
+        RedisCluster::start_with(&[])
+    }
+
+    /// With further arguments of `redis-server`. With `--tls-cluster yes` nodes tell clients that speak TLS
+    /// each other's ports for TLS, and speak it among themselves.
+    pub fn start_with(arguments: &[&str]) -> Option<RedisCluster> {
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            nodes.push(node()?);
+            nodes.push(node(arguments)?);
         }
         let ranges = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
         for (node, (first, last)) in nodes.iter().zip(ranges) {
@@ -170,9 +176,9 @@ impl RedisCluster {
 }
 
 /// A node of a cluster that has no slots yet.
-fn node() -> Option<Redis> {
+fn node(arguments: &[&str]) -> Option<Redis> {
     let fixed = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-    Redis::launch(&fixed, |place| {
+    Redis::launch(&[&fixed, arguments].concat(), |place| {
         let bus = place.port(2).to_string();
         vec!["--cluster-port".into(), bus]
     })

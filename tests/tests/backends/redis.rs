@@ -114,7 +114,7 @@ fn may_publish(client: &mut Client, topic: &str) -> bool {
 /// A counter.
 #[track_caller]
 fn metric(broker: &Broker, name: &str) -> u64 {
-    let (_, text) = broker.ctl(&["metrics"]);
+    let (_, text) = broker.ctl(&["broker", "metrics", "all"]);
     let line = text.lines().find(|line| {
         let (key, _) = line.split_once(':').unwrap_or_default();
         key.trim() == name

@@ -20,12 +20,13 @@ fn listed(broker: &Broker, client: &Client, count: usize) -> Vec<(String, u8)> {
     let mut found = Vec::new();
     eventually("subscriptions", || {
         let (_, text) = broker.ctl(&["subscriptions", "show", &client.name]);
-        let row = |line: &str| {
-            let (_, rest) = line.split_once(" -> ")?;
-            let (topic, qos) = rest.rsplit_once(':')?;
+        let lines = text.lines().collect::<Vec<_>>();
+        let row = |rows: &[&str]| {
+            let (_, topic) = rows[0].split_once(" -> ")?;
+            let (_, qos) = rows[1].split_once(": ")?;
             Some((topic.to_string(), qos.parse().ok()?))
         };
-        found = text.lines().filter_map(row).collect();
+        found = lines.windows(2).filter_map(row).collect();
         found.len() == count
     });
     found.sort();

@@ -174,7 +174,7 @@ fn a_cluster_is_asked_where_the_keys_are() {
 /// Nodes know each other by addresses; their certificates are checked by the name that is configured.
 #[test]
 fn a_cluster_over_tls() {
-    let Some(cluster) = RedisCluster::start() else {
+    let Some(cluster) = RedisCluster::start_with(&["--tls-cluster", "yes"]) else {
         return;
     };
     let users = users(&cluster);
