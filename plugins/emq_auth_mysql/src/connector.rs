@@ -28,6 +28,9 @@ const LOST: [u16; 10] = [
     4031, // idle for longer than wait_timeout (MySQL 8.0.24)
 ];
 
+/// Errors that say: the character set of a column has not all characters of what it is compared with.
+const NO_SUCH_CHARACTER: [u16; 4] = [1267, 1270, 1271, 3988];
+
 /// How the server is asked.
 pub(crate) struct Mysql {
     opts: OptsBuilder,
@@ -130,9 +133,16 @@ impl Connector for Mysql {
             return Err(Broken::Connection("it is closed".into()));
         };
         connection.busy = true;
-        let outcome = rows(conn, asked).await;
+        let mut outcome = rows(conn, asked, |_| true).await;
+        if no_such_character(&outcome, asked) {
+            // The utf8 of EMQ's tables has none beyond U+FFFF: a value with one is in no row.
+            outcome = rows(conn, asked, |value| value.chars().all(|c| c <= '\u{ffff}')).await;
+        }
         connection.busy = false;
-        outcome.map_err(broken)
+        match no_such_character(&outcome, asked) {
+            true => Ok(Rows::unlike(&asked.query)),
+            false => outcome.map_err(broken),
+        }
     }
 
     async fn ping(&self, connection: &mut Connection) -> Result<(), String> {
@@ -146,13 +156,14 @@ impl Connector for Mysql {
     }
 }
 
-/// Asks; the statement is prepared the first time, and kept with the connection.
-async fn rows(conn: &mut Conn, asked: &Asked) -> Result<Rows, Error> {
+/// Asks; the statement is prepared the first time, and kept with the connection. Values that are not `fit` are
+/// bound as NULL, which is equal to nothing.
+async fn rows(conn: &mut Conn, asked: &Asked, fit: fn(&str) -> bool) -> Result<Rows, Error> {
     let values = asked.values.iter();
     let values: Vec<Value> = values
         .map(|value| match value {
-            Some(text) => Value::Bytes(text.clone().into_bytes()),
-            None => Value::NULL,
+            Some(text) if fit(text) => Value::Bytes(text.clone().into_bytes()),
+            _ => Value::NULL,
         })
         .collect();
     let params = match values.is_empty() {
@@ -192,6 +203,15 @@ fn cell(value: Value) -> Cell {
         },
         other => Cell::Text(other.as_sql(true).trim_matches('\'').into()),
     }
+}
+
+/// Only because of a value: what is wrong in the query itself is so with plain values, too.
+fn no_such_character(outcome: &Result<Rows, Error>, asked: &Asked) -> bool {
+    let Err(Error::Server(error)) = outcome else {
+        return false;
+    };
+    let mut values = asked.values.iter().flatten();
+    NO_SUCH_CHARACTER.contains(&error.code) && values.any(|value| !value.is_ascii())
 }
 
 fn broken(error: Error) -> Broken {

@@ -14,3 +14,4 @@ mod mongo;
 mod mysql;
 mod pgsql;
 mod redis;
+mod sql;
