@@ -257,10 +257,9 @@ impl Connector for Connections {
     }
 
     async fn ping(&self, connection: &mut Connection) -> Result<(), String> {
-        for line in [&mut connection.reader, &mut connection.binder] {
-            if let Some(line) = line {
-                line.probe().await?;
-            }
+        let lines = [&mut connection.reader, &mut connection.binder];
+        for line in lines.into_iter().flatten() {
+            line.probe().await?;
         }
         Ok(())
     }
