@@ -199,3 +199,67 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emqttd_plugin_sdk::testing::client;
+
+    fn from(clientid: &str, port: u16) -> Client {
+        let mut client = client(clientid);
+        client.peername.set_port(port);
+        client
+    }
+
+    #[test]
+    fn nothing_stays() {
+        let memory = Memory::default();
+        let now = Instant::now();
+        let soon = now + Duration::from_secs(5);
+        for port in 1..100 {
+            let client = from(["a", "b"][usize::from(port % 2)], port);
+            assert!(memory.granted(&client, None, Some(soon)));
+            memory.connected(&client, port % 3 > 0);
+        }
+        assert_eq!(memory.len(), 66);
+        for port in 1..100 {
+            memory.disconnected(&from(["a", "b"][usize::from(port % 2)], port));
+        }
+        assert_eq!(memory.len(), 0);
+        assert_eq!(memory.next_end(), None);
+        assert!(memory.ended(soon).is_empty());
+    }
+
+    #[test]
+    fn logins_without_an_end_are_bounded() {
+        let memory = Memory::default();
+        let granted = |n: usize| memory.granted(&from(&n.to_string(), 1), None, None);
+        assert!((0..MOST_PENDING).all(granted));
+        assert!(!granted(MOST_PENDING));
+        // One of them gets its CONNACK.
+        assert!(!memory.connected(&from("7", 1), true));
+        assert!(granted(MOST_PENDING));
+        let later = Instant::now() + PENDING;
+        memory.state().clear(later);
+        assert_eq!(memory.len(), 1, "who is connected stays");
+        assert!(matches!(memory.find(&from("7", 1)), Found::NoAcl));
+        assert!(matches!(memory.find(&from("8", 1)), Found::Nobody));
+    }
+
+    #[test]
+    fn the_next_to_end() {
+        let memory = Memory::default();
+        let at = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let (first, second) = (at(10), at(20));
+        for (port, ends, next) in [(1, second, true), (2, first, true), (3, second, false)] {
+            let client = from("c", port);
+            assert!(memory.granted(&client, None, Some(ends)));
+            assert_eq!(memory.connected(&client, true), next);
+        }
+        assert_eq!(memory.next_end(), Some(first));
+        // The third has displaced the others.
+        assert!(memory.ended(first).is_empty());
+        assert_eq!(memory.ended(second), [Arc::from("c")]);
+        assert_eq!(memory.next_end(), None);
+    }
+}
