@@ -85,13 +85,11 @@ impl Directory {
         trace.note(|| format!("bind as {} at {}: {}", place.base, reply.server, reply.said));
         match reply.code {
             code::SUCCESS => {}
-            code::INVALID_DN_SYNTAX => {
-                self.complain_of_syntax();
-                return Ok(AuthAnswer::Deny);
-            }
-            // Most servers say the same of a wrong password and of a name that they do not know.
+            // Most servers say the same of a wrong password and of a name that they do not know. One that there
+            // cannot be, such as a single space, may be bad syntax to them.
             code::INVALID_CREDENTIALS
             | code::NO_SUCH_OBJECT
+            | code::INVALID_DN_SYNTAX
             | code::INAPPROPRIATE_AUTHENTICATION
             | code::CONSTRAINT_VIOLATION
             | code::INSUFFICIENT_ACCESS_RIGHTS
@@ -232,20 +230,9 @@ impl Directory {
     fn found(&self, mut reply: Reply) -> Result<Found, Fault> {
         match reply.code {
             code::SUCCESS => Ok(reply.entries.pop().map_or(Found::Nothing, Found::Entry)),
-            code::NO_SUCH_OBJECT => Ok(Found::NoPlace),
-            code::INVALID_DN_SYNTAX => {
-                self.complain_of_syntax();
-                Ok(Found::NoPlace)
-            }
+            code::NO_SUCH_OBJECT | code::INVALID_DN_SYNTAX => Ok(Found::NoPlace),
             _ => Err(Fault::Refused(format!("a search: {}", reply.said))),
         }
-    }
-
-    /// Nearly always it is the key; the directory may also want other names than what a client called itself.
-    fn complain_of_syntax(&self) {
-        self.health.complain(
-            "what auth.ldap.user_dn or auth.ldap.auth_dn becomes for a client is no DN to the server",
-        );
     }
 }
 

@@ -189,6 +189,10 @@ fn server(word: &str, port: u16, usual: Security) -> Result<Server, String> {
 
 fn mode(config: &Config) -> Result<Mode, StartError> {
     if let Some(dn) = text(config, "user_dn") {
+        // Some directories also take `%u@example.com`.
+        if dn.contains('=') && !is_dn(dn) {
+            return Err(refused(config, "user_dn", NO_DN));
+        }
         let dn = Template::parse(dn, Var::WHO);
         if !dn.has(Var::Username) && !dn.has(Var::Clientid) {
             let what = "has neither %u nor %c: all clients would be the same entry";
@@ -199,6 +203,9 @@ fn mode(config: &Config) -> Result<Mode, StartError> {
     let Some(base) = text(config, "auth_dn") else {
         return Err("auth.ldap.auth_dn or auth.ldap.user_dn must say where clients are".into());
     };
+    if !is_dn(base) {
+        return Err(refused(config, "auth_dn", NO_DN));
+    }
     let base = Template::parse(base, Var::WHO);
     let form: Form = text(config, "password_hash")
         .unwrap_or("sha256")
@@ -221,6 +228,17 @@ fn mode(config: &Config) -> Result<Mode, StartError> {
             .unwrap_or_else(|| "password".into()),
         form,
     })
+}
+
+const NO_DN: &str = "is no DN: attribute=value pairs with commas between them";
+
+/// Whether a key reads like a DN. What exactly is one only the directory knows.
+fn is_dn(text: &str) -> bool {
+    let pair = |part: &str| {
+        let named = part.split_once('=').map(|(name, _)| name.trim());
+        named.is_some_and(|name| !name.is_empty() && !name.contains(' '))
+    };
+    text.replace("\\,", "").split(',').all(pair)
 }
 
 /// The name of an attribute, or its number.
@@ -391,11 +409,21 @@ mod tests {
     }
 
     #[test]
+    fn names_of_entries() {
+        for dn in ["%u@example.com", "uid=%u", "uid = %u, o=a\\, b+c=d"] {
+            assert!(read(&[("user_dn", dn)]).is_ok(), "{dn}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_used() {
         let auth_dn = ("auth_dn", "cn=%u");
         for (keys, what) in [
             (&[][..], "must say where clients are"),
             (&[("user_dn", "cn=x")], "neither %u nor %c"),
+            (&[("user_dn", "uid=%u,example")], "is no DN"),
+            (&[("auth_dn", "%u")], "is no DN"),
+            (&[("auth_dn", "ou=a b, =c")], "is no DN"),
             (&[auth_dn], "needs auth.ldap.bind_dn"),
             (
                 &[auth_dn, ("bind_dn", "cn=x")],
