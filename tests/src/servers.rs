@@ -38,6 +38,7 @@ pub use mongo::Mongo;
 pub use mysql::Mysql;
 pub use pgsql::Pgsql;
 pub use redis::{Redis, RedisCluster, RedisSentinel};
+pub use template::keep;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,10 @@
 //! Scratch servers for trying plugins by hand and for the benchmark:
 //!
-//! `scratch-servers mysql pgsql redis ldap mongo http [--users N] [--stored HASH]`
+//! `scratch-servers mysql pgsql redis ldap mongo http [--users N] [--bcrypt]`
 //!
-//! Starts them, fills the tables of EMQ's own configuration with the users `u0`, `u1`, ..., who may do everything,
-//! and prints a line of JSON for each server. They end when standard input does. `http` lets everybody in.
+//! Starts them, fills the tables of EMQ's own configuration with the users `u0`, `u1`, ..., who have the password
+//! `public` and may do everything, and prints a line of JSON for each server. They end when standard input does.
+//! Passwords are stored as SHA-256, or as bcrypt of cost 10. `http` lets everybody in.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::ExitCode;
 
-use emqttd_tests::servers::{Ldap, Mongo, Mysql, Pgsql, Redis, Server};
+use emqttd_tests::servers::{Ldap, Mongo, Mysql, Pgsql, Redis, Server, keep};
 
 /// Tables as EMQ's documentation has them, for MySQL.
 const MYSQL: &str = "
@@ -24,8 +25,6 @@ CREATE TABLE mqtt_acl (
     id int(11) unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY,
     allow int(1) DEFAULT NULL, ipaddr varchar(60) DEFAULT NULL, username varchar(100) DEFAULT NULL,
     clientid varchar(100) DEFAULT NULL, access int(2) NOT NULL, topic varchar(100) NOT NULL DEFAULT '');
-INSERT INTO mqtt_user (username, password)
-    SELECT concat('u', seq), 'STORED' FROM seq_0_to_LAST;
 ";
 
 const PGSQL: &str = "
@@ -35,8 +34,6 @@ CREATE TABLE mqtt_user (
 CREATE TABLE mqtt_acl (
     id serial PRIMARY KEY, allow integer, ipaddr varchar(60), username varchar(100), clientid varchar(100),
     access integer, topic varchar(100));
-INSERT INTO mqtt_user (username, password)
-    SELECT 'u' || n, 'STORED' FROM generate_series(0, LAST) n;
 ";
 
 /// Everybody may publish and subscribe to everything.
@@ -44,49 +41,92 @@ const RULE: &str =
     "INSERT INTO mqtt_acl (allow, username, access, topic) VALUES (1, '$all', 3, '#');";
 
 const REDIS: &str = "
-for i = 0, tonumber(ARGV[1]) - 1 do
-    redis.call('HSET', 'mqtt_user:u' .. i, 'password', ARGV[2], 'is_superuser', '0')
-    redis.call('HSET', 'mqtt_acl:u' .. i, '#', '3')
+for i, stored in ipairs(ARGV) do
+    redis.call('HSET', 'mqtt_user:u' .. i - 1, 'password', stored, 'is_superuser', '0')
+    redis.call('HSET', 'mqtt_acl:u' .. i - 1, '#', '3')
 end";
 
-/// What users have: the password `public`, or what `--stored` says of it.
+/// The password `public` as each user has it stored.
 struct Users {
-    count: usize,
-    stored: String,
+    stored: Vec<String>,
 }
 
 impl Users {
-    fn fill(&self, text: &str) -> String {
-        text.replace("STORED", &self.stored)
-            .replace("LAST", &(self.count - 1).to_string())
+    fn sha256(count: usize) -> Users {
+        let stored = "efa1f375d76194fa51a3556a97e641e61685f914d446979da50a551a4333ffd7";
+        Users {
+            stored: vec![stored.into(); count],
+        }
+    }
+
+    /// Each with a salt of its own. They take minutes to make, so that they are kept.
+    fn bcrypt(count: usize) -> Users {
+        let kept = keep("bcrypt", &count.to_string(), |dir| {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let numbers: Vec<usize> = (0..count).collect();
+            let hash = |n: &usize| {
+                let mut salt = [0; 16];
+                salt[..8].copy_from_slice(&n.to_be_bytes());
+                let parts = bcrypt::hash_with_salt("public", 10, salt).unwrap();
+                parts.to_string() + "\n"
+            };
+            let text: String = std::thread::scope(|scope| {
+                let shares = numbers.chunks(count.div_ceil(cores));
+                let threads: Vec<_> = shares
+                    .map(|share| scope.spawn(|| share.iter().map(hash).collect::<String>()))
+                    .collect();
+                threads.into_iter().map(|t| t.join().unwrap()).collect()
+            });
+            std::fs::write(dir.join("stored"), text).unwrap();
+        });
+        let text = std::fs::read_to_string(kept.join("stored")).unwrap();
+        Users {
+            stored: text.lines().map(String::from).collect(),
+        }
+    }
+
+    /// Number of a user, and what is stored.
+    fn all(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.stored.iter().map(String::as_str).enumerate()
+    }
+
+    /// The rows of `mqtt_user`, and the rule.
+    fn rows(&self) -> String {
+        let rows: Vec<String> = self
+            .all()
+            .map(|(i, stored)| format!("('u{i}','{stored}')"))
+            .collect();
+        let rows = rows.join(",");
+        format!("INSERT INTO mqtt_user (username, password) VALUES {rows};\n{RULE}")
     }
 
     fn mysql(&self, mysql: &Mysql) {
-        mysql.sql(&self.fill(MYSQL));
-        mysql.sql(RULE);
+        mysql.sql(MYSQL);
+        mysql.sql(&self.rows());
     }
 
     fn pgsql(&self, pgsql: &Pgsql) {
-        pgsql.sql(&self.fill(PGSQL));
-        pgsql.sql(RULE);
+        pgsql.sql(PGSQL);
+        pgsql.sql(&self.rows());
     }
 
     fn redis(&self, redis: &Redis) {
-        redis.cmd(&["EVAL", REDIS, "0", &self.count.to_string(), &self.stored]);
+        let mut words = vec!["EVAL", REDIS, "0"];
+        words.extend(self.all().map(|(_, stored)| stored));
+        redis.cmd(&words);
     }
 
     /// Below `ou=people` for a bind with the password, and of class `mqttUser` for a search.
     fn ldap(&self, ldap: &Ldap) {
         let (mut people, mut users) = (String::new(), String::new());
-        for i in 0..self.count {
+        for (i, stored) in self.all() {
             people += &format!(
                 "dn: uid=u{i},ou=people,dc=example,dc=com\nobjectClass: inetOrgPerson\nuid: u{i}\n\
                  cn: u{i}\nsn: u{i}\nuserPassword: public\n\n"
             );
             users += &format!(
                 "dn: cn=u{i},ou=auth,dc=emqtt,dc=com\nobjectClass: mqttUser\ncn: u{i}\n\
-                 username: u{i}\npassword: {}\n\n",
-                self.stored
+                 username: u{i}\npassword: {stored}\n\n"
             );
         }
         ldap.add(&people);
@@ -94,14 +134,14 @@ impl Users {
     }
 
     fn mongo(&self, mongo: &Mongo) {
-        let of = |document: &dyn Fn(usize) -> String| {
-            let all: Vec<String> = (0..self.count).map(document).collect();
+        let of = |document: &dyn Fn(usize, &str) -> String| {
+            let all: Vec<String> = self.all().map(|(i, stored)| document(i, stored)).collect();
             format!("[{}]", all.join(","))
         };
-        let stored = &self.stored;
-        let user =
-            |i| format!(r#"{{"username":"u{i}","password":"{stored}","is_superuser":false}}"#);
-        let rule = |i| format!(r##"{{"username":"u{i}","pubsub":["#"]}}"##);
+        let user = |i: usize, stored: &str| {
+            format!(r#"{{"username":"u{i}","password":"{stored}","is_superuser":false}}"#)
+        };
+        let rule = |i: usize, _: &str| format!(r##"{{"username":"u{i}","pubsub":["#"]}}"##);
         mongo.insert("mqtt", "mqtt_user", &of(&user));
         mongo.insert("mqtt", "mqtt_acl", &of(&rule));
         let index = r#"[{"key": {"username": 1}, "name": "username"}]"#;
@@ -202,24 +242,23 @@ fn serve(stream: TcpStream) -> Option<()> {
 }
 
 fn main() -> ExitCode {
-    // SHA-256 of "public".
-    let sha256 = "efa1f375d76194fa51a3556a97e641e61685f914d446979da50a551a4333ffd7";
-    let mut users = Users {
-        count: 10,
-        stored: sha256.into(),
-    };
-    let mut names = Vec::new();
+    let (mut names, mut count, mut bcrypt) = (Vec::new(), 10, false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        match (&*word, words.len()) {
-            ("--users", 1..) => {
-                let count = words.next().and_then(|n| n.parse().ok());
-                users.count = count.filter(|n| *n > 0).unwrap_or(users.count);
+        match &*word {
+            "--users" => {
+                let number = words.next().and_then(|n| n.parse().ok());
+                count = number.filter(|n| *n > 0).unwrap_or(count);
             }
-            ("--stored", 1..) => users.stored = words.next().unwrap_or_default(),
+            "--bcrypt" => bcrypt = true,
             _ => names.push(word),
         }
     }
+    let users = if bcrypt {
+        Users::bcrypt(count)
+    } else {
+        Users::sha256(count)
+    };
     let mut running = Vec::new();
     for name in &names {
         match start(name, &users) {
@@ -228,9 +267,7 @@ fn main() -> ExitCode {
         }
     }
     if running.is_empty() {
-        eprintln!(
-            "scratch-servers mysql|pgsql|redis|ldap|mongo|http ... [--users N] [--stored HASH]"
-        );
+        eprintln!("scratch-servers mysql|pgsql|redis|ldap|mongo|http ... [--users N] [--bcrypt]");
         return ExitCode::FAILURE;
     }
     std::io::stdout().flush().unwrap();

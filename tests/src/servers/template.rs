@@ -15,7 +15,7 @@ const RECIPES: u32 = 1;
 /// The directory that `make` filled, now or in an earlier run with the same `name` and `version`.
 ///
 /// `make` works in a temporary directory, because other users, as which servers run, may not enter ours.
-pub(super) fn keep(name: &str, version: &str, make: impl FnOnce(&Path)) -> PathBuf {
+pub fn keep(name: &str, version: &str, make: impl FnOnce(&Path)) -> PathBuf {
     // A lock on a file is between processes, and between the threads of this one as well only if each
     // opens the file anew, which they do; the mutex spares them the wait in the kernel.
     static ONE: Mutex<()> = Mutex::new(());

@@ -14,14 +14,15 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Starts a server with so many users, who all have the same password.
-    pub fn start(server: &str, users: u64, stored: &str) -> Result<Scratch, String> {
+    /// Starts a server with so many users, whose passwords it has as SHA-256 or as bcrypt.
+    pub fn start(server: &str, users: u64, bcrypt: bool) -> Result<Scratch, String> {
         static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
         let build = ["build", "-p", "emqttd-tests", "--bin", "scratch-servers"];
         BUILT.get_or_init(|| run(&mut cargo(&build))).clone()?;
         let program = binaries("dev").join("scratch-servers");
         let mut child = Command::new(&program)
-            .args([server, "--users", &users.to_string(), "--stored", stored])
+            .args([server, "--users", &users.to_string()])
+            .args(bcrypt.then_some("--bcrypt"))
             .env("EMQTTD_TEST_MONGO_PYTHON", tools::mongo_python())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
