@@ -370,3 +370,37 @@ async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
     );
     poll.await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reaches_a_bind() {
+        let good = |dn, password: &[u8]| Login::new(dn, password).is_some();
+        assert!(good("cn=x", b"p"));
+        assert!(good("cn=x", b" "));
+        assert!(good("cn=x", "p\u{1}ü€".as_bytes()));
+        assert!(!good("cn=x", b""));
+        assert!(!good("", b"p"));
+        for password in [&b"\0"[..], b"\0p", b"p\0", b"p\xff"] {
+            assert!(!good("cn=x", password), "{password:?}");
+        }
+        let shown = Login::new("cn=x", b"s3cret").map(|login| format!("{login:?}"));
+        assert_eq!(shown.as_deref(), Some("Login(cn=x)"));
+    }
+
+    #[test]
+    fn words_of_a_server_have_an_end() {
+        let mut result = LdapResult {
+            rc: code::INVALID_CREDENTIALS,
+            matched: String::new(),
+            text: String::new(),
+            refs: Vec::new(),
+            ctrls: Vec::new(),
+        };
+        assert_eq!(said(&result), "invalidCredentials (49)");
+        result.text = "ü".repeat(10_000);
+        assert_eq!(said(&result).chars().count(), 25 + LONGEST_TEXT);
+    }
+}
