@@ -167,6 +167,33 @@ impl RedisCluster {
         });
     }
 
+    /// Starts a replica of a node, and waits until it follows.
+    #[track_caller]
+    pub fn replica_of(&self, master: &Redis) -> Redis {
+        let replica = node(&[]).expect("the cluster's nodes could be started");
+        let (port, bus) = (master.port().to_string(), master.nth_port(2).to_string());
+        replica.cmd(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+        let id = master.cmd(&["CLUSTER", "MYID"]);
+        await_that("acquaintance of replica and master", || {
+            let words = ["-e", "CLUSTER", "REPLICATE", &id];
+            attempt(cli(&replica).args(words), "").0
+        });
+        await_that("replica that follows", || {
+            let info = replica.cmd(&["INFO", "replication"]);
+            info.contains("master_link_status:up")
+        });
+        // Those who have not heard of it would not vote for it.
+        let known = format!("{} ", replica.cmd(&["CLUSTER", "MYID"]));
+        await_that("cluster that knows the replica", || {
+            self.nodes.iter().all(|node| {
+                let nodes = node.cmd(&["CLUSTER", "NODES"]);
+                let line = nodes.lines().find(|line| line.starts_with(&known));
+                line.is_some_and(|line| line.contains(" slave "))
+            })
+        });
+        replica
+    }
+
     /// Sends one command to the node that has the key.
     #[track_caller]
     pub fn cmd(&self, words: &[&str]) -> String {

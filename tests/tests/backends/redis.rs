@@ -114,14 +114,11 @@ fn may_publish(client: &mut Client, topic: &str) -> bool {
 /// A counter.
 #[track_caller]
 fn metric(broker: &Broker, name: &str) -> u64 {
-    let (_, text) = broker.ctl(&["broker", "metrics", "all"]);
-    let line = text.lines().find(|line| {
-        let (key, _) = line.split_once(':').unwrap_or_default();
-        key.trim() == name
-    });
-    let value = line.and_then(|line| line.split_once(':'));
-    let value = value.and_then(|(_, value)| value.trim().parse().ok());
-    value.unwrap_or_else(|| panic!("no metric {name}:\n{text}"))
+    let (_, text) = broker.ctl(&["plugins", "show", PLUGIN]);
+    let head = format!("{PLUGIN}/{name}: ");
+    let row = text.lines().find_map(|row| row.strip_prefix(&head));
+    let row = row.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+    row.trim().parse().unwrap()
 }
 
 /// `emqttd_ctl auth test` with a password.

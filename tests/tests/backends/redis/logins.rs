@@ -253,7 +253,7 @@ fn salts_that_are_missing_and_salts_too_many() {
     reload(&broker, &conf("salt,sha256"));
     let unsalted = new_user(redis, PUBLIC);
     assert_eq!(answer(&broker, &unsalted, "public"), REFUSED);
-    assert!(broker.log().contains("a row has no salt"));
+    assert!(broker.log().contains("the password has no salt"));
 }
 
 /// Who is not in Redis is passed on, and the others are not, whatever the reply looks like.
@@ -432,10 +432,10 @@ fn two_hundred_at_once_through_eight_connections() {
     }
     // Other tests have pools here, too.
     assert!(connections() < before + 50, "not one for each client");
-    assert_eq!(metric(&broker, "emq_auth_redis/auth/asked"), 200);
-    assert_eq!(metric(&broker, "emq_auth_redis/auth/allowed"), 150);
-    assert_eq!(metric(&broker, "emq_auth_redis/auth/denied"), 50);
-    assert!(metric(&broker, "emq_auth_redis/auth/time_us") > 0);
+    assert_eq!(metric(&broker, "auth/asked"), 200);
+    assert_eq!(metric(&broker, "auth/allowed"), 150);
+    assert_eq!(metric(&broker, "auth/denied"), 50);
+    assert!(metric(&broker, "auth/time_us") > 0);
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn decisions_are_kept_and_forgotten() {
     allow(redis, &name, &["t", "3"]);
     let mut client = login(&broker, &name, "p");
     client.sub("t", 0);
-    let asked = || metric(&broker, "emq_auth_redis/acl/asked");
+    let asked = || metric(&broker, "acl/asked");
     client.pub_("t", 0, "1");
     client.expect("t", "1");
     let before = asked();

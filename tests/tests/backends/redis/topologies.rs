@@ -59,15 +59,15 @@ fn cluster_conf(servers: &str) -> String {
     )
 }
 
-/// Users by the node that has them: one of each.
-fn users(cluster: &RedisCluster) -> Vec<String> {
+/// Users by the node that has them: one of each, none of them in the slot that has moved.
+fn users(cluster: &RedisCluster, moved: Option<&str>) -> Vec<String> {
     let mut users = vec![None; cluster.nodes.len()];
     while users.iter().any(Option::is_none) {
         let name = unique("spread");
         let key = format!("mqtt_user:{name}");
-        let slot: u32 = cluster.cmd(&["CLUSTER", "KEYSLOT", &key]).parse().unwrap();
-        let node = (slot / 5461).min(2) as usize;
-        if users[node].is_none() {
+        let slot = cluster.cmd(&["CLUSTER", "KEYSLOT", &key]);
+        let node = (slot.parse::<usize>().unwrap() / 5461).min(2);
+        if users[node].is_none() && moved != Some(&*slot) {
             cluster.cmd(&["HSET", &key, "password", "p"]);
             cluster.cmd(&["HSET", &format!("mqtt_acl:{name}"), "t", "3"]);
             users[node] = Some(name);
@@ -81,7 +81,7 @@ fn a_cluster_is_asked_where_the_keys_are() {
     let Some(cluster) = RedisCluster::start() else {
         return;
     };
-    let users = users(&cluster);
+    let users = self::users(&cluster, None);
     // One node knows of the others.
     let conf = cluster_conf(&format!("127.0.0.1:{}", cluster.nodes[0].port()));
     let broker = broker(&conf);
@@ -133,11 +133,18 @@ fn a_cluster_is_asked_where_the_keys_are() {
         assert_eq!(answer(&broker, user, "p"), ALLOWED, "MOVED");
     }
 
+    let users = self::users(&cluster, Some(&slot));
     // One node is gone: only its users are kept out, and it is found again.
     cluster.nodes[1].kill();
     for _ in 0..10 {
         assert_eq!(answer(&broker, &users[1], "p"), UNAVAILABLE);
     }
+    // The cluster itself says so for all of its keys, after a while.
+    let shown = auth_test(&broker, "c", &users[1], "p");
+    assert!(
+        shown.contains("does not answer") || shown.contains("CLUSTERDOWN"),
+        "{shown}"
+    );
     cluster.nodes[1].start_again();
     cluster.await_ok();
     eventually("all users are in", || {
@@ -171,18 +178,60 @@ fn a_cluster_is_asked_where_the_keys_are() {
     });
 }
 
+/// A master dies, and its replica takes over: nobody has to be told.
+#[test]
+fn a_cluster_fails_over() {
+    let Some(cluster) = RedisCluster::start() else {
+        return;
+    };
+    let users = users(&cluster, None);
+    let replica = cluster.replica_of(&cluster.nodes[1]);
+    // The node that dies is the one that is configured.
+    let conf = cluster_conf(&format!("127.0.0.1:{}", cluster.nodes[1].port()));
+    let broker = broker(&conf);
+    for user in &users {
+        assert_eq!(answer(&broker, user, "p"), ALLOWED);
+    }
+    cluster.nodes[1].kill();
+    assert_eq!(answer(&broker, &users[1], "p"), UNAVAILABLE);
+    eventually("the replica takes over", || {
+        replica.cmd(&["ROLE"]).starts_with("master")
+    });
+    eventually("it is asked", || {
+        answer(&broker, &users[1], "p") == ALLOWED
+    });
+    eventually("all users are in", || {
+        users
+            .iter()
+            .all(|user| answer(&broker, user, "p") == ALLOWED)
+    });
+    // The old one returns as the replica of the new one.
+    cluster.nodes[1].start_again();
+    for _ in 0..20 {
+        assert_eq!(answer(&broker, &users[1], "p"), ALLOWED);
+    }
+}
+
 /// Nodes know each other by addresses; their certificates are checked by the name that is configured.
 #[test]
 fn a_cluster_over_tls() {
-    let Some(cluster) = RedisCluster::start_with(&["--tls-cluster", "yes"]) else {
+    let file = |name: &str| pki::file(name).to_str().unwrap().to_owned();
+    // Towards each other nodes are clients.
+    let (cert, key) = (file("client.crt"), file("client.key"));
+    let arguments = [
+        "--tls-cluster",
+        "yes",
+        "--tls-client-cert-file",
+        &cert,
+        "--tls-client-key-file",
+        &key,
+    ];
+    let Some(cluster) = RedisCluster::start_with(&arguments) else {
         return;
     };
-    let users = users(&cluster);
+    let users = users(&cluster, None);
     let port = cluster.nodes[1].tls_port();
-    let ca = |file: &str| {
-        let path = pki::file(file);
-        format!("auth.redis.ssl_opts.cacertfile = {}\n", path.display())
-    };
+    let ca = |name| format!("auth.redis.ssl_opts.cacertfile = {}\n", file(name));
     let conf = format!(
         "{}auth.redis.ssl = true\nauth.redis.ssl_opts.server_name = localhost\n",
         cluster_conf(&format!("127.0.0.1:1,127.0.0.1:{port}"))
