@@ -45,14 +45,14 @@ impl Url {
             Some((login, place)) => (Some(authorization(login)?), place),
             None => (None, authority),
         };
+        if place.is_empty() || place.starts_with(':') {
+            return Err("is a URL without a host".into());
+        }
         check_port(place)?;
         let slash = if path.starts_with('/') { "" } else { "/" };
         let uri: Uri = format!("{scheme}://{place}{slash}{path}")
             .parse()
             .map_err(|error| format!("is no URL: {error}"))?;
-        if uri.host().is_none_or(str::is_empty) {
-            return Err("is a URL without a host".into());
-        }
         Ok(Url { uri, login })
     }
 

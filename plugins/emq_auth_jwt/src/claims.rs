@@ -160,6 +160,12 @@ impl Acl {
         };
         let mut acl = Acl::default();
         for (name, list) in lists {
+            let (publish, subscribe) = match &**name {
+                "pub" => (true, false),
+                "sub" => (false, true),
+                "all" => (true, true),
+                _ => return Err("the ACL of the token has more than pub, sub and all".into()),
+            };
             let Value::Array(filters) = list else {
                 return Err("the ACL of the token has something that is no list".into());
             };
@@ -171,14 +177,11 @@ impl Acl {
                     TopicPattern::parse(filter, Placeholders::Anywhere).map_err(|error| {
                         format!("the ACL of the token has no filter {filter:?}: {error}")
                     })?;
-                match &**name {
-                    "pub" => acl.publish.push(pattern),
-                    "sub" => acl.subscribe.push(pattern),
-                    "all" => {
-                        acl.publish.push(pattern.clone());
-                        acl.subscribe.push(pattern);
-                    }
-                    _ => return Err("the ACL of the token has more than pub, sub and all".into()),
+                if publish {
+                    acl.publish.push(pattern.clone());
+                }
+                if subscribe {
+                    acl.subscribe.push(pattern);
                 }
             }
         }

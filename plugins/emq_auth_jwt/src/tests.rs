@@ -251,6 +251,7 @@ fn what_tokens_grant() {
         json!({"pub": ["a/#/b"]}),
         json!({"pub": [""]}),
         json!({"publish": ["a"]}),
+        json!({"write": []}),
         json!({"pub": vec!["a"; 1001]}),
     ] {
         assert_eq!(

@@ -133,9 +133,10 @@ fn set(broker: &Broker, key: &str, value: &str) {
 /// The value of a parameter of a form, or behind the `?`, with what the encoding hides.
 fn param(request: &Received, name: &str) -> Option<Vec<u8>> {
     let query = request.target.split_once('?').map(|(_, query)| query);
-    let text = query.unwrap_or(&request.body);
+    let query = query.unwrap_or_default().split('&');
     let head = format!("{name}=");
-    let value = text.split('&').find_map(|pair| pair.strip_prefix(&head))?;
+    let mut pairs = query.chain(request.body.split('&'));
+    let value = pairs.find_map(|pair| pair.strip_prefix(&head))?;
     let mut bytes = value.bytes();
     let mut out = Vec::new();
     while let Some(byte) = bytes.next() {

@@ -72,7 +72,7 @@ fn answers_that_are_none() {
 #[test]
 fn a_service_that_hangs() {
     let service = service(&[("/auth", 200), ("/super", 403), ("/acl", 200)]);
-    let broker = broker(&format!("{}auth.http.timeout = 500ms\n", seed(&service)));
+    let broker = broker(&format!("{}auth.http.timeout = 2s\n", seed(&service)));
     let mut old = client(&broker, "old");
     old.sub("t", 0);
     old.pub_("t", 1, "x");
@@ -87,24 +87,29 @@ fn a_service_that_hangs() {
             old.pub_("t", 1, "y");
             old.expect("t", "y");
             assert!(
-                sent.elapsed() < Duration::from_millis(400),
+                sent.elapsed() < Duration::from_secs(1),
                 "{:?}",
                 sent.elapsed()
             );
         }
         assert_eq!(waiting.join().unwrap(), UNAVAILABLE);
     });
-    assert!(begun.elapsed() < Duration::from_secs(10));
-    // Then the breaker is open: nobody waits any more.
-    for _ in 0..5 {
-        answer(&broker, &connect(Version::V311, "new", "p"));
-    }
-    let begun = Instant::now();
-    assert_eq!(answer(&broker, &connect(Version::V311, "new", "p")), 3);
-    let waited = begun.elapsed();
-    assert!(waited < Duration::from_millis(1500), "{waited:?}");
-    let (_, alarms) = broker.ctl(&["plugins", "show", PLUGIN]);
-    assert!(figure(&broker, "auth/unavailable") >= 9, "{alarms}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    // After five of them the breaker is open: one finds out whether the service is back, and nobody else waits.
+    let login = || {
+        let begun = Instant::now();
+        assert_eq!(answer(&broker, &connect(Version::V311, "new", "p")), 3);
+        begun.elapsed()
+    };
+    login();
+    login();
+    std::thread::scope(|scope| {
+        let two = [scope.spawn(login), scope.spawn(login)];
+        let waited = two.map(|one| one.join().unwrap());
+        let least = waited.into_iter().min().unwrap();
+        assert!(least < Duration::from_secs(1), "{waited:?}");
+    });
+    assert_eq!(figure(&broker, "auth/unavailable"), 7);
     service.resume();
     await_answer(&broker, "new", 0);
     old.ping();

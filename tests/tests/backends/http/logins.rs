@@ -150,7 +150,7 @@ fn a_superuser_question_that_hangs() {
         Reply::status(200).after(Duration::from_secs(if slow { 5 } else { 0 }))
     });
     let conf = format!(
-        "{}auth.http.super_req = {}\nauth.http.timeout = 1s\n",
+        "{}auth.http.super_req = {}\nauth.http.timeout = 3s\n",
         auth_only(&service),
         service.url("/super")
     );

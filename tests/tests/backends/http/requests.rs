@@ -56,6 +56,31 @@ fn hot_keys() {
     assert_eq!(code(), 0);
 }
 
+/// The text of the seed as it stands, in which all hosts are lost.
+#[test]
+fn a_file_without_urls() {
+    let service = service(&[("/auth", 200), ("/acl", 403)]);
+    let lost = seed(&service);
+    let lost: Vec<String> = lost
+        .lines()
+        .map(|line| match line.split_once(" = http") {
+            Some((key, _)) => format!("{key} =\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    let broker = open_broker(&lost.concat());
+    assert_eq!(answer(&broker, &connect(Version::V311, "u", "p")), 0);
+    assert!(broker.log().contains("nobody is asked"));
+    // One of them is put in.
+    set(&broker, "auth.http.acl_req", &service.url("/acl"));
+    let mut client = client(&broker, "u");
+    assert_eq!(
+        client.subscribe(&[emqttd_tests::Sub::new("t", 0)], &[]),
+        [0x80]
+    );
+    assert_eq!(service.requests().len(), 1);
+}
+
 #[test]
 fn put_is_no_method() {
     let config = Config::with_plugin(PLUGIN, "auth.http.auth_req.method = put\n");

@@ -2,7 +2,7 @@
 
 use super::*;
 use emqttd_tests::servers::pki;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, ToSocketAddrs};
 
 fn yes(_: &Received) -> Reply {
     Reply::status(200)
@@ -111,10 +111,11 @@ fn addresses_of_both_families() {
     let came = service.requests();
     let host = format!("[::1]:{}", service.port());
     assert_eq!(came[0].header("host"), Some(&*host));
-    set(
-        &broker,
-        "auth.http.auth_req",
-        &format!("http://localhost:{}/", service.port()),
-    );
-    assert_eq!(answers(&broker, "u", "p"), ACCEPTED);
+    // A name with several addresses, of which one is right. Not every machine has such a one.
+    let mut addresses = ("localhost", service.port()).to_socket_addrs().unwrap();
+    if addresses.any(|address| address.is_ipv6()) {
+        let url = format!("http://localhost:{}/", service.port());
+        set(&broker, "auth.http.auth_req", &url);
+        assert_eq!(answers(&broker, "u", "p"), ACCEPTED);
+    }
 }
