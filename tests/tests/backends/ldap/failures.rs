@@ -306,6 +306,8 @@ fn what_is_no_directory() {
         let broker = broker(&conf);
         assert_ne!(login(&broker, "u", "p"), 0, "{said:?}");
         assert!(broker.is_active(PLUGIN));
+        let (_, shown) = broker.ctl(&["plugins", "show", PLUGIN]);
+        assert!(shown.contains("panics              : 0\n"), "{shown}");
         drop(quit);
         std::net::TcpStream::connect(address).unwrap();
         server.join().unwrap();
