@@ -182,8 +182,8 @@ pub(super) const BACKENDS: &[&[Key]] = &[
         Key::new("auth.jwt.superuser_claim", Type::Text, "claim that is true for superusers; absent = nobody is one").of("emq_auth_jwt").shows("is_superuser"),
         Key::new("auth.jwt.acl_claim", Type::Text, "claim with `pub`, `sub` and `all`: lists of topic filters; absent = no ACL").of("emq_auth_jwt").shows("acl"),
         Key::new("auth.jwt.disconnect_after_expiry", Type::Flag, "end connections whose token expires").of("emq_auth_jwt").default("off").shows("off"),
-        Key::new("auth.jwt.issuer", Type::Text, "the issuer that a token must have").of("emq_auth_jwt"),
-        Key::new("auth.jwt.audience", Type::Text, "the audience that a token must have").of("emq_auth_jwt"),
+        Key::new("auth.jwt.issuer", Type::Text, "the issuer that a token must have").of("emq_auth_jwt").shows("https://id.example.com"),
+        Key::new("auth.jwt.audience", Type::Text, "the audience that a token must have").of("emq_auth_jwt").shows("mqtt"),
     ],
     &tls_files!("emq_auth_jwt", "auth.jwt.ssl_opts"),
     &tls!("emq_auth_jwt", "auth.jwt.ssl_opts"),
@@ -220,7 +220,7 @@ pub(super) const KEYS: &[Key] = &[
         .of("emq_auth_username").default("15000").shows("15000"),
     Key::new("auth.jwt.secret", Type::Secret, "secret of HS256, HS384, HS512")
         .of("emq_auth_jwt").ships("emqsecret"),
-    Key::new("auth.jwt.pubkey", Type::File, "public key of RS and ES algorithms, PEM")
+    Key::new("auth.jwt.pubkey", Type::File, "public key of RS, PS, ES and EdDSA algorithms, or a certificate with it, PEM")
         .of("emq_auth_jwt").shows("etc/certs/jwt_public_key.pem"),
 
     ldap("auth.ldap.servers", Type::Text, "hosts, with commas, tried in turn").ships("127.0.0.1").hot(),
