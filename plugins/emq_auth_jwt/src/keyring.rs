@@ -25,6 +25,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LEAST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a login waits for that.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// Keys that are tried for a token which does not name one.
+const MOST_TRIED: usize = 16;
 /// How often it is looked whether the file has changed.
 const LOOK: Duration = Duration::from_secs(5);
 /// For the start of the plugin: a server that is there has answered by then.
@@ -202,8 +204,8 @@ impl KeySet {
         for waited in [false, true] {
             let known = changes.borrow_and_update().clone();
             let keys = known.keys.as_deref().unwrap_or_default();
-            let mut fitting = keys.iter().filter(|jwk| jwk.fits(kid, algorithm));
-            if fitting.any(|jwk| right(&jwk.key)) {
+            let fitting = keys.iter().filter(|jwk| jwk.fits(kid, algorithm));
+            if fitting.take(MOST_TRIED).any(|jwk| right(&jwk.key)) {
                 return Signature::Right;
             }
             let has_it = match kid {

@@ -15,7 +15,7 @@ fn idle_connections_that_are_closed() {
             "{round}"
         );
         assert_eq!(service.requests().len(), 2);
-        service.close_idle();
+        assert_eq!(service.close_idle(), 1, "it was kept");
     }
     assert_eq!(figure(&broker, "auth/unavailable"), 0);
 }
