@@ -71,3 +71,6 @@ impl Drop for Attempt {
         self.connecting = Box::pin(std::future::pending());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,7 +221,7 @@ fn sql_of_every_sort() {
         "select password from mqtt_user where username = '%u' and (select json_value(a, '$.a:b') from `od:d`) = 'x';",
         "select password from mqtt_user where username = '%u' and '%c' <> ':x' and '%a' = '127.0.0.1'",
         "call hash_of('%u')",
-        "select password from mqtt_user where username like '%u'",
+        "select password from mqtt_user where username like concat('%u', '%')",
     ] {
         reload::<Mysql>(&broker, &keys.clone().set("auth_query", query));
         assert_eq!(
