@@ -1,12 +1,14 @@
 //! Connections to the server, and questions over them.
 
-use crate::attempt::{Attempt, drop_at_once};
 use emqttd_backend::{Asked, Broken, Cell, Connector, Entrance, Rows, TlsSettings};
 use emqttd_plugin_sdk::StartError;
 use mysql_async::prelude::Queryable;
 use mysql_async::{
-    ClientIdentity, Conn, DriverError, Error, IoError, OptsBuilder, Params, SslOpts, Value,
+    ClientIdentity, Conn, DriverError, Error, IoError, Opts, OptsBuilder, Params, SslOpts, Value,
 };
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -34,29 +36,21 @@ const NO_SUCH_CHARACTER: [u16; 4] = [1267, 1270, 1271, 3988];
 /// How the server is asked.
 pub(crate) struct Mysql {
     opts: OptsBuilder,
-    entrance: Entrance,
+    timeout: Duration,
 }
 
 /// A connection, which says goodbye when it is dropped.
-pub(crate) struct Connection {
-    conn: Option<Conn>,
-    /// a question is under way: the server would not listen
-    busy: bool,
-}
+pub(crate) struct Connection(Option<Conn>);
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let Some(conn) = self.conn.take() else {
-            return;
-        };
-        match Handle::try_current() {
-            Ok(runtime) if !self.busy => {
-                runtime.spawn(async {
-                    // Whether the server hears it or not: the socket is closed.
-                    let _ = tokio::time::timeout(GOODBYE, conn.disconnect()).await;
-                });
-            }
-            _ => drop_at_once(conn),
+        // When no runtime is there any more, the socket is closed without a word.
+        if let (Some(conn), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async {
+                // Left to itself the driver would first read the rest of an answer, for as long as that takes. When
+                // a question is under way there is no goodbye: the socket is closed.
+                let _ = tokio::time::timeout(GOODBYE, conn.disconnect()).await;
+            });
         }
     }
 }
@@ -66,11 +60,11 @@ impl Mysql {
     pub fn new(entrance: Entrance) -> Result<Mysql, StartError> {
         let tls = entrance.tls.as_ref().map(ssl_opts).transpose()?;
         let opts = OptsBuilder::default()
-            .ip_or_hostname(entrance.address.host.clone())
+            .ip_or_hostname(entrance.address.host)
             .tcp_port(entrance.address.port)
-            .user(entrance.username.clone())
-            .pass(entrance.password.clone())
-            .db_name(entrance.database.clone())
+            .user(entrance.username)
+            .pass(entrance.password)
+            .db_name(entrance.database)
             .ssl_opts(tls)
             // Where the keys say, and not through a file that the server speaks of.
             .prefer_socket(false)
@@ -78,12 +72,15 @@ impl Mysql {
             // What the driver would otherwise ask each time it connects.
             .max_allowed_packet(Some(LONGEST_PACKET))
             .wait_timeout(Some(28_800));
-        Ok(Mysql { opts, entrance })
+        Ok(Mysql {
+            opts,
+            timeout: entrance.timeout,
+        })
     }
 
     /// What every connection begins with.
     async fn settle(&self, conn: &mut Conn) -> Result<(), Error> {
-        let longest = self.entrance.timeout + LATER;
+        let longest = self.timeout + LATER;
         let mariadb = format!("SET SESSION max_statement_time = {}", longest.as_secs_f64());
         let mysql = format!("SET SESSION max_execution_time = {}", longest.as_millis());
         for set in [mariadb, mysql] {
@@ -103,42 +100,23 @@ impl Connector for Mysql {
     type Reply = Rows;
 
     async fn connect(&self) -> Result<Connection, String> {
-        let address = &self.entrance.address;
-        let found = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
-        let found = found.map_err(|error| format!("{}: {error}", address.host))?;
-        let mut why = format!("{}: has no address", address.host);
-        for found in found {
-            let opts = self.opts.clone().resolved_ips(Some([found.ip()]));
-            match Attempt::new(opts.into()).await {
-                Some(Ok(conn)) => {
-                    let mut connection = Connection {
-                        conn: Some(conn),
-                        busy: true,
-                    };
-                    if let Some(conn) = &mut connection.conn {
-                        self.settle(conn).await.map_err(|error| sentence(&error))?;
-                    }
-                    connection.busy = false;
-                    return Ok(connection);
-                }
-                Some(Err(error)) => why = sentence(&error),
-                None => why = "what it sends is not the protocol of MySQL".into(),
-            }
+        let mut connection = Connection(Some(conn(self.opts.clone().into()).await?));
+        if let Some(conn) = &mut connection.0 {
+            let settled = self.settle(conn).await;
+            settled.map_err(|error| sentence(&error))?;
         }
-        Err(why)
+        Ok(connection)
     }
 
     async fn ask(&self, connection: &mut Connection, asked: &Asked) -> Result<Rows, Broken> {
-        let Some(conn) = &mut connection.conn else {
+        let Some(conn) = &mut connection.0 else {
             return Err(Broken::Connection("it is closed".into()));
         };
-        connection.busy = true;
         let mut outcome = rows(conn, asked, |_| true).await;
         if no_such_character(&outcome, asked) {
             // The utf8 of EMQ's tables has none beyond U+FFFF: a value with one is in no row.
             outcome = rows(conn, asked, |value| value.chars().all(|c| c <= '\u{ffff}')).await;
         }
-        connection.busy = false;
         match no_such_character(&outcome, asked) {
             true => Ok(Rows::unlike(&asked.query)),
             false => outcome.map_err(broken),
@@ -146,14 +124,24 @@ impl Connector for Mysql {
     }
 
     async fn ping(&self, connection: &mut Connection) -> Result<(), String> {
-        let Some(conn) = &mut connection.conn else {
+        let Some(conn) = &mut connection.0 else {
             return Err("it is closed".into());
         };
-        connection.busy = true;
-        let outcome = conn.ping().await;
-        connection.busy = false;
-        outcome.map_err(|error| sentence(&error))
+        conn.ping().await.map_err(|error| sentence(&error))
     }
+}
+
+/// Connects and logs in. What a server sends that is none makes the driver panic in places.
+async fn conn(opts: Opts) -> Result<Conn, String> {
+    let mut connecting = Conn::new(opts);
+    poll_fn(move |cx| {
+        let connecting = connecting.as_mut();
+        match catch_unwind(AssertUnwindSafe(|| connecting.poll(cx))) {
+            Ok(poll) => poll.map_err(|error| sentence(&error)),
+            Err(_) => Poll::Ready(Err("what it sends is not the protocol of MySQL".into())),
+        }
+    })
+    .await
 }
 
 /// Asks; the statement is prepared the first time, and kept with the connection. Values that are not `fit` are
@@ -270,3 +258,6 @@ fn ssl_opts(tls: &TlsSettings) -> Result<SslOpts, StartError> {
     }
     Ok(opts)
 }
+
+#[cfg(test)]
+mod tests;

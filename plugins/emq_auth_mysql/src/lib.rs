@@ -6,7 +6,6 @@ use connector::Mysql;
 use emqttd_backend::{Cell, Dialect, Placeholder, Sql};
 use emqttd_plugin_sdk::Descriptor;
 
-mod attempt;
 mod connector;
 
 const DIALECT: Dialect = Dialect {
