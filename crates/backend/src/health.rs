@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// Between two lines in the log that say the same.
 const QUIET: Duration = Duration::from_secs(60);
+/// Different complaints in that time; what clients do can call forth any number.
+const MOST: usize = 10;
 
 /// Tells the log and the alarms when a server goes and comes.
 #[derive(Debug)]
@@ -27,8 +29,8 @@ impl std::fmt::Debug for ContextOf {
 #[derive(Debug, Default)]
 struct State {
     down: bool,
-    /// when one was logged, and what
-    said: Option<(Instant, String)>,
+    /// what was logged lately, and when
+    said: Vec<(Instant, String)>,
 }
 
 impl Health {
@@ -49,7 +51,8 @@ impl Health {
     /// It does not answer; `why` has no secret in it.
     pub fn down(&self, why: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.say(&mut state, why);
+        let first = !state.down;
+        self.say(&mut state, why, first);
         if !std::mem::replace(&mut state.down, true) {
             let summary = format!("{}: {why}", self.server);
             let title = "A server that plugins ask does not answer";
@@ -64,7 +67,7 @@ impl Health {
     pub fn up(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut state.down, false) {
-            state.said = None;
+            state.said.clear();
             log::info!("{}: {} answers again", self.ctx.0.plugin(), self.server);
             let id = self.alarm_id();
             self.ctx.0.alarm(&id, Severity::Critical, "", None);
@@ -74,18 +77,18 @@ impl Health {
     /// It answers, but not what it should: a table is missing, a row makes no sense.
     pub fn complain(&self, what: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.say(&mut state, what);
+        self.say(&mut state, what, false);
     }
 
-    /// Logs, though not the same again and again.
-    fn say(&self, state: &mut State, what: &str) {
-        let now = Instant::now();
-        let again = state.said.as_ref().is_some_and(|(at, said)| {
-            now.duration_since(*at) < QUIET && (said == what || state.down)
-        });
-        if !again {
+    /// Logs, though not the same again and again, and not without end. `always`: all the same.
+    fn say(&self, state: &mut State, what: &str, always: bool) {
+        let said = &mut state.said;
+        said.retain(|(at, _)| at.elapsed() < QUIET);
+        let again = said.iter().any(|(_, text)| text == what);
+        let enough = said.len() >= MOST || state.down && !said.is_empty();
+        if always || !again && !enough {
             log::warn!("{}: {}: {what}", self.ctx.0.plugin(), self.server);
-            state.said = Some((now, what.to_string()));
+            said.push((Instant::now(), what.to_string()));
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod fields;
 mod lookup;
+mod presence;
 mod rules;
 mod selector;
 mod server;

@@ -1,16 +1,14 @@
 //! The servers, by MongoDB's own driver.
 
+use crate::presence::Presence;
 use crate::settings::Connection;
 use emqttd_backend::{Fault, Health};
 use emqttd_plugin_sdk::{Context, StartError};
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::event::EventHandler;
-use mongodb::event::sdam::{SdamEvent, TopologyDescription};
-use mongodb::options::ReadPreference;
-use mongodb::{Client, Database, ServerInfo};
+use mongodb::{Client, Database};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// For the start of the plugin: a server that is there has answered by then.
@@ -27,6 +25,7 @@ const NOT_NOW: [i32; 8] = [91, 189, 10_058, 10_107, 11_600, 11_602, 13_435, 13_4
 #[derive(Debug)]
 pub struct Server {
     database: Database,
+    presence: Presence,
 }
 
 impl Server {
@@ -40,21 +39,38 @@ impl Server {
         health: &Arc<Health>,
     ) -> Result<Server, StartError> {
         let (mut options, tls) = connection.options()?;
-        options.sdam_event_handler = Some(watch(health, connection.reads.clone()));
-        ctx.block_on(async {
+        let (presence, handler) = Presence::new(health);
+        options.sdam_event_handler = Some(handler);
+        let server = ctx.block_on(async {
             let client = Client::with_options(options).map_err(|error| sentence(&error))?;
             // They have been read.
             drop(tls);
-            let database = client.database(&connection.database);
-            let ping = database.run_command(doc! {"ping": 1});
-            match tokio::time::timeout(START_PATIENCE, ping).await {
-                Ok(Ok(_)) => health.up(),
-                Ok(Err(error)) => health.down(&sentence(&error)),
+            let server = Server {
+                database: client.database(&connection.database),
+                presence,
+            };
+            match tokio::time::timeout(START_PATIENCE, server.ping()).await {
                 // What does not come at all is told by whoever waits for it.
-                Err(_) => {}
+                Ok(Ok(())) | Err(_) => {}
+                Ok(Err(fault)) => health.down(fault.why()),
             }
-            Ok(Server { database })
-        })
+            Ok::<_, StartError>(server)
+        })?;
+        let database = server.database.clone();
+        let knock = move || {
+            let database = database.clone();
+            async move { database.run_command(doc! {"ping": 1}).await }
+        };
+        ctx.spawn(server.presence.clone().knock(knock));
+        Ok(server)
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        let ping = async {
+            let answer = self.database.run_command(doc! {"ping": 1}).await;
+            answer.map_err(|error| fault(&error))
+        };
+        self.presence.unless_gone(ping).await.map(drop)
     }
 
     /// One document that matches.
@@ -67,10 +83,11 @@ impl Server {
         filter: Document,
     ) -> Result<Option<RawDocumentBuf>, Fault> {
         let collection = self.database.collection::<RawDocumentBuf>(collection);
-        collection
-            .find_one(filter)
-            .await
-            .map_err(|error| fault(&error))
+        let find = async {
+            let found = collection.find_one(filter).await;
+            found.map_err(|error| fault(&error))
+        };
+        self.presence.unless_gone(find).await
     }
 
     /// Shows the documents that match, `most` at most, until `look` has seen enough; gives how many it saw.
@@ -89,51 +106,19 @@ impl Server {
             .find(filter)
             .limit(i64::from(most))
             .batch_size(BATCH);
-        let mut cursor = find.await.map_err(|error| fault(&error))?;
-        let mut seen = 0;
-        while seen < most && cursor.advance().await.map_err(|error| fault(&error))? {
-            seen += 1;
-            if look(cursor.current()).is_break() {
-                break;
+        let walk = async {
+            let mut cursor = find.await.map_err(|error| fault(&error))?;
+            let mut seen = 0;
+            while seen < most && cursor.advance().await.map_err(|error| fault(&error))? {
+                seen += 1;
+                if look(cursor.current()).is_break() {
+                    break;
+                }
             }
-        }
-        Ok(seen)
+            Ok(seen)
+        };
+        self.presence.unless_gone(walk).await
     }
-}
-
-/// Tells `health` when no server is left that could be asked, and when one is there again.
-fn watch(health: &Arc<Health>, reads: ReadPreference) -> EventHandler<SdamEvent> {
-    let health = Arc::clone(health);
-    let known: Mutex<Option<TopologyDescription>> = Mutex::default();
-    let is_readable = move |topology: &TopologyDescription| {
-        topology.has_readable_server(Some(reads.clone().into()))
-    };
-    EventHandler::callback(move |event| {
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            SdamEvent::TopologyDescriptionChanged(event) => {
-                if is_readable(&event.new_description) && !known.as_ref().is_some_and(&is_readable)
-                {
-                    health.up();
-                }
-                *known = Some(event.new_description);
-            }
-            // One failure is found out by the next question too: only what lasts is worth an alarm.
-            SdamEvent::ServerHeartbeatFailed(event) => {
-                let has_failed = |server: ServerInfo<'_>| {
-                    *server.address() == event.server_address || server.error().is_some()
-                };
-                let all = |topology: &TopologyDescription| {
-                    !is_readable(topology) && topology.servers().into_values().all(has_failed)
-                };
-                if known.as_ref().is_some_and(all) {
-                    let why = sentence(&event.failure);
-                    health.down(&format!("{}: {why}", event.server_address));
-                }
-            }
-            _ => {}
-        }
-    })
 }
 
 /// What an error of the driver means.
@@ -154,6 +139,6 @@ pub fn fault(error: &Error) -> Fault {
 }
 
 /// Without what is only for programs (labels, copies of replies).
-fn sentence(error: &Error) -> String {
+pub fn sentence(error: &Error) -> String {
     error.kind.to_string()
 }

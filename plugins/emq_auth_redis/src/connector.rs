@@ -43,8 +43,10 @@ pub(crate) enum Connection {
 }
 
 impl RedisConnector {
-    pub fn new(ctx: &Context, settings: &RedisSettings) -> RedisConnector {
-        let dialer = Arc::new(Dialer::new(ctx, settings.tls.clone()));
+    /// # Errors
+    /// A file of the settings that cannot be used.
+    pub fn new(ctx: &Context, settings: &RedisSettings) -> Result<RedisConnector, String> {
+        let dialer = Arc::new(Dialer::new(ctx, settings.tls.as_ref())?);
         let login = settings.login.clone();
         let place = match settings.servers.clone() {
             Servers::Single(address) => Place::Single(address),
@@ -64,12 +66,12 @@ impl RedisConnector {
                 seeds,
             ))),
         };
-        RedisConnector {
+        Ok(RedisConnector {
             dialer,
             login,
             database: settings.database,
             place,
-        }
+        })
     }
 
     async fn open(&self, address: &Address) -> Result<Link, String> {

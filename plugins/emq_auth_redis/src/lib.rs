@@ -34,7 +34,7 @@ pub fn plugin() -> Descriptor {
 fn start(ctx: &Context) -> Result<Box<dyn Plugin>, StartError> {
     let settings = RedisSettings::read(&ctx.config())?;
     let health = Arc::new(Health::new(ctx, settings.servers.to_string()));
-    let connector = RedisConnector::new(ctx, &settings);
+    let connector = RedisConnector::new(ctx, &settings)?;
     let pool = Arc::new(Pool::start(ctx, settings.pool, &health, connector));
     if let Some(command) = settings.subscriptions {
         let subscriptions = Subscriptions::new(

@@ -19,7 +19,13 @@ use tokio_rustls::TlsConnector;
 /// What every connection is made with.
 pub(crate) struct Dialer {
     ctx: Context,
-    tls: Option<TlsSettings>,
+    tls: Option<Tls>,
+}
+
+struct Tls {
+    connector: TlsConnector,
+    /// the name to expect, where it is not the host's
+    server_name: Option<String>,
 }
 
 /// A connection that is logged in.
@@ -41,11 +47,20 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl Dialer {
-    pub fn new(ctx: &Context, tls: Option<TlsSettings>) -> Dialer {
-        Dialer {
+    /// # Errors
+    /// A file of the settings that cannot be used.
+    pub fn new(ctx: &Context, tls: Option<&TlsSettings>) -> Result<Dialer, String> {
+        let tls = tls.map(|settings| {
+            let config = Arc::new(settings.client_config()?);
+            Ok::<Tls, String>(Tls {
+                connector: TlsConnector::from(config),
+                server_name: settings.server_name.clone(),
+            })
+        });
+        Ok(Dialer {
             ctx: ctx.clone(),
-            tls,
-        }
+            tls: tls.transpose()?,
+        })
     }
 
     /// Connects and logs in; `database` is selected on each connection, for Redis forgets it with the connection.
@@ -88,9 +103,7 @@ impl Dialer {
         let name = tls.server_name.as_ref().unwrap_or(&address.host);
         let name = ServerName::try_from(name.clone())
             .map_err(|_| format!("`{name}` is no name that a certificate can have"))?;
-        // Read each time: certificates are renewed while the broker runs.
-        let connector = TlsConnector::from(Arc::new(tls.client_config()?));
-        let stream = connector.connect(name, stream).await;
+        let stream = tls.connector.connect(name, stream).await;
         Ok(Box::new(stream.map_err(|error| format!("TLS: {error}"))?))
     }
 }

@@ -148,17 +148,23 @@ fn every_form_of_a_hash() {
         ("argon2id", "password", "public", ARGON2ID, ""),
         ("scrypt", "password", "secret", SCRYPT, ""),
     ];
+    let users: Vec<String> = forms
+        .iter()
+        .enumerate()
+        .map(|(n, (_, _, _, stored, salt))| {
+            format!(
+                r#"{{"username": "u{n}", "password": "{stored}", "salt": "{salt}"}},
+                   {{"username": "none{n}", "salt": "{salt}"}},
+                   {{"username": "unsalted{n}", "password": "{stored}"}},
+                   {{"username": "nullsalt{n}", "password": "{stored}", "salt": null}}"#
+            )
+        })
+        .collect();
+    let database = mongo.fresh_database();
+    mongo.insert(&database, "mqtt_user", &format!("[{}]", users.join(",")));
     // One broker, whose plugin is loaded anew for each.
-    let broker = site(mongo, "", "", "");
-    for (form, fields, password, stored, salt) in forms {
-        let database = mongo.fresh_database();
-        let users = format!(
-            r#"[{{"username": "u", "password": "{stored}", "salt": "{salt}"}},
-                {{"username": "none", "salt": "{salt}"}},
-                {{"username": "unsalted", "password": "{stored}"}},
-                {{"username": "nullsalt", "password": "{stored}", "salt": null}}]"#
-        );
-        mongo.insert(&database, "mqtt_user", &users);
+    let broker = Broker::start(config(&format!("{}{QUERIES}", keys(mongo, &database))));
+    for (n, (form, fields, password, _, _)) in forms.into_iter().enumerate() {
         broker.unload(PLUGIN);
         let conf = format!(
             "{}{QUERIES}auth.mongo.auth_query.password_field = {fields}\n\
@@ -167,7 +173,7 @@ fn every_form_of_a_hash() {
         );
         broker.write_plugin_conf(PLUGIN, &conf);
         broker.load(PLUGIN);
-        let ask = |name: &str, password: &str| login(&broker, name, password);
+        let ask = |name: &str, password: &str| login(&broker, &format!("{name}{n}"), password);
         assert_eq!(ask("u", password), 0, "{form}");
         assert_eq!(ask("u", "wrong"), 4, "{form}");
         assert_eq!(ask("none", password), 4, "{form}");
@@ -197,7 +203,11 @@ fn superusers_are_true() {
     // Nobody but superusers may do anything.
     let rules = r#"[{"username": "$all"}]"#;
     let more = "auth.mongo.acl_query.selector = username=$all\n";
-    let broker = site(mongo, &users, rules, more);
+    let database = mongo.fresh_database();
+    mongo.insert(&database, "mqtt_user", &users);
+    mongo.insert(&database, "mqtt_acl", rules);
+    let conf = format!("{}{QUERIES}{more}", keys(mongo, &database));
+    let broker = Broker::start(config(&conf));
     for name in ["true", "one", "text", "false", "null", "none"] {
         let mut client = user(&broker, name);
         assert_eq!(may_publish(&mut client, "t"), name == "true", "{name}");
@@ -206,15 +216,8 @@ fn superusers_are_true() {
     assert!(auth_test(&broker, "true", "public").contains("is_superuser: true"));
 
     // In a collection of their own, and switched off.
-    let database = mongo.fresh_database();
-    mongo.insert(&database, "mqtt_user", &users);
-    mongo.insert(&database, "mqtt_acl", rules);
-    mongo.insert(
-        &database,
-        "admins",
-        r#"[{"id": "c1", "rights": {"all": true}}]"#,
-    );
-    let conf = format!("{}{QUERIES}{more}", keys(mongo, &database));
+    let admins = r#"[{"id": "c1", "rights": {"all": true}}]"#;
+    mongo.insert(&database, "admins", admins);
     let own = "auth.mongo.super_query.collection = admins\nauth.mongo.super_query.selector = id=%c\n\
                auth.mongo.super_query.super_field = rights.all\n";
     for (more, superusers) in [

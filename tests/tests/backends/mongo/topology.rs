@@ -227,15 +227,20 @@ fn scram_sha_1() {
     assert!(!broker.log().contains("wrong-horse"));
 }
 
-/// SCRAM-SHA-256, with the database that knows the name.
+/// SCRAM-SHA-256, and who is not let in by it.
 #[test]
 fn scram_sha_256() {
     let Some(mongo) = Mongo::shared() else { return };
     let users = format!(r#"[{{"username": "u", "password": "{PUBLIC}"}}]"#);
-    let broker = site(mongo, &users, "", "");
+    let database = mongo.fresh_database();
+    mongo.insert(&database, "mqtt_user", &users);
+    let conf = format!("{}{QUERIES}", keys(mongo, &database));
+    let broker = Broker::start(config(&conf));
     soon(&broker);
     for more in ["auth.mongo.password = x\n", "auth.mongo.login = nobody\n"] {
-        let broker = site(mongo, &users, "", more);
+        broker.unload(PLUGIN);
+        broker.write_plugin_conf(PLUGIN, &format!("{conf}{more}"));
+        broker.load(PLUGIN);
         assert_eq!(login(&broker, "u", "public"), 3, "{more}");
         let text = auth_test(&broker, "u", "public");
         assert!(text.contains("uthentication"), "{text}");

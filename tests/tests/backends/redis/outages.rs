@@ -184,14 +184,15 @@ fn hanging() {
     assert!(begun.elapsed() >= Duration::from_millis(5 * 500));
     let shown = auth_test(&broker, "c", &name, "p");
     assert!(shown.contains("no answer within 500ms"), "{shown}");
-    // The breaker is open: most do not wait.
-    let begun = Instant::now();
+    // The breaker is open: but for one in a while they do not wait.
+    eventually("nobody is asked", || {
+        auth_test(&broker, "c", &name, "p").contains("not asked: no answer within 500ms")
+    });
     for _ in 0..40 {
         assert_eq!(answer(&broker, &name, "p"), UNAVAILABLE);
         assert!(may_publish(&mut inside, "t"), "a decision that is known");
         inside.expect("t", "x");
     }
-    assert!(begun.elapsed() < Duration::from_millis(40 * 500 / 2));
     // One that is not known is refused, and nothing is taken away.
     assert!(!may_publish(&mut inside, "other"));
     redis.resume();
