@@ -56,7 +56,12 @@ impl Checker {
         };
         let right = match self.form.is_slow() {
             false => self.form.verify(password, stored, salt),
-            true => self.slowly(password, stored, salt).await?,
+            true => {
+                trace.checking(true);
+                let right = self.slowly(password, stored, salt).await?;
+                trace.checking(false);
+                right
+            }
         };
         let right = right.unwrap_or_else(|why| {
             trace.note(|| why.to_string());
@@ -84,7 +89,7 @@ impl Checker {
             return Ok(Ok(right));
         }
         let Some(turn) = Gate::shared().enter().await else {
-            return Err(Fault::Refused(
+            return Err(Fault::Busy(
                 "more passwords wait to be checked than could be soon".into(),
             ));
         };
@@ -97,7 +102,7 @@ impl Checker {
             right
         };
         let Some(right) = self.ctx.blocking(check).await else {
-            return Err(Fault::Refused("the password could not be checked".into()));
+            return Err(Fault::Busy("the password could not be checked".into()));
         };
         if let (Some(mark), Ok(right)) = (mark, right) {
             self.done().put(mark.bytes(), right);

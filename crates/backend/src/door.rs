@@ -10,6 +10,7 @@ use emqttd_plugin_sdk::{
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -23,43 +24,58 @@ pub enum Fault {
     Down(String),
     /// The server is there, and this question has no answer (a table is missing, a status 500).
     Refused(String),
+    /// It is we who cannot answer now: too many passwords are being checked. Clients can bring that about, so it
+    /// says nothing about the server, and nobody gets past it: `on_unavailable` does not count here.
+    Busy(String),
 }
 
 impl Fault {
     /// The sentence.
     pub fn why(&self) -> &str {
         match self {
-            Fault::Down(why) | Fault::Refused(why) => why,
+            Fault::Down(why) | Fault::Refused(why) | Fault::Busy(why) => why,
         }
     }
 }
 
 /// What a server was asked and answered, written down when a person wants to know (`emqttd_ctl auth test`).
 #[derive(Debug, Default)]
-pub struct Trace(Option<Vec<String>>);
+pub struct Trace {
+    notes: Option<Vec<String>>,
+    /// a slow check of a password is under way: the server has answered
+    checking: Arc<AtomicBool>,
+}
 
 impl Trace {
     /// For a question that a client asks: keeps nothing.
     pub fn off() -> Trace {
-        Trace(None)
+        Trace::default()
     }
 
     /// For a person.
     pub fn on() -> Trace {
-        Trace(Some(Vec::new()))
+        Trace {
+            notes: Some(Vec::new()),
+            ..Trace::default()
+        }
     }
 
     /// Adds a piece. No password, no salt and no hash belongs into it.
     pub fn note(&mut self, text: impl FnOnce() -> String) {
-        if let Some(notes) = &mut self.0 {
+        if let Some(notes) = &mut self.notes {
             notes.push(text());
         }
     }
 
     /// All pieces, in one line.
     pub fn text(&self) -> String {
-        let notes = self.0.as_deref().unwrap_or_default();
+        let notes = self.notes.as_deref().unwrap_or_default();
         notes.join("; ").replace(['\r', '\n'], " ")
+    }
+
+    /// Until it is said again: what takes time now is a check of a password, and not the server.
+    pub(crate) fn checking(&self, now: bool) {
+        self.checking.store(now, Ordering::Relaxed);
     }
 }
 
@@ -189,8 +205,9 @@ impl<B: Backend> Door<B> {
             return AuthAnswer::Deny;
         };
         let begun = Instant::now();
+        let checking = Arc::clone(&trace.checking);
         let work = inner.backend.login(&question, password, trace);
-        let answer = match inner.ask(&inner.auth, work).await {
+        let answer = match inner.ask(&inner.auth, &checking, work).await {
             Ok(answer) => {
                 if inner.auth.on_unavailable == OnUnavailable::Cached
                     && let Some(stale) = &inner.stale
@@ -198,6 +215,10 @@ impl<B: Backend> Door<B> {
                     stale.learn_auth(&question, password, answer);
                 }
                 answer
+            }
+            Err(Fault::Busy(why)) => {
+                trace.note(|| why);
+                AuthAnswer::Unavailable
             }
             Err(fault) => {
                 trace.note(|| fault.why().into());
@@ -232,8 +253,9 @@ impl<B: Backend> Door<B> {
             return AclAnswer::Ignore;
         }
         let begun = Instant::now();
+        let checking = Arc::clone(&trace.checking);
         let work = inner.backend.act(&question, access, topic, trace);
-        let answer = match inner.ask(&inner.acl, work).await {
+        let answer = match inner.ask(&inner.acl, &checking, work).await {
             Ok(answer) => {
                 if inner.acl.on_unavailable == OnUnavailable::Cached
                     && let Some(stale) = &inner.stale
@@ -241,6 +263,10 @@ impl<B: Backend> Door<B> {
                     stale.learn_acl(&question, access, topic, answer);
                 }
                 answer
+            }
+            Err(Fault::Busy(why)) => {
+                trace.note(|| why);
+                AclAnswer::Unavailable
             }
             Err(fault) => {
                 trace.note(|| fault.why().into());
@@ -278,6 +304,7 @@ impl<B: Backend> Inner<B> {
     async fn ask<T>(
         &self,
         lane: &Lane,
+        checking: &AtomicBool,
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         lane.breaker
@@ -285,7 +312,7 @@ impl<B: Backend> Inner<B> {
             .map_err(|why| Fault::Down(format!("not asked: {why}")))?;
         let trying = GivenUp(&lane.breaker);
         let Ok(_waiting) = self.waiting.try_acquire() else {
-            return Err(Fault::Refused("too many clients wait for an answer".into()));
+            return Err(Fault::Busy("too many clients wait for an answer".into()));
         };
         // The first poll is the event loop's: what follows belongs beside it.
         tokio::task::yield_now().await;
@@ -302,7 +329,18 @@ impl<B: Backend> Inner<B> {
                 self.health.complain(&why);
                 Err(Fault::Refused(why))
             }
+            Ok(Err(Fault::Busy(why))) => {
+                lane.breaker.answered();
+                Err(Fault::Busy(why))
+            }
             Ok(Err(Fault::Down(why))) => Err(self.down(lane, why)),
+            Err(_) if checking.load(Ordering::Relaxed) => {
+                lane.breaker.answered();
+                Err(Fault::Busy(format!(
+                    "the password could not be checked within {:?}",
+                    self.timeout
+                )))
+            }
             Err(_) => Err(self.down(lane, format!("no answer within {:?}", self.timeout))),
         }
     }

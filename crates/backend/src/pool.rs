@@ -146,7 +146,8 @@ impl<C: Connector> Pool<C> {
                 Err(Broken::Connection(why)) => log::debug!("{}: {why}", shared.health.server()),
             }
         }
-        Err(Fault::Down("every connection broke".into()))
+        // Not `Down`: the server takes connections, and it may be this question alone that it breaks them over.
+        Err(Fault::Refused("every connection broke".into()))
     }
 
     /// A connection, taken out for as long as the answer takes: who does not wait to the end loses it.
@@ -273,11 +274,17 @@ async fn try_idle<C: Connector>(shared: &Arc<Shared<C>>) {
         shared.ready.forget_permits(old.len());
         old
     };
+    let mut all_well = true;
     for Idle { mut connection, .. } in old {
-        let ping = timeout(CONNECT_TIMEOUT, shared.connector.ping(&mut connection)).await;
-        match ping {
-            Ok(Ok(())) => shared.give_back(connection),
-            _ => shared.lose(),
+        // After one that is dead no other is waited for: all of them went the same way.
+        all_well = all_well
+            && matches!(
+                timeout(CONNECT_TIMEOUT, shared.connector.ping(&mut connection)).await,
+                Ok(Ok(()))
+            );
+        match all_well {
+            true => shared.give_back(connection),
+            false => shared.lose(),
         }
     }
 }

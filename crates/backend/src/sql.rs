@@ -468,11 +468,11 @@ impl<C: Connector<Query = Asked, Reply = Rows>> Backend for Sql<C> {
         };
         let rows = self.ask(acl, question, trace).await?;
         if rows.unlike {
-            // Who chooses his client id could get rid of all rules otherwise.
-            return Err(Fault::Refused(format!(
-                "{}: a client's value is not of the type that it is compared with",
-                acl.name
-            )));
+            // Who chooses his client id could get rid of all rules otherwise, whatever `acl_on_unavailable` says.
+            trace.note(|| {
+                "a value of the client is not of the type that it is compared with".into()
+            });
+            return Ok(AclAnswer::Deny);
         }
         let rules = self.rules(acl, &rows)?;
         let answer = Row::decide(&rules, question, access, topic, |why| {

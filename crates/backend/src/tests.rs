@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::{
-    Backend, Broken, Connector, Credentials, Door, Fault, Health, Pool, Question, Settings, Trace,
+    Backend, Broken, Checker, Connector, Credentials, Door, Fault, Health, Pool, Question,
+    Settings, Trace,
 };
 use emqttd_plugin_sdk::testing::{FakeBroker, client};
 use emqttd_plugin_sdk::{
@@ -369,4 +370,61 @@ fn keys_that_make_no_sense() {
             "{error}"
         );
     }
+}
+
+/// Compares with a hash that takes long.
+struct BySlowHash(Checker);
+
+impl Backend for BySlowHash {
+    async fn login(
+        &self,
+        _: &Question<'_>,
+        password: &[u8],
+        trace: &mut Trace,
+    ) -> Result<AuthAnswer, Fault> {
+        let stored = b"$2a$12$sSS8Eg.ovVzaHzi1nUHYK.HbUIOdlQI0iS22Q5rd5z.JVVYH6sfm6";
+        match self.0.is_right(password, Some(stored), None, trace).await? {
+            true => Ok(ALLOWED),
+            false => Ok(AuthAnswer::Deny),
+        }
+    }
+
+    async fn act(
+        &self,
+        _: &Question<'_>,
+        _: Access,
+        _: &str,
+        _: &mut Trace,
+    ) -> Result<AclAnswer, Fault> {
+        Ok(AclAnswer::Ignore)
+    }
+}
+
+/// Clients can bring it about that checks take long: nobody gets past them by that, and the server is not to blame.
+#[test]
+fn a_check_that_takes_too_long() {
+    let start = |ctx: &Context| -> Result<Box<dyn Plugin>, StartError> {
+        let settings = Settings::read(&ctx.config(), "auth.asks")?;
+        let health = Arc::new(Health::new(ctx, "the server in memory"));
+        let checker = Checker::new(ctx, "bcrypt".parse().unwrap(), &health);
+        ctx.auth(0, Door::new(ctx, &settings, &health, BySlowHash(checker)));
+        Ok(Box::new(()))
+    };
+    let descriptor = Descriptor::new("asks", "1.0", "Asks nobody", start);
+    let broker = FakeBroker::new();
+    let keys = [
+        ("auth.asks.on_unavailable", "ignore"),
+        ("auth.asks.timeout", "10ms"),
+    ];
+    broker.start(&descriptor, Config::of(&keys)).unwrap();
+    for n in 0..8 {
+        let wrong = format!("wrong {n}");
+        let (answer, story) = broker.explain_auth(&user("u"), Some(wrong.as_bytes()));
+        assert_eq!(answer, AuthAnswer::Unavailable);
+        assert!(
+            story.starts_with("the password could not be checked"),
+            "{story}"
+        );
+    }
+    assert_eq!(broker.alarms().len(), 0);
 }

@@ -20,11 +20,12 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(1);
 
 /// Errors by which the server ends a connection, or has lost what was prepared over it.
-const LOST: [u16; 10] = [
+const LOST: [u16; 11] = [
     1053, // shutdown
     1152, // aborted
     1158, 1159, 1160, 1161, // packets
     1243, // unknown prepared statement
+    1615, // prepared for a table that has changed
     1927, // killed (MariaDB)
     3169, // killed (MySQL)
     4031, // idle for longer than wait_timeout (MySQL 8.0.24)

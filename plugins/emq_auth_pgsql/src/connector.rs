@@ -222,10 +222,12 @@ async fn rows(connection: &mut Connection, asked: &Asked) -> Result<Rows, Troubl
 
 /// Whether the statement is the trouble, and would not be if it were prepared anew.
 fn is_stale(error: &Error) -> bool {
-    let changed = error
-        .as_db_error()
-        .is_some_and(|error| error.message().contains("cached plan"));
-    error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) || changed
+    // A changed table makes the second one of a prepared statement; its text is in the server's language.
+    [
+        Some(&SqlState::INVALID_SQL_STATEMENT_NAME),
+        Some(&SqlState::FEATURE_NOT_SUPPORTED),
+    ]
+    .contains(&error.code())
 }
 
 fn broken(error: &Error, asked: &Asked) -> Result<Rows, Broken> {

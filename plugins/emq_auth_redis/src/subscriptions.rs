@@ -144,7 +144,7 @@ impl Inner {
                     self.health.up();
                     return Ok(reply);
                 }
-                Ok(Err(Fault::Refused(why))) => return Err(why),
+                Ok(Err(Fault::Refused(why) | Fault::Busy(why))) => return Err(why),
                 Ok(Err(Fault::Down(why))) => why,
                 Err(_) => format!("no answer within {:?}", self.timeout),
             };

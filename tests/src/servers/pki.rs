@@ -12,6 +12,7 @@ use super::template;
 
 /// A certificate or key file, such as `ca.crt`, of an authority that has issued
 /// - `server.crt` with `server.key`, for `localhost`, the name of this machine, 127.0.0.1 and ::1,
+/// - `misnamed.crt` with `misnamed.key`, of a server called `elsewhere.example`,
 /// - `client.crt` with `client.key`, for the common name `mqtt`;
 ///
 /// and of `other-ca.crt`, an authority that has issued nothing.
@@ -19,7 +20,9 @@ pub fn file(name: &str) -> PathBuf {
     // OpenLDAP's client takes `localhost` for the machine's own name.
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let host = host.trim();
-    let kept = template::keep("certificates", host, |dir| {
+    // What is in the directory, so that one of an earlier form is not taken for it.
+    let recipe = format!("{host} server misnamed client");
+    let kept = template::keep("certificates", &recipe, |dir| {
         let write = |name: &str, pem: String| fs::write(dir.join(name), pem).unwrap();
         let (pem, issuer) = authority("emqttd scratch servers");
         write("ca.crt", pem);
@@ -44,8 +47,14 @@ pub fn file(name: &str) -> PathBuf {
             &here,
             ExtendedKeyUsagePurpose::ServerAuth,
         );
+        leaf(
+            "misnamed",
+            "elsewhere.example",
+            &["elsewhere.example"],
+            ExtendedKeyUsagePurpose::ServerAuth,
+        );
         leaf("client", "mqtt", &[], ExtendedKeyUsagePurpose::ClientAuth);
-        for key in ["server.key", "client.key"] {
+        for key in ["server.key", "misnamed.key", "client.key"] {
             super::process::set_mode(&dir.join(key), 0o600);
         }
     });

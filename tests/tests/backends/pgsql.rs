@@ -273,9 +273,17 @@ fn values_of_every_type() {
     assert_eq!(login(&broker, "u", "public"), 0);
     let text = acl_test(&broker, "abc", "u", "publish", "t");
     assert!(
-        text.contains("acl_query: a client's value is not of the type"),
+        text.contains("a value of the client is not of the type"),
         "{text}"
     );
+    // Nor where the plugin has nothing to say while its server is away.
+    let careless = keys
+        .clone()
+        .set("acl_query", acl)
+        .set("acl_on_unavailable", "ignore");
+    reload::<Pgsql>(&broker, &careless);
+    numbered.client_id = "abc".into();
+    assert!(!publishes(&mut broker.open(&numbered), "t"));
 }
 
 /// Columns of every type that can be read, and one that cannot.

@@ -197,9 +197,7 @@ fn a_cluster_fails_over() {
     eventually("the replica takes over", || {
         replica.cmd(&["ROLE"]).starts_with("master")
     });
-    eventually("it is asked", || {
-        answer(&broker, &users[1], "p") == ALLOWED
-    });
+    eventually("it is asked", || answer(&broker, &users[1], "p") == ALLOWED);
     eventually("all users are in", || {
         users
             .iter()
