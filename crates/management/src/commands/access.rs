@@ -101,7 +101,10 @@ pub fn register_auth(cli: &Cli, core: &Core) {
     let broker = core.broker.clone();
     cli.register(
         "auth",
-        &[(AUTH_TEST, "Ask the authentication chain (also: acl test, acl cache clean)")],
+        &[(
+            AUTH_TEST,
+            "Ask the authentication chain (also: acl test, acl cache clean)",
+        )],
         Box::new(move |call| match *call.args {
             ["test", id, user, ip] | ["test", id, user, ip, "-"] => {
                 let Ok(ip) = ip.parse::<IpAddr>() else {
