@@ -20,7 +20,10 @@ fuzz_target!(|input: &[u8]| {
     match input.split_first() {
         Some((0, request)) => check_request(request),
         Some((&size, frames)) => {
-            assert_eq!(receive(frames, frames.len().max(1)), receive(frames, size.into()));
+            assert_eq!(
+                receive(frames, frames.len().max(1)),
+                receive(frames, size.into())
+            );
         }
         None => {}
     }
@@ -73,7 +76,10 @@ fn check_request(request: &[u8]) {
                 assert_eq!(response.matches(['\r', '\n']).count(), 2 * lines);
                 assert!(response.starts_with("HTTP/1.1 101 ") && response.ends_with("\r\n\r\n"));
                 for end in [0, upgrade.consumed / 2, upgrade.consumed - 1] {
-                    assert!(matches!(handshake(&request[..end], &options), Handshake::NeedMore));
+                    assert!(matches!(
+                        handshake(&request[..end], &options),
+                        Handshake::NeedMore
+                    ));
                 }
             }
             Handshake::Refuse { response, .. } => assert!(response.starts_with(b"HTTP/1.1 4")),

@@ -30,10 +30,22 @@ impl Log {
     pub fn create(dir: &Path, zeros: bool) -> Result<Log, String> {
         let path = dir.join(format!("mqload-floor-{}", std::process::id()));
         let say = |e: std::io::Error| format!("{}: {e}", path.display());
-        let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(say)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(say)?;
         let len = if zeros { WRITTEN } else { FILE };
         // Owned from here on: it goes in any case.
-        let log = Log { file, path: path.clone(), at: 0, len, buf: vec![], hist: Hist::new() };
+        let log = Log {
+            file,
+            path: path.clone(),
+            at: 0,
+            len,
+            buf: vec![],
+            hist: Hist::new(),
+        };
         if unsafe { libc::fallocate(log.file.as_raw_fd(), 0, 0, len as i64) } != 0 {
             return Err(say(std::io::Error::last_os_error()));
         }
@@ -59,7 +71,10 @@ impl Log {
                 self.buf.resize(n, b'x');
             }
             let t = sys::now_ns();
-            let done = self.file.write_all_at(&self.buf[..n], self.at).and_then(|()| self.file.sync_data());
+            let done = self
+                .file
+                .write_all_at(&self.buf[..n], self.at)
+                .and_then(|()| self.file.sync_data());
             done.map_err(|e| format!("{}: {e}", self.path.display()))?;
             self.hist.add(sys::now_ns() - t);
             self.at += n as u64;

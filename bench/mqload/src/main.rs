@@ -16,10 +16,16 @@ pub struct Args {
 
 impl Args {
     pub fn num(&self, k: &str, d: u64) -> u64 {
-        self.m.get(k).map_or(d, |v| v.parse().unwrap_or_else(|_| die(&format!("--{k} {v}: not a number"))))
+        self.m.get(k).map_or(d, |v| {
+            v.parse()
+                .unwrap_or_else(|_| die(&format!("--{k} {v}: not a number")))
+        })
     }
     pub fn float(&self, k: &str, d: f64) -> f64 {
-        self.m.get(k).map_or(d, |v| v.parse().unwrap_or_else(|_| die(&format!("--{k} {v}: not a number"))))
+        self.m.get(k).map_or(d, |v| {
+            v.parse()
+                .unwrap_or_else(|_| die(&format!("--{k} {v}: not a number")))
+        })
     }
     pub fn flag(&self, k: &str) -> bool {
         self.m.contains_key(k)
@@ -34,7 +40,9 @@ impl Args {
         a
     }
     pub fn pids(&self) -> Vec<u32> {
-        self.m.get("pid").map_or(vec![], |v| v.split(',').filter_map(|x| x.parse().ok()).collect())
+        self.m.get("pid").map_or(vec![], |v| {
+            v.split(',').filter_map(|x| x.parse().ok()).collect()
+        })
     }
     pub fn label(&self) -> String {
         let mut s = String::new();
@@ -79,7 +87,9 @@ fn main() {
     let rest: Vec<String> = it.collect();
     let mut i = 0;
     while i < rest.len() {
-        let k = rest[i].strip_prefix("--").unwrap_or_else(|| die(&format!("{}?\n{USAGE}", rest[i])));
+        let k = rest[i]
+            .strip_prefix("--")
+            .unwrap_or_else(|| die(&format!("{}?\n{USAGE}", rest[i])));
         let v = rest.get(i + 1).filter(|v| !v.starts_with("--"));
         m.insert(k.to_string(), v.cloned().unwrap_or_default());
         i += if v.is_some() { 2 } else { 1 };
@@ -107,7 +117,11 @@ fn main() {
     match r {
         Ok(s) => println!("{s}"),
         Err(e) => {
-            println!("{{\"mode\":\"{mode}\"{},\"error\":\"{}\"}}", a.label(), e.replace('"', "'"));
+            println!(
+                "{{\"mode\":\"{mode}\"{},\"error\":\"{}\"}}",
+                a.label(),
+                e.replace('"', "'")
+            );
             std::process::exit(1)
         }
     }

@@ -133,7 +133,10 @@ impl Engine {
             let tick = self.poll(100);
             let now = sys::now_ns();
             if self.closed > 0 {
-                return Err(format!("{} connections closed at {} acknowledged", self.closed, self.acked));
+                return Err(format!(
+                    "{} connections closed at {} acknowledged",
+                    self.closed, self.acked
+                ));
             }
             if now - start >= ns || self.sent >= load.most {
                 return Ok(());
@@ -142,7 +145,11 @@ impl Engine {
                 (seen, last) = (self.acked, now);
             }
             if now - last > load.patience {
-                return Err(format!("no acknowledgement for {} s at {seen} of {}", load.patience / 1_000_000_000, self.sent));
+                return Err(format!(
+                    "no acknowledgement for {} s at {seen} of {}",
+                    load.patience / 1_000_000_000,
+                    self.sent
+                ));
             }
             let dirty = std::mem::take(&mut self.dirty_pubs);
             for &p in &dirty {
@@ -171,7 +178,10 @@ impl Engine {
         while self.acked < self.sent || self.delivered < deliveries {
             self.poll(100);
             if self.closed > 0 {
-                return Err(format!("{} connections closed at {} of {} acknowledged", self.closed, self.acked, self.sent));
+                return Err(format!(
+                    "{} connections closed at {} of {} acknowledged",
+                    self.closed, self.acked, self.sent
+                ));
             }
             let now = sys::now_ns();
             if (self.acked, self.delivered) != seen {
@@ -180,7 +190,11 @@ impl Engine {
             if now - last > patience {
                 // An acknowledgement that does not come is a failure; what was not delivered is counted as lost.
                 return if self.acked < self.sent {
-                    Err(format!("{} of {} publishes were never acknowledged", self.sent - self.acked, self.sent))
+                    Err(format!(
+                        "{} of {} publishes were never acknowledged",
+                        self.sent - self.acked,
+                        self.sent
+                    ))
                 } else {
                     Ok(())
                 };
@@ -222,7 +236,9 @@ pub fn publish(a: &Args) -> Result<String, String> {
     e.clean = clean;
     let s = ids(&e, "s", ns);
     e.connect_all(&s, 600, 64)?;
-    let mut jobs: Vec<_> = (0..ns as usize).map(|i| (i, vec!["dur/#".to_string()])).collect();
+    let mut jobs: Vec<_> = (0..ns as usize)
+        .map(|i| (i, vec!["dur/#".to_string()]))
+        .collect();
     let q = e.qos;
     e.subscribe_all(&mut jobs, q, 100)?;
     if !online {
@@ -232,7 +248,9 @@ pub fn publish(a: &Args) -> Result<String, String> {
     let p = ids(&e, "p", np);
     e.connect_all(&p, 600, 64)?;
     for i in 0..np as usize {
-        let topic = a.text("topic").map_or_else(|| format!("dur/{i}"), str::to_string);
+        let topic = a
+            .text("topic")
+            .map_or_else(|| format!("dur/{i}"), str::to_string);
         e.add_pub(ns as usize + i, topic, if online { ns } else { 0 });
         e.pubs[i].times = vec![0; TIMES];
     }
@@ -246,7 +264,11 @@ pub fn publish(a: &Args) -> Result<String, String> {
     };
     let warm = (a.float("warmup", 1.0) * 1e9) as u64;
     let dur = (a.float("dur", 5.0) * 1e9) as u64;
-    let tfd = sys::timerfd(if load.rate > 0 { load.tick_ns } else { 50_000_000 });
+    let tfd = sys::timerfd(if load.rate > 0 {
+        load.tick_ns
+    } else {
+        50_000_000
+    });
     e.ep.add(tfd, (1 << 63) | tfd as u64, sys::IN);
     let mut floor = match a.text("floor-dir") {
         Some(dir) if load.rate > 0 => Some(Log::create(Path::new(dir), false)?),
@@ -254,7 +276,11 @@ pub fn publish(a: &Args) -> Result<String, String> {
         None => None,
     };
     let floor_bytes = a.num("floor-bytes", 160) as usize;
-    let slice = if floor.is_some() { a.num("slice-ms", 500) * 1_000_000 } else { dur };
+    let slice = if floor.is_some() {
+        a.num("slice-ms", 500) * 1_000_000
+    } else {
+        dur
+    };
     if warm > 0 {
         e.publish_for(&mut load, warm)?;
     }
@@ -289,7 +315,12 @@ pub fn publish(a: &Args) -> Result<String, String> {
     e.leave(first..(ns + np) as usize)?;
     let sec = tally.ns as f64 / 1e9;
     let acked = tally.acked.max(1) as f64;
-    let fan = if online { tally.delivered } else { tally.acked * ns }.max(1) as f64;
+    let fan = if online {
+        tally.delivered
+    } else {
+        tally.acked * ns
+    }
+    .max(1) as f64;
     let mut o = String::new();
     let _ = write!(
         o,
@@ -323,7 +354,13 @@ pub fn publish(a: &Args) -> Result<String, String> {
         tally.own / acked,
     );
     if online {
-        let _ = write!(o, ",\"recv_s\":{:.0},\"p50_us\":{:.0},\"p99_us\":{:.0}", tally.delivered as f64 / sec, e.hist.q_us(0.5), e.hist.q_us(0.99));
+        let _ = write!(
+            o,
+            ",\"recv_s\":{:.0},\"p50_us\":{:.0},\"p99_us\":{:.0}",
+            tally.delivered as f64 / sec,
+            e.hist.q_us(0.5),
+            e.hist.q_us(0.99)
+        );
     }
     if let Some(log) = &floor {
         let _ = write!(
@@ -413,7 +450,11 @@ struct Visit {
 
 /// Filters of session `i`: one that all have, one of its own, and one with a wildcard that a thousand have.
 fn filters(i: u64) -> [String; 3] {
-    ["big/all".into(), format!("dev/{i}/cmd"), format!("grp/{}/+", i / 1000)]
+    [
+        "big/all".into(),
+        format!("dev/{i}/cmd"),
+        format!("grp/{}/+", i / 1000),
+    ]
 }
 
 /// Makes sessions `b0`, `b1`, ...: each connects, subscribes and leaves.
@@ -430,7 +471,10 @@ pub fn populate(a: &Args) -> Result<String, String> {
         let fd = sys::tcp_connect(addr, Some(src)).map_err(|e| format!("connect {next}: {e}"))?;
         ep.add(fd, slot as u64 | (*next << 16), sys::OUT);
         *next += 1;
-        Ok(Visit { fd, ..Visit::default() })
+        Ok(Visit {
+            fd,
+            ..Visit::default()
+        })
     };
     let mut visits = vec![];
     for slot in 0..slots as usize {
@@ -475,7 +519,11 @@ pub fn populate(a: &Args) -> Result<String, String> {
             if v.got.len() < 4 + 7 {
                 continue;
             }
-            if v.got[0] != 0x20 || v.got[3] != 0 || v.got[4] != 0x90 || v.got[8..].iter().any(|&q| q != 1) {
+            if v.got[0] != 0x20
+                || v.got[3] != 0
+                || v.got[4] != 0x90
+                || v.got[8..].iter().any(|&q| q != 1)
+            {
                 return Err(format!("session {i}: refused, {:02x?}", v.got));
             }
             sys::write(v.fd, &codec::DISCONNECT);

@@ -37,9 +37,15 @@ pub fn run(a: &Args) -> Result<String, String> {
         while clients.len() < n && clients.len() - done < inflight {
             let source = Ipv4Addr::from(0x7f00_0002u32 + clients.len() as u32 % 200);
             let since = sys::now_ns();
-            let fd = sys::tcp_connect(addr, Some(source)).map_err(|e| format!("connect {}: {e}", clients.len()))?;
+            let fd = sys::tcp_connect(addr, Some(source))
+                .map_err(|e| format!("connect {}: {e}", clients.len()))?;
             ep.add(fd, clients.len() as u64, sys::OUT);
-            clients.push(Client { fd, since, asked: false, answered: false });
+            clients.push(Client {
+                fd,
+                since,
+                asked: false,
+                answered: false,
+            });
         }
         let ready = ep.wait(&mut events, 1000);
         let now = sys::now_ns();
@@ -48,7 +54,12 @@ pub fn run(a: &Args) -> Result<String, String> {
         }
         for event in &events[..ready] {
             let i = event.u64 as usize;
-            let Client { fd, since, asked, answered } = clients[i];
+            let Client {
+                fd,
+                since,
+                asked,
+                answered,
+            } = clients[i];
             if answered {
                 // The broker has closed it; closing it here as well ends the events.
                 sys::close(fd);
@@ -57,7 +68,10 @@ pub fn run(a: &Args) -> Result<String, String> {
             }
             if !asked && sys::so_error(fd) == 0 {
                 let user = login.as_ref().map(|(user, _)| format!("{user}{i}"));
-                let login = user.as_deref().zip(login.as_ref()).map(|(user, (_, password))| (user, &**password));
+                let login = user
+                    .as_deref()
+                    .zip(login.as_ref())
+                    .map(|(user, (_, password))| (user, &**password));
                 packet.clear();
                 codec::connect_as(&mut packet, &format!("login-{i}"), 600, true, login);
                 // A fresh socket takes so little in one piece.

@@ -25,7 +25,11 @@ impl Client {
         let socket = TcpStream::connect(a.addr())?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
-        let mut client = Client { socket, bytes: Vec::new(), at: 0 };
+        let mut client = Client {
+            socket,
+            bytes: Vec::new(),
+            at: 0,
+        };
         let mut w = Vec::new();
         codec::connect(&mut w, id, 600, true);
         client.socket.write_all(&w)?;
@@ -77,9 +81,14 @@ impl Client {
                     return (true, 0, None);
                 }
                 let topic = usize::from(u16::from_be_bytes([body[0], body[1]]));
-                let id = (first >> 1 & 3 > 0).then(|| u16::from_be_bytes([body[2 + topic], body[3 + topic]]));
+                let id = (first >> 1 & 3 > 0)
+                    .then(|| u16::from_be_bytes([body[2 + topic], body[3 + topic]]));
                 let tail = &body[body.len().saturating_sub(4)..];
-                (false, u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]), id)
+                (
+                    false,
+                    u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]),
+                    id,
+                )
             })?;
             if ack {
                 acked = true;
@@ -123,7 +132,12 @@ fn measure(a: &Args) -> io::Result<String> {
     if !a.flag("there") {
         let mut w = Vec::new();
         for i in 0..m {
-            retained(&mut w, &format!("ret/{}/{}/v", i / 1000, i % 1000), size, i as u32);
+            retained(
+                &mut w,
+                &format!("ret/{}/{}/v", i / 1000, i % 1000),
+                size,
+                i as u32,
+            );
             if w.len() > 64 * 1024 || i + 1 == m {
                 publisher.socket.write_all(&w)?;
                 w.clear();
@@ -173,7 +187,9 @@ fn measure(a: &Args) -> io::Result<String> {
                 longest = longest.max(took);
                 std::thread::sleep(Duration::from_micros(200));
             }
-            let (out, end) = reading.join().unwrap_or((Err(io::ErrorKind::Other.into()), 0));
+            let (out, end) = reading
+                .join()
+                .unwrap_or((Err(io::ErrorKind::Other.into()), 0));
             out.map(|out| (out, end))
         })?;
         wrong += out.0;
