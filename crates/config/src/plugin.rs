@@ -76,7 +76,7 @@ pub const PLUGINS: &[Plugin] = &[
     )),
     plugin("emq_coap", "CoAP Gateway"),
     plugin("emq_dashboard", "EMQ Web Dashboard"),
-    plugin("emq_lua_hook", "EMQ Hooks in lua"),
+    present(plugin("emq_lua_hook", "EMQ Hooks in lua")),
     Plugin {
         old_names: &[
             "emq_mod_presence",
@@ -100,7 +100,7 @@ pub const PLUGINS: &[Plugin] = &[
         ..plugin("emq_sockjs", "SockJS(Stomp) Plugin for emqttd broker")
     },
     plugin("emq_stomp", "Stomp Protocol Plugin"),
-    plugin("emq_web_hook", "EMQ Webhook Plugin"),
+    present(plugin("emq_web_hook", "EMQ Webhook Plugin")),
 ];
 
 /// The plugin that is or was called `name`.

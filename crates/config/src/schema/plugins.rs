@@ -21,6 +21,15 @@ const fn hook(pattern: &'static str, shown: &'static str) -> Key {
         .ships(shown)
 }
 
+/// A key of the web hook that EMQ did not have.
+const fn web(pattern: &'static str, kind: Type, meaning: &'static str) -> Key {
+    Key::new(pattern, kind, meaning).of("emq_web_hook")
+}
+
+const fn lua(pattern: &'static str, kind: Type, meaning: &'static str) -> Key {
+    Key::new(pattern, kind, meaning).of("emq_lua_hook")
+}
+
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     retainer("retainer.storage_type", Type::Enum(&["ram", "disc", "disc_only"]), "where retained messages are")
@@ -87,6 +96,34 @@ pub(super) const KEYS: &[Key] = &[
     hook("web.hook.rule.message.publish.$id", "{\"action\": \"on_message_publish\"}"),
     hook("web.hook.rule.message.delivered.$id", "{\"action\": \"on_message_delivered\"}"),
     hook("web.hook.rule.message.acked.$id", "{\"action\": \"on_message_acked\"}"),
+
+    web("web.hook.encode_payload", Type::Enum(&["plain", "base64"]), "how payloads are written; a rule may say otherwise").default("plain").shows("base64"),
+    web("web.hook.header.$name", Type::Secret, "a header of every request"),
+    web("web.hook.username", Type::Text, "user name of the web server's basic authentication").shows("emqttd"),
+    web("web.hook.password", Type::Secret, "its password").shows("secret"),
+    web("web.hook.token", Type::Secret, "bearer token").shows("abc"),
+    web("web.hook.http_version", Type::Enum(&["auto", "1.1", "2"]), "auto: over TLS what the server prefers, else 1.1").default("auto").shows("auto"),
+    web("web.hook.pool", Type::Integer { min: 1, max: 1024 }, "requests under way at a time; those about one client follow each other").default("8").shows("8"),
+    web("web.hook.timeout", PERIOD, "a request without answer for so long has failed").default("5s").shows("5s"),
+    web("web.hook.deadline", PERIOD, "an event that could not be delivered is tried again for so long").default("1m").shows("1m"),
+    web("web.hook.batch_size", Type::Integer { min: 1, max: 10_000 }, "most events in a request; more than 1: each body is a JSON array").default("1").shows("100"),
+    web("web.hook.queue.max_count", POSITIVE, "events that wait in memory").default("100000").shows("100000"),
+    web("web.hook.queue.max_bytes", SIZE, "bytes of them").default("64MB").shows("64MB"),
+    web("web.hook.on_full", Type::Enum(&["drop_oldest", "drop_newest", "spill"]), "what is lost when more wait: the oldest, the newest, or nothing, as they wait on disk").default("drop_oldest").shows("spill"),
+    web("web.hook.spill.max_bytes", SIZE, "bytes that wait on disk").default("1GB").shows("1GB"),
+    web("web.hook.ssl.cacertfile", Type::File, "who signs the server's certificate, PEM; absent = whom this machine trusts").shows("etc/certs/cacert.pem"),
+    web("web.hook.ssl.certfile", Type::File, "certificate of the broker, PEM").shows("etc/certs/cert.pem"),
+    web("web.hook.ssl.keyfile", Type::File, "its private key, PEM").shows("etc/certs/key.pem"),
+    web("web.hook.ssl.verify", VERIFY, "whether the server must prove who it is").default("verify_peer").shows("verify_peer"),
+    web("web.hook.ssl.server_name", Type::Text, "name in the server's certificate, where it is not the host's").shows("hooks.example.com"),
+
+    lua("lua.dir", Type::File, "where the scripts are").default("hook_lua").shows("hook_lua"),
+    lua("lua.state", Type::Enum(&["reset", "keep"]), "what scripts have assigned is forgotten after each call, or kept").default("reset").shows("keep"),
+    lua("lua.on_error", Type::Enum(&["pass", "refuse"]), "a message or subscription whose script fails passes unchanged, or does not").default("pass").shows("pass"),
+    lua("lua.max_instructions", POSITIVE, "instructions of one call").default("1000000").shows("1000000"),
+    lua("lua.max_memory", SIZE, "memory of scripts, for each of the interpreters (one a core)").default("16MB").shows("16MB"),
+    lua("lua.max_time", PERIOD, "time of one call").default("100ms").shows("100ms"),
+    lua("lua.kv.max_bytes", SIZE, "memory of emq.kv").default("16MB").shows("16MB"),
 
     Key::new("recon.gc_interval", PERIOD, "time between looks for the largest figures").of("emq_recon").default("5m").ships("5m").hot(),
     Key::new("reloader.interval", PERIOD_OR_ZERO, "time between looks at the files; 0 = only when told")

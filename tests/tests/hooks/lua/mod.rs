@@ -1,0 +1,1 @@
+//! `emq_lua_hook`.

@@ -1,0 +1,1 @@
+//! `emq_web_hook`.
