@@ -2,6 +2,8 @@
 
 use crate::shell::{build, cargo, option, run as sh, run_and_keep};
 use crate::{crash, fuzz, instructions, oracle, plugin_soak, strangers, tools};
+use std::fmt;
+use std::process::Command;
 use std::time::Instant;
 
 #[derive(Default)]
@@ -119,25 +121,102 @@ pub fn run(args: &[String]) -> Result<(), String> {
 
 fn cargo_tests(all: &mut Summary, name: &str, args: &[&str]) {
     heading(name);
+    let (ok, output) = match run_and_keep(&mut cargo_test(args)) {
+        Ok(done) => done,
+        Err(e) => return all.complain(name, &e),
+    };
+    let failed = all.failed;
+    all.add(&output);
+    let failures = failures(&output);
+    if all.failed == failed {
+        if !ok {
+            all.complain(name, "did not build or did not end well");
+        }
+        return;
+    }
+    // Machines are shared: what fails among all the others and passes by itself is told, and fails nothing.
+    let alone = failures.len() == all.failed - failed && passes_alone(args, &failures);
+    let verdict = if alone {
+        "failed once, passed alone"
+    } else {
+        "FAILED"
+    };
+    for failure in &failures {
+        all.complaints.push(format!("{verdict}: {failure}"));
+    }
+    if alone {
+        all.passed += failures.len();
+        all.failed = failed;
+    } else if failures.is_empty() {
+        all.complaints.push(format!("{name}: see above"));
+    }
+}
+
+fn cargo_test(args: &[&str]) -> Command {
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
     command.args(args);
     // Where the tests find clients and servers from the registries.
     command.env("EMQTTD_TEST_PYTHON", tools::python());
     command.env("EMQTTD_TEST_MONGO_PYTHON", tools::mongo_python());
     command.env("EMQTTD_TEST_NODE_DIR", tools::node_dir());
-    match run_and_keep(&mut command) {
-        Ok((ok, output)) => {
-            let failed = all.failed;
-            all.add(&output);
-            if all.failed > failed {
-                all.complaints
-                    .push(format!("{name}: {} failed, see above", all.failed - failed));
-            } else if !ok {
-                all.complain(name, "did not build or did not end well");
-            }
-        }
-        Err(e) => all.complain(name, &e),
+    command
+}
+
+/// Whether the tests that failed pass when nothing else runs. More than a few are no accident.
+fn passes_alone(args: &[&str], failures: &[Failure]) -> bool {
+    const MOST: usize = 3;
+    if failures.len() > MOST {
+        return false;
     }
+    heading("what failed, alone");
+    let mut command = cargo_test(args);
+    command.args(["--", "--exact", "--test-threads=1"]);
+    command.args(failures.iter().map(|failure| &failure.name));
+    let mut again = Summary::default();
+    match run_and_keep(&mut command) {
+        Ok((true, output)) => again.add(&output),
+        _ => return false,
+    }
+    again.failed == 0 && again.passed >= failures.len()
+}
+
+/// A test that failed, and what it said.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    name: String,
+    said: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.name, self.said)
+    }
+}
+
+/// The tests that `cargo test` shows as failed.
+fn failures(output: &str) -> Vec<Failure> {
+    let names = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    names
+        .map(|name| Failure {
+            name: name.into(),
+            said: said(output, name),
+        })
+        .collect()
+}
+
+/// The beginning of what a test said, each line on a line of its own.
+fn said(output: &str, name: &str) -> String {
+    const MOST_LINES: usize = 12;
+    let head = format!("---- {name} stdout ----");
+    let lines = output.lines().skip_while(|line| *line != head).skip(1);
+    lines
+        .take_while(|line| !line.starts_with("---- ") && *line != "failures:")
+        .filter(|line| !line.is_empty())
+        .take(MOST_LINES)
+        .map(|line| format!("\n      {line}"))
+        .collect()
 }
 
 fn finish(all: &Summary, started: Instant) -> Result<(), String> {
@@ -174,5 +253,16 @@ mod tests {
              test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out\n",
         );
         assert_eq!((all.passed, all.failed, all.skipped), (30, 3, 1));
+    }
+
+    #[test]
+    fn failures_are_named_with_what_they_said() {
+        let output = "test a::b ... ok\ntest a::c ... FAILED\n\nfailures:\n\n---- a::c stdout ----\n\n\
+            thread 'a::c' panicked at x.rs:1:2:\nno\n\n\nfailures:\n    a::c\n";
+        let wanted = Failure {
+            name: "a::c".into(),
+            said: "\n      thread 'a::c' panicked at x.rs:1:2:\n      no".into(),
+        };
+        assert_eq!(failures(output), [wanted]);
     }
 }

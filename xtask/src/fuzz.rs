@@ -117,6 +117,8 @@ fn fuzz(binaries: &std::path::Path, name: &str, seconds: u32) -> Result<(), Stri
             .arg(format!("-timeout={TIMEOUT}"))
             .arg("-rss_limit_mb=1024")
             .arg("-print_final_stats=1")
+            // Not each input that reaches something new: whoever looks for a failure would not find it.
+            .arg("-verbosity=0")
             .arg(format!("-artifact_prefix={}/", artifacts.display()))
             .arg(&corpus),
     )?;
