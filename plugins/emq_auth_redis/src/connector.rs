@@ -30,7 +30,7 @@ enum Place {
         sentinels: Vec<Address>,
         master: String,
         login: Option<Login>,
-        /// where asking begins; moves on from one that does not answer
+        /// where asking begins; moves on from one that does not answer, or knows no master that is one
         first: AtomicUsize,
     },
     Cluster(Arc<Nodes>),
@@ -162,7 +162,11 @@ impl Connector for RedisConnector {
                     must_be_master(&mut link).await?;
                     Ok::<Link, String>(link)
                 };
-                let link = link.await.map_err(|why| format!("{address}: {why}"))?;
+                let link = link.await.map_err(|why| {
+                    // It may have missed the election; the next one may know better.
+                    first.fetch_add(1, Ordering::Relaxed);
+                    format!("{address}: {why}")
+                })?;
                 Ok(Connection::One(link))
             }
             Place::Cluster(nodes) => {

@@ -2,6 +2,9 @@
 
 use super::*;
 use emqttd_tests::servers::{ADMIN_PASSWORD, RedisCluster, RedisSentinel, pki};
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
 
 #[test]
 fn sentinels_say_who_is_the_master() {
@@ -33,6 +36,13 @@ fn sentinels_say_who_is_the_master() {
     let wrong = shown(&conf(&sentinel, &format!("auth.redis.sentinel = {name}\n")));
     assert!(wrong.contains("NOAUTH"), "{wrong}");
 
+    // One that still names a master which is gone is not asked for ever.
+    let stale = stale_sentinel();
+    reload(&broker, &conf(&format!("{stale}, {sentinel}"), &good));
+    eventually("the next sentinel is asked", || {
+        answer(&broker, &user, "p") == ALLOWED
+    });
+
     reload(&broker, &conf(&sentinel, &good));
     assert_eq!(answer(&broker, &user, "p"), ALLOWED);
     assert_eq!(all.master.cmd(&["WAIT", "1", "10000"]), "1");
@@ -50,6 +60,32 @@ fn sentinels_say_who_is_the_master() {
     for _ in 0..20 {
         assert_eq!(answer(&broker, &user, "q"), ALLOWED);
     }
+}
+
+/// The address of a sentinel that names a port where nobody is. It lives as long as the process.
+fn stale_sentinel() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                // Who asks waits for the answer: each read is one command.
+                let mut command = [0; 1024];
+                while let Ok(read @ 1..) = stream.read(&mut command) {
+                    let command = String::from_utf8_lossy(&command[..read]);
+                    let answer: &[u8] = match command.contains("SENTINEL") {
+                        true => b"*2\r\n$9\r\n127.0.0.1\r\n$1\r\n1\r\n",
+                        false if command.contains("PING") => b"+PONG\r\n",
+                        false => b"+OK\r\n",
+                    };
+                    if stream.write_all(answer).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
 }
 
 fn cluster_conf(servers: &str) -> String {
