@@ -1,5 +1,9 @@
 //! `emq_web_hook`.
 
+mod event;
+mod outbox;
+mod settings;
+
 use emqttd_plugin_sdk::{Descriptor, StartError};
 
 /// The plugin, for the list of a broker's plugins.
