@@ -73,14 +73,28 @@ impl Headers {
     }
 }
 
+/// How a service is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Version {
+    /// HTTP/2 where TLS comes to terms about it (ALPN), else HTTP/1.1
+    #[default]
+    Auto,
+    /// HTTP/1.1
+    Http1,
+    /// HTTP/2 and nothing else: `https:` by ALPN, `http:` without asking first ("prior knowledge")
+    Http2,
+}
+
 /// What a client is made of.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
+    /// what is spoken
+    pub version: Version,
     /// for `https:`
     pub tls: TlsSettings,
     /// of every request
     pub headers: Headers,
-    /// connections kept open, and requests under way at a time
+    /// connections kept open, and requests under way at a time; with HTTP/2 they share connections
     pub connections: usize,
 }
 
@@ -145,7 +159,8 @@ impl HttpClient {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(connections)
             .http1_max_buf_size(MOST_HEAD)
-            .build(Connector::new(settings.tls.clone()));
+            .http2_only(settings.version == Version::Http2)
+            .build(Connector::new(settings.tls.clone(), settings.version));
         HttpClient {
             inner,
             headers: settings.headers.clone(),

@@ -10,6 +10,6 @@ mod encode;
 mod transport;
 mod url;
 
-pub use client::{Answer, Headers, HttpClient, HttpSettings, Request};
+pub use client::{Answer, Headers, HttpClient, HttpSettings, Request, Version};
 pub use encode::form_encoded;
 pub use url::Url;

@@ -1,5 +1,6 @@
 //! Connections: TCP, with TLS for `https:`.
 
+use crate::Version;
 use crate::url::{host, port};
 use emqttd_backend::TlsSettings;
 use hyper::Uri;
@@ -21,27 +22,38 @@ use tokio_rustls::client::TlsStream;
 /// A connection that takes longer is none.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// What is spoken, as TLS names it (ALPN).
+const H2: &[u8] = b"h2";
+const HTTP_1_1: &[u8] = b"http/1.1";
+
 /// Makes connections.
 #[derive(Clone)]
 pub(crate) struct Connector(Arc<Inner>);
 
 struct Inner {
     settings: TlsSettings,
+    version: Version,
     /// made when it is needed first: to read whom the machine trusts takes time and memory
     tls: OnceLock<std::result::Result<TlsConnector, String>>,
 }
 
 impl Connector {
-    pub fn new(settings: TlsSettings) -> Connector {
+    pub fn new(settings: TlsSettings, version: Version) -> Connector {
         Connector(Arc::new(Inner {
             settings,
+            version,
             tls: OnceLock::new(),
         }))
     }
 
     fn tls(&self) -> Result<TlsConnector> {
         let made = self.0.tls.get_or_init(|| {
-            let config = self.0.settings.client_config()?;
+            let mut config = self.0.settings.client_config()?;
+            config.alpn_protocols = match self.0.version {
+                Version::Auto => vec![H2.to_vec(), HTTP_1_1.to_vec()],
+                Version::Http1 => vec![HTTP_1_1.to_vec()],
+                Version::Http2 => vec![H2.to_vec()],
+            };
             Ok(TlsConnector::from(Arc::new(config)))
         });
         made.clone().map_err(Error::other)
@@ -59,6 +71,9 @@ impl Connector {
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| Error::other("its name can stand in no certificate"))?;
         let tls = self.tls()?.connect(name, tcp).await?;
+        if self.0.version == Version::Http2 && !speaks_h2(&tls) {
+            return Err(Error::other("it does not speak HTTP/2"));
+        }
         Ok(Stream::Tls(Box::new(tls)))
     }
 }
@@ -94,8 +109,15 @@ pub(crate) enum Stream {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        match self {
+            Stream::Tls(tls) if speaks_h2(tls) => Connected::new().negotiated_h2(),
+            _ => Connected::new(),
+        }
     }
+}
+
+fn speaks_h2(tls: &TlsStream<TcpStream>) -> bool {
+    tls.get_ref().1.alpn_protocol() == Some(H2)
 }
 
 impl AsyncRead for Stream {

@@ -7,7 +7,7 @@ mod service;
 
 use arc_swap::ArcSwap;
 use emqttd_backend::{Door, Health, Settings, TlsSettings};
-use emqttd_http_client::{Headers, HttpClient, HttpSettings};
+use emqttd_http_client::{Headers, HttpClient, HttpSettings, Version};
 use emqttd_plugin_sdk::{
     Access, AclAnswer, AclProvider, AuthAnswer, AuthProvider, Client, Config, Context, Descriptor,
     Plugin, StartError,
@@ -54,6 +54,8 @@ impl Live {
         let settings = Settings::read(&config, HEAD)?;
         let requests = Requests::read(&config)?;
         let http = HttpSettings {
+            // A connection for each question: what one waits for holds up no other.
+            version: Version::Http1,
             tls: tls(&config, &requests)?,
             headers: headers(&config)?,
             connections: connections(&config)?,

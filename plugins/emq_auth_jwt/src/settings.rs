@@ -3,7 +3,7 @@
 use crate::claims::Rules;
 use crate::keyring::{KeySet, Keyring, Source};
 use emqttd_backend::{Template, TlsSettings, Var};
-use emqttd_http_client::{Headers, HttpClient, HttpSettings, Url};
+use emqttd_http_client::{Headers, HttpClient, HttpSettings, Url, Version};
 use emqttd_plugin_sdk::{Config, Context, StartError};
 use std::path::Path;
 use std::sync::Arc;
@@ -145,6 +145,7 @@ fn client(ctx: &Context, config: &Config, url: &Url) -> Result<HttpClient, Start
         }
     };
     let settings = HttpSettings {
+        version: Version::Auto,
         tls,
         headers: Headers::default(),
         connections: 1,
