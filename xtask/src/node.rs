@@ -57,7 +57,8 @@ fn overlay(shipped: &str, keys: &str) -> String {
     kept.chain(keys.lines()).fold(String::new(), line)
 }
 
-fn free_port() -> Result<u16, String> {
+/// A port of the loopback address at which nobody listens.
+pub fn free_port() -> Result<u16, String> {
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr());
     bound
         .map(|addr| addr.port())

@@ -33,14 +33,14 @@ pub fn run(args: &[String]) -> Result<Count, String> {
 pub fn replay(args: &[String]) -> Result<Count, String> {
     build("dev")?;
     let tree = target().join("oracle");
-    let port = configure(&tree)?;
+    let ports = configure(&tree)?;
     let broker = Broker::start(&tree)?;
     wait_for_first_tick(&broker)?;
-    let mut result = play(&tree, port, args, "oracle.json")?;
+    let mut result = play(&tree, ports, args, "oracle.json")?;
     if let Some(alone) = again(&result.failures) {
         println!("\n=== what failed, alone");
         let args: Vec<String> = args.iter().cloned().chain(alone).collect();
-        let second = play(&tree, port, &args, "oracle-again.json")?;
+        let second = play(&tree, ports, &args, "oracle-again.json")?;
         result.excuse(&second);
     }
     broker.stop()?;
@@ -87,12 +87,13 @@ fn again(failures: &[String]) -> Option<[String; 4]> {
 }
 
 /// Calls the runner. Later words of `args` win over earlier ones.
-fn play(tree: &Path, port: u16, args: &[String], json: &str) -> Result<Played, String> {
+fn play(tree: &Path, ports: Ports, args: &[String], json: &str) -> Result<Played, String> {
     let here = root().join("tests/oracle");
     let (_, text) = run_and_keep(
         Command::new("python3")
             .arg(here.join("run-emq2-oracle.py"))
-            .args(["--mqtt-port", &port.to_string()])
+            .args(["--mqtt-port", &ports.mqtt.to_string()])
+            .args(["--hook-port", &ports.hook.to_string()])
             .arg("--ctl")
             .arg(tree.join("bin/emqttd_ctl"))
             .arg("--skip")
@@ -128,18 +129,40 @@ fn count(text: &str) -> Option<Count> {
     })
 }
 
-/// Profile a over the shipped configuration. Returns the port.
-fn configure(tree: &Path) -> Result<u16, String> {
+/// Where the runner meets the broker.
+#[derive(Clone, Copy)]
+struct Ports {
+    /// the broker's listener
+    mqtt: u16,
+    /// the runner takes there what the web hook posts
+    hook: u16,
+}
+
+/// Profile a over the shipped configuration.
+fn configure(tree: &Path) -> Result<Ports, String> {
     let profile = root().join("tests/oracle/profile-a");
     let read = |path: PathBuf| at(&path, fs::read_to_string(&path));
-    let port = node::make(tree, "dev", &read(profile.join("emq.conf"))?)?;
-    let acl = tree.join("etc/acl.conf");
-    at(&acl, fs::copy(profile.join("acl.conf"), &acl))?;
-    for plugin in ["emq_modules", "emq_retainer"] {
-        let keys = read(profile.join(plugin).with_extension("conf"))?;
+    let ports = Ports {
+        mqtt: node::make(tree, "dev", &read(profile.join("emq.conf"))?)?,
+        hook: node::free_port()?,
+    };
+    for (from, to) in [
+        ("acl.conf", "etc/acl.conf"),
+        ("hook_lua/oracle.lua", "hook_lua/oracle.lua"),
+    ] {
+        let from = profile.join(from);
+        at(&from, fs::copy(&from, tree.join(to)))?;
+    }
+    let url = format!("web.hook.api.url = http://127.0.0.1:{}/hook\n", ports.hook);
+    for (plugin, more) in [
+        ("emq_modules", ""),
+        ("emq_retainer", ""),
+        ("emq_web_hook", &*url),
+    ] {
+        let keys = read(profile.join(plugin).with_extension("conf"))? + more;
         node::configure_plugin(tree, plugin, &keys)?;
     }
-    Ok(port)
+    Ok(ports)
 }
 
 /// The recordings were made when `$SYS` had its three retained messages.
