@@ -5,6 +5,7 @@
 //! durable sessions (`durable`) have the disk for a floor.
 
 mod durable;
+mod hooks;
 mod logins;
 mod peers;
 mod report;
@@ -23,7 +24,8 @@ use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: cargo xtask bench [options]
   --reps N         repetitions of each row (3)
-  --rows A,B       only these rows; `memory`, `durable` and `logins` stand for all of a kind
+  --rows A,B       only these rows; `memory`, `durable`, `logins` and
+                   `hooks` stand for all of a kind
   --big            also the row durable-start, which takes minutes
   --sessions N     its sessions (1000000)
   --logins N       new clients of the rows about logins (2000)
@@ -40,6 +42,7 @@ struct Options {
     rows: Vec<&'static Row>,
     durable: Vec<&'static durable::Row>,
     logins: Vec<&'static logins::Row>,
+    hooks: Vec<&'static hooks::Row>,
     clients: u64,
     peers: Vec<Peer>,
     duration: f64,
@@ -82,6 +85,12 @@ pub fn run(args: &[String]) -> Result<(), String> {
         duration: options.duration,
         warmup: options.warmup,
     };
+    let hear = hooks::Bench {
+        programs: &programs,
+        home: hooks::home(scratch),
+        duration: options.duration,
+        warmup: options.warmup,
+    };
     let before = report::load_average();
     let mut runs = Vec::new();
     for rep in 1..=options.reps {
@@ -115,8 +124,13 @@ pub fn run(args: &[String]) -> Result<(), String> {
             let result = ask.run(row).map(Value::Object);
             add(row.name, Peer::Ours, result);
         }
+        for row in &options.hooks {
+            let result = hear.run(row).map(Value::Object);
+            add(row.name, Peer::Ours, result);
+        }
     }
     let _ = std::fs::remove_dir_all(&ask.home);
+    let _ = std::fs::remove_dir_all(&hear.home);
     let _ = std::fs::remove_dir_all(&bench.scratch);
     let parts = parts(&options, &runs, &before, &bench, &ask);
     print!("{}", results::with("", &parts));
@@ -167,6 +181,11 @@ fn parts(
         let text = logins::table::markdown(&options.logins, &runs, options.reps, before, ask);
         parts.push(("logins", text));
     }
+    if !options.hooks.is_empty() {
+        let names: Vec<&str> = options.hooks.iter().map(|r| r.name).collect();
+        let text = hooks::markdown(&options.hooks, &of(&names), options.reps, before);
+        parts.push(("hooks", text));
+    }
     parts
 }
 
@@ -177,6 +196,7 @@ impl Options {
             rows: ROWS.iter().collect(),
             durable: durable::ROWS.iter().filter(|r| !r.big).collect(),
             logins: logins::ROWS.iter().collect(),
+            hooks: hooks::ROWS.iter().collect(),
             clients: 2000,
             peers: vec![Peer::Relay, Peer::Ours, Peer::Mosquitto],
             duration: 3.0,
@@ -201,7 +221,11 @@ impl Options {
             match &**option {
                 "--reps" => options.reps = number(value()?)? as usize,
                 "--duration" => options.duration = number(value()?)?,
-                "--rows" => (options.rows, options.durable, options.logins) = rows(value()?)?,
+                "--rows" => {
+                    let rows = rows(value()?)?;
+                    (options.rows, options.durable) = (rows.memory, rows.durable);
+                    (options.logins, options.hooks) = (rows.logins, rows.hooks);
+                }
                 "--logins" => options.clients = number(value()?)?.max(1.0) as u64,
                 "--big" => big = true,
                 "--sessions" => options.sessions = number(value()?)? as u64,
@@ -233,36 +257,57 @@ impl Options {
         if !options.peers.contains(&Peer::Ours) {
             options.durable.clear();
             options.logins.clear();
+            options.hooks.clear();
         }
         Ok(options)
     }
 }
 
-/// Rows about messages in memory, about durable sessions, and about logins.
-type Rows = (
-    Vec<&'static Row>,
-    Vec<&'static durable::Row>,
-    Vec<&'static logins::Row>,
-);
+/// Rows about messages in memory, about durable sessions, about logins, and about plugins that hear of messages.
+#[derive(Default)]
+struct Rows {
+    memory: Vec<&'static Row>,
+    durable: Vec<&'static durable::Row>,
+    logins: Vec<&'static logins::Row>,
+    hooks: Vec<&'static hooks::Row>,
+}
+
+impl Rows {
+    fn len(&self) -> usize {
+        self.memory.len() + self.durable.len() + self.logins.len() + self.hooks.len()
+    }
+}
 
 /// The rows that a list of names means.
 fn rows(names: &str) -> Result<Rows, String> {
-    let (mut memory, mut lasting, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+    let mut found = Rows::default();
     for name in names.split(',') {
-        let before = memory.len() + lasting.len() + asked.len();
-        memory.extend(ROWS.iter().filter(|r| r.name == name || name == "memory"));
-        let all = |r: &&durable::Row| name == "durable" && !r.big;
-        lasting.extend(durable::ROWS.iter().filter(|r| r.name == name || all(r)));
-        let all = name == "logins";
-        asked.extend(logins::ROWS.iter().filter(|r| r.name == name || all));
-        if memory.len() + lasting.len() + asked.len() == before {
+        let before = found.len();
+        let memory = ROWS.iter();
+        let durable = durable::ROWS.iter();
+        let logins = logins::ROWS.iter();
+        let hooks = hooks::ROWS.iter();
+        found
+            .memory
+            .extend(memory.filter(|r| [r.name, "memory"].contains(&name)));
+        found
+            .durable
+            .extend(durable.filter(|r| r.name == name || (name == "durable" && !r.big)));
+        found
+            .logins
+            .extend(logins.filter(|r| [r.name, "logins"].contains(&name)));
+        found
+            .hooks
+            .extend(hooks.filter(|r| [r.name, "hooks"].contains(&name)));
+        if found.len() == before {
             let known = ROWS.iter().map(|r| r.name);
             let known = known.chain(durable::ROWS.iter().map(|r| r.name));
-            let known: Vec<&str> = known.chain(logins::ROWS.iter().map(|r| r.name)).collect();
+            let known = known.chain(logins::ROWS.iter().map(|r| r.name));
+            let known: Vec<&str> = known.chain(hooks::ROWS.iter().map(|r| r.name)).collect();
             return Err(format!("no row {name}; there are {}", known.join(", ")));
         }
     }
-    Ok((memory, lasting, asked))
+    Ok(found)
 }
 
 /// Starts the broker, runs the generator against it, and stops it.

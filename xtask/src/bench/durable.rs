@@ -44,7 +44,7 @@ impl Bench<'_> {
         let sync = sync.map_or(String::new(), |s| format!("persistence.sync = {s}\n"));
         let extra = Extra {
             config: format!("{CONFIG}{sync}"),
-            plugin: None,
+            ..Extra::default()
         };
         Server::start(Peer::Ours, self.programs, Relay::No, &self.scratch, &extra)
     }

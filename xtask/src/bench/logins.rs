@@ -242,11 +242,12 @@ impl Bench<'_> {
         };
         let port = server.as_ref().map_or(0, |server| server.port);
         let extra = Extra {
-            config: String::new(),
             plugin: match asked {
                 Some(asked) => Some((asked.plugin, asked.file(port, stored.form())?)),
                 None => None,
             },
+            known_only: asked.is_some(),
+            ..Extra::default()
         };
         let password = asked.map_or("public", |asked| asked.password);
         let programs = self.programs;

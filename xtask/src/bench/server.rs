@@ -52,8 +52,12 @@ pub struct Programs {
 pub struct Extra {
     /// lines of configuration
     pub config: String,
-    /// the only plugin that is loaded, with the text of its file; nobody comes in whom it does not know
+    /// the only plugin that is loaded, with the text of its file
     pub plugin: Option<(&'static str, String)>,
+    /// nobody comes in whom that plugin does not know
+    pub known_only: bool,
+    /// other files of the broker's directory
+    pub files: Vec<(&'static str, String)>,
 }
 
 /// A running broker on `port`; ends with this value.
@@ -146,13 +150,15 @@ impl Server {
             Peer::Ours => {
                 let mut config = OUR_CONFIG.replace("PORT", &port.to_string()) + &extra.config;
                 let (plugin, text) = match &extra.plugin {
-                    Some((plugin, text)) => {
-                        config =
-                            config.replace("allow_anonymous = true", "allow_anonymous = false");
-                        (*plugin, &**text)
-                    }
+                    Some((plugin, text)) => (*plugin, &**text),
                     None => ("emq_retainer", OUR_RETAINER),
                 };
+                if extra.known_only {
+                    config = config.replace("allow_anonymous = true", "allow_anonymous = false");
+                }
+                for (file, text) in &extra.files {
+                    write(file, text)?;
+                }
                 write("etc/emq.conf", &config)?;
                 write("data/loaded_plugins", &format!("{plugin}.\n"))?;
                 write(&format!("etc/plugins/{plugin}.conf"), text)?;

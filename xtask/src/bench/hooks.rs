@@ -1,0 +1,271 @@
+//! Rows about plugins that hear of each message: what a message costs with one, beside what it costs without, in the
+//! same run.
+
+use super::Run;
+use super::peers::Relay;
+use super::report::{failures, machine_lines, met, middle, number, values};
+use super::server::{Extra, Peer, Programs, Server};
+use serde_json::{Map, Value};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// What the rows are run with.
+pub struct Bench<'a> {
+    pub programs: &'a Programs,
+    /// where the broker has its directory
+    pub home: PathBuf,
+    /// seconds of a measurement
+    pub duration: f64,
+    pub warmup: f64,
+}
+
+/// One row: messages at QoS 0, one to one in a closed loop.
+pub struct Row {
+    pub name: &'static str,
+    pub title: &'static str,
+    plugin: Option<Plugin>,
+    /// microseconds that a message may cost more than in the row [`NONE`]
+    goal: Option<f64>,
+}
+
+/// A plugin with its file, and a file that it reads.
+struct Plugin {
+    name: &'static str,
+    keys: &'static str,
+    file: (&'static str, &'static str),
+}
+
+/// The row that the others are compared with.
+const NONE: &str = "lua-none";
+
+/// What the manual of EMQ begins with.
+const SAME: &str = "\
+function on_message_publish(clientid, username, topic, payload, qos, retain)
+    return topic, payload, qos, retain
+end
+
+function register_hook()
+    return \"on_message_publish\"
+end
+";
+
+/// Its next example.
+const CHANGED: &str = "\
+function on_message_publish(clientid, username, topic, payload, qos, retain)
+    return topic, \"hello\", qos, retain
+end
+
+function register_hook()
+    return \"on_message_publish\"
+end
+";
+
+/// A script that looks at topics, as most do, and means few of them.
+const CHOSEN: &str = "\
+function on_message_publish(clientid, username, topic, payload, qos, retain)
+    if string.match(topic, \"^devices/[^/]+/up$\") then
+        return topic, clientid .. \":\" .. payload, qos, retain
+    end
+    return topic, payload, qos, retain
+end
+
+function register_hook()
+    return \"on_message_publish\"
+end
+";
+
+const fn lua(
+    name: &'static str,
+    title: &'static str,
+    keys: &'static str,
+    script: &'static str,
+    goal: Option<f64>,
+) -> Row {
+    Row {
+        name,
+        title,
+        plugin: Some(Plugin {
+            name: "emq_lua_hook",
+            keys,
+            file: ("hook_lua/bench.lua", script),
+        }),
+        goal,
+    }
+}
+
+pub const ROWS: &[Row] = &[
+    Row {
+        name: NONE,
+        title: "no plugin",
+        plugin: None,
+        goal: None,
+    },
+    lua(
+        "lua-publish",
+        "a script that returns what it got",
+        "",
+        SAME,
+        Some(3.0),
+    ),
+    lua(
+        "lua-publish-keep",
+        "… with `lua.state = keep`",
+        "lua.state = keep\n",
+        SAME,
+        None,
+    ),
+    lua(
+        "lua-payload",
+        "a script that changes the payload",
+        "",
+        CHANGED,
+        None,
+    ),
+    lua(
+        "lua-match",
+        "a script that matches the topic, in vain",
+        "",
+        CHOSEN,
+        None,
+    ),
+];
+
+impl Bench<'_> {
+    /// Starts the broker, runs the generator, and stops it.
+    pub fn run(&self, row: &Row) -> Result<Map<String, Value>, String> {
+        let mut extra = Extra::default();
+        if let Some(plugin) = &row.plugin {
+            let (path, text) = plugin.file;
+            extra.plugin = Some((plugin.name, plugin.keys.into()));
+            extra.files.push((path, text.into()));
+        }
+        let mut broker = Server::start(Peer::Ours, self.programs, Relay::No, &self.home, &extra)?;
+        let mut command = Command::new(&self.programs.mqload);
+        command
+            .args(["p2p", "--pairs", "16", "--window", "100"])
+            .args(["--port", &broker.port.to_string(), "--pid", &broker.pids()])
+            .args(["--dur", &self.duration.to_string()])
+            .args(["--warmup", &self.warmup.to_string()]);
+        let result = super::generate(&mut command, Duration::from_secs(150));
+        if !broker.alive() {
+            return Err(format!("the broker died: {}", broker.said()));
+        }
+        let Value::Object(figures) = result? else {
+            return Err("the generator says nothing".into());
+        };
+        for key in ["closed", "lost", "gaps", "bad"] {
+            if figures.get(key).and_then(Value::as_i64).unwrap_or(0) != 0 {
+                return Err(format!("{key}: {}", Value::Object(figures)));
+            }
+        }
+        // A plugin that did not start, or complains of each message, would be measured as a cheap one.
+        match broker.said() {
+            said if said.contains("[error]") => Err(format!("the broker complains: {said}")),
+            _ => Ok(figures),
+        }
+    }
+}
+
+/// Where the broker of these rows lives, below the scratch directory.
+pub fn home(scratch: &Path) -> PathBuf {
+    scratch.join("hooks")
+}
+
+/// The part of the report, without a title.
+pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load: &str) -> String {
+    let mut out = machine_lines(load);
+    let _ = writeln!(
+        out,
+        "- {reps} interleaved repetitions, medians; processor time of the broker's process\n\n\
+         QoS 0 one to one in a closed loop, payloads of 64 bytes. `added` is what a message costs more than without a \
+         plugin.\n\n\
+         | row | | processor time of a message | least to most | added | goal | goal met |\n\
+         |---|---|--:|--:|--:|--:|---|"
+    );
+    let without = middle(&sorted(NONE, runs));
+    for row in rows {
+        let all = sorted(row.name, runs);
+        let cost = middle(&all);
+        let added = cost.zip(without).filter(|_| row.name != NONE);
+        let added = added.map(|(with, without)| with - without);
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            row.name,
+            row.title,
+            cell(cost),
+            spread(&all),
+            cell(added),
+            cell(row.goal),
+            met(added, row.goal),
+        );
+    }
+    let mut notes = String::new();
+    failures(&mut notes, runs);
+    let _ = write!(out, "\n{notes}");
+    out
+}
+
+fn sorted(row: &str, runs: &[Run]) -> Vec<f64> {
+    let mut values = values(runs, row, "emqttd", "broker_us_msg");
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn cell(value: Option<f64>) -> String {
+    value.map_or("–".into(), |value| format!("{} µs", number(value)))
+}
+
+fn spread(values: &[f64]) -> String {
+    match values {
+        [least, .., most] => format!("{} – {}", number(*least), number(*most)),
+        _ => "–".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_plugin_adds_is_compared_with_the_goal() {
+        let run = |row, us: f64| Run {
+            row,
+            peer: "emqttd",
+            result: Ok(json!({"broker_us_msg": us})),
+        };
+        let runs = [
+            run(NONE, 0.2),
+            run("lua-publish", 2.0),
+            run(NONE, 0.4),
+            run("lua-publish", 9.0),
+            run(NONE, 0.3),
+            run("lua-publish", 3.8),
+            Run {
+                row: "lua-match",
+                peer: "emqttd",
+                result: Err("no luck".into()),
+            },
+        ];
+        let rows: Vec<&Row> = ROWS.iter().collect();
+        let text = markdown(&rows, &runs, 3, "0");
+        for line in [
+            "| lua-none | no plugin | 0.300 µs | 0.200 – 0.400 | – | – | – |",
+            "| 3.80 µs | 2.00 – 9.00 | 3.50 µs | 3.00 µs | no, +17 % |",
+            "- lua-match emqttd failed: no luck",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_of_one_row_each() {
+        let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+        for (n, name) in names.iter().enumerate() {
+            assert!(!names[..n].contains(name), "{name}");
+        }
+    }
+}
