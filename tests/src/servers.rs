@@ -30,6 +30,7 @@ pub mod pki;
 mod ports;
 pub mod process;
 mod redis;
+pub mod sink;
 mod template;
 
 pub use instance::Server;

@@ -403,7 +403,7 @@ fn read(
     }))
 }
 
-fn tls(certificate: &str, certified: bool) -> Arc<ServerConfig> {
+pub(super) fn tls(certificate: &str, certified: bool) -> Arc<ServerConfig> {
     let chain = CertificateDer::pem_file_iter(pki::file(&format!("{certificate}.crt"))).unwrap();
     let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
     let key = fs::read(pki::file(&format!("{certificate}.key"))).unwrap();
