@@ -392,20 +392,20 @@ impl Shard {
             let old = entry.conn;
             if old != NONE {
                 self.take_over(old, clean_start);
-                // Plugins hear that the old one is gone before they hear of the new one.
-                self.settle();
             } else if entry.expires_at <= self.now {
                 // Its time is over, though its timer has not fired yet.
                 self.end_session(slot, "expired");
             }
             // Unless it went with its connection just now.
-            if let Some(slot) = self.find_session(&publisher.clientid) {
-                if !clean_start {
-                    // Back before the delay was over: no will [MQTT-3.1.3-9].
-                    self.sessions[slot as usize].will = None;
-                    return (slot, true);
-                }
+            if clean_start && let Some(slot) = self.find_session(&publisher.clientid) {
                 self.end_session(slot, "conflict");
+            }
+            // Plugins hear that the old one is gone before they hear of the new one.
+            self.settle();
+            if let Some(slot) = self.find_session(&publisher.clientid) {
+                // Back before the delay was over: no will [MQTT-3.1.3-9].
+                self.sessions[slot as usize].will = None;
+                return (slot, true);
             }
         }
         let session = Session::new(Arc::clone(&self.limits));
