@@ -10,13 +10,14 @@ use crate::durable::{DurableTable, NodeStore, Storage};
 use crate::info::*;
 use crate::listener::ListenerState;
 use crate::node::{ListenerControl, Node, session_limits};
+use crate::passing::internal_sender;
 use crate::shard::{Mail, Shard};
 use crate::subscribe::parts_of;
 use crate::target::{NOBODY, Options};
 use emqttd_config::Settings;
 use emqttd_mqtt::QoS;
 use emqttd_plugin_sdk::{Access, Client};
-use emqttd_session::{Message, MessageParts, Publisher, Subscription};
+use emqttd_session::{Message, MessageParts, Subscription};
 use emqttd_store::Store;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -283,10 +284,6 @@ impl Broker {
         if emqttd_mqtt::topic::validate_name(topic).is_err() {
             return Err(AdminError::BadTopic);
         }
-        let publisher = Arc::new(Publisher {
-            clientid: from.into(),
-            username: None,
-        });
         let parts = MessageParts {
             topic,
             properties: &[],
@@ -296,7 +293,7 @@ impl Broker {
         };
         let message = Arc::new(Message::new(
             parts,
-            Some(publisher),
+            Some(internal_sender(from)),
             crate::node::unix_millis(),
             u64::MAX,
         ));

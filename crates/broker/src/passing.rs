@@ -4,6 +4,15 @@ use emqttd_session::{Message, MessageParts, Publisher};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// The sender of what management or a plugin publishes under `name`. By its user name, which is empty and not
+/// missing, hooks tell it from a client; only a client that gives an empty user name itself looks the same.
+pub(crate) fn internal_sender(name: &str) -> Arc<Publisher> {
+    Arc::new(Publisher {
+        clientid: name.into(),
+        username: Some("".into()),
+    })
+}
+
 /// A message on its way: borrowed from the scratch buffer until somebody has to keep it.
 pub(crate) struct Passing<'a> {
     pub parts: MessageParts<'a>,

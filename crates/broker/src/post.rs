@@ -5,10 +5,11 @@ use crate::admin::Broker;
 use crate::alarm::Severity;
 use crate::conn::{ConnId, NONE};
 use crate::info::AdminError;
+use crate::passing::internal_sender;
 use crate::shard::{Mail, Shard};
 use emqttd_mqtt::ReasonCode;
 use emqttd_plugin_sdk::{ClientRef, Publish, TopicEntry};
-use emqttd_session::{Message, MessageParts, Publisher};
+use emqttd_session::{Message, MessageParts};
 use std::sync::Arc;
 
 impl Broker {
@@ -30,12 +31,7 @@ impl Broker {
         if mailbox.is_overfull() {
             return Err(AdminError::Other("the broker is congested".into()));
         }
-        let publisher = publish.from.map(|from| {
-            Arc::new(Publisher {
-                clientid: from.into(),
-                username: None,
-            })
-        });
+        let publisher = publish.from.as_deref().map(internal_sender);
         let parts = MessageParts {
             topic,
             properties: &[],

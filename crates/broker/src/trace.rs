@@ -126,7 +126,11 @@ pub(crate) fn published(traces: &Traces, message: &Message) {
     for r in traces.running.read().iter() {
         if matches!(&r.target, TraceTarget::Topic(t) if t == topic) {
             let (clientid, username) = match &message.publisher {
-                Some(p) => (&*p.clientid, p.username.as_deref()),
+                Some(p) => {
+                    // An internal sender has an empty one.
+                    let username = p.username.as_deref().filter(|name| !name.is_empty());
+                    (&*p.clientid, username)
+                }
                 None => ("broker", None),
             };
             r.file.publish(clientid, username, topic, message.payload());

@@ -4,7 +4,7 @@ use crate::net::Net;
 use crate::packets::*;
 use emqttd_mqtt::Version;
 use emqttd_plugin_sdk::{
-    Change, Client, ClientRef, Flow, HookPoint, Hooks, Message, QoS, TopicEntry, Verdict,
+    Change, Client, ClientRef, Flow, HookPoint, Hooks, Message, Publish, QoS, TopicEntry, Verdict,
 };
 use std::sync::{Arc, Mutex};
 
@@ -222,6 +222,9 @@ fn connections_that_end_are_told_with_their_reason_after_their_wills() {
     net.lose(lost);
     net.connect(&Connect::v3("twice"));
     net.connect(&Connect::v3("twice"));
+    let away = net.connect(&Connect::v3("away").keep());
+    net.lose(away);
+    net.connect(&Connect::v3("away"));
     let kicked = net.connect(&Connect::v3("kicked").will("w", "bye", 0, false));
     net.admin(|broker| broker.kick("kicked")).unwrap();
     assert_eq!(net.closed(kicked), Some("kick"));
@@ -250,6 +253,17 @@ fn connections_that_end_are_told_with_their_reason_after_their_wills() {
             "terminated twice/- conflict",
             "created twice/-",
             "connected twice/- 0"
+        ]
+    );
+    assert_eq!(
+        of("away/-"),
+        [
+            "created away/-",
+            "connected away/- 0",
+            "disconnected away/- closed",
+            "terminated away/- conflict",
+            "created away/-",
+            "connected away/- 0"
         ]
     );
     assert_eq!(
@@ -589,4 +603,29 @@ fn messages_of_a_group_that_ends_are_told_as_dropped() {
         ]
     );
     assert_eq!(net.metric("messages/dropped/group_full"), 2);
+}
+
+#[test]
+fn management_and_plugins_publish_with_an_empty_user_name_clients_without_one() {
+    let (mut net, log) = recorded(2, |r| r.points = HookPoint::MessagePublish as u32);
+    let nameless = net.connect(&Connect::v3("nameless"));
+    net.publish(nameless, "t", "1", 0);
+    let empty = net.connect(&Connect::v3("empty").user("", "p"));
+    net.publish(empty, "t", "2", 0);
+    net.admin(|broker| broker.publish("http", "t", b"3", 0, true))
+        .unwrap();
+    let presence = Publish::new("t", "4").from("presence");
+    net.admin(|broker| broker.post_publish(presence)).unwrap();
+    net.admin(|broker| broker.post_publish(Publish::new("t", "5")))
+        .unwrap();
+    assert_eq!(
+        take(&log),
+        [
+            "publish nameless/- t 1 0",
+            "publish empty/ t 2 0",
+            "publish http/ t 3 0 retain",
+            "publish presence/ t 4 0",
+            "publish broker t 5 0"
+        ]
+    );
 }
