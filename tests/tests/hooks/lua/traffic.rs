@@ -1,0 +1,296 @@
+//! Scripts that come and go while messages pass: nothing is lost, nothing grows.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use emqttd_tests::packet::AckKind;
+use emqttd_tests::{Broker, Client, Publish, Version};
+
+use super::{PLUGIN, broker, echo, eventually, luahook, on_publish, succeed, write_script};
+
+fn version(n: usize) -> String {
+    on_publish(&format!("return topic, payload .. \" v{n}\", qos, retain"))
+}
+
+/// Publishes numbers at QoS 1, sixteen under way, until it is over; how many.
+fn publish_until(broker: &Broker, topic: &str, over: &AtomicBool) -> usize {
+    let mut client = broker.client(Version::V311, "traffic");
+    let mut sent = 0;
+    while !over.load(Ordering::Relaxed) {
+        let ids: Vec<u16> = (0..16)
+            .map(|n| client.send_publish(Publish::new(topic, (sent + n).to_string()).qos(1)))
+            .collect();
+        for id in ids {
+            client.ack(AckKind::Puback, id);
+        }
+        sent += 16;
+    }
+    client.disconnect();
+    sent
+}
+
+/// Every message meets the script: the old one, and from some message on the new one.
+#[test]
+fn reloaded_under_traffic() {
+    const RELOADS: usize = 8;
+    let broker = broker(&[("traffic", &version(0))], "");
+    let over = AtomicBool::new(false);
+    let received = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let publishers: Vec<_> = ["from/0", "from/1", "from/2"]
+            .into_iter()
+            .map(|topic| {
+                let mut receiver = broker.client(Version::V311, "receiver");
+                receiver.sub(topic, 1);
+                let sender = scope.spawn(|| publish_until(&broker, topic, &over));
+                let received = &received;
+                (sender, scope.spawn(move || receive(receiver, received)))
+            })
+            .collect();
+        for n in 1..=RELOADS {
+            let before = received.load(Ordering::Relaxed);
+            eventually("messages pass", || {
+                received.load(Ordering::Relaxed) > before + 100
+            });
+            write_script(&broker, "traffic", &version(n));
+            succeed(&broker, "reload", "traffic");
+        }
+        // Messages of the last version are among them then.
+        let before = received.load(Ordering::Relaxed);
+        eventually("messages pass", || {
+            received.load(Ordering::Relaxed) > before + 500
+        });
+        over.store(true, Ordering::Relaxed);
+        for (n, (sender, receiver)) in publishers.into_iter().enumerate() {
+            let sent = sender.join().unwrap();
+            let mut end = broker.client(Version::V311, "end");
+            end.pub_(&format!("from/{n}"), 1, "end");
+            let (got, last) = receiver.join().unwrap();
+            assert_eq!(got, sent);
+            assert_eq!(last, RELOADS);
+        }
+    });
+}
+
+/// Takes numbers in their order, with versions that never go back, until the end; how many, and the last version.
+fn receive(mut client: Client, received: &AtomicUsize) -> (usize, usize) {
+    let (mut count, mut version) = (0, 0);
+    loop {
+        let payload = client.recv_message().payload;
+        let (text, v) = payload
+            .split_once(" v")
+            .expect("a message that met no script");
+        let v: usize = v.parse().unwrap();
+        assert!(v >= version, "version {v} after {version}");
+        version = v;
+        if text == "end" {
+            return (count, version);
+        }
+        assert_eq!(text, count.to_string());
+        count += 1;
+        received.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Twenty clients that talk to themselves, while scripts, and then the plugin, are loaded and unloaded.
+#[test]
+fn loaded_and_unloaded_under_traffic() {
+    let other = on_publish("return topic, payload, qos, retain").replace(
+        "function register_hook() return \"on_message_publish\" end",
+        "function on_client_subscribe(c, u, topic) return topic end\n\
+         function on_message_acked() end\n\
+         function register_hook() return \"on_message_publish\", \"on_client_subscribe\", \"on_message_acked\" end",
+    );
+    let broker = broker(&[("plus", &version(1)), ("other", &other)], "");
+    let over = AtomicBool::new(false);
+    let (met, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for n in 0..20 {
+            let (broker, over, met, passed) = (&broker, &over, &met, &passed);
+            scope.spawn(move || {
+                let mut client = broker.client(Version::V311, "twenty");
+                let topic = format!("own/{n}");
+                let mut round = 0;
+                while !over.load(Ordering::Relaxed) {
+                    client.sub(&topic, 2);
+                    for qos in 0..=2 {
+                        round += 1;
+                        assert_eq!(client.pub_(&topic, qos, &round.to_string()), 0);
+                        let payload = client.recv_message().payload;
+                        let counter = match payload.strip_suffix(" v1") {
+                            Some(number) if number == round.to_string() => met,
+                            None if payload == round.to_string() => passed,
+                            _ => panic!("{payload} for {round}"),
+                        };
+                        counter.fetch_add(1, Ordering::Relaxed);
+                    }
+                    client.unsubscribe(&[&topic]);
+                }
+                client.disconnect();
+            });
+        }
+        let more = |counter: &AtomicUsize| {
+            let before = counter.load(Ordering::Relaxed);
+            eventually("messages pass", || {
+                counter.load(Ordering::Relaxed) > before + 40
+            });
+        };
+        for _ in 0..4 {
+            more(&met);
+            succeed(&broker, "unload", "plus");
+            more(&passed);
+            succeed(&broker, "reload", "other");
+            succeed(&broker, "load", "plus");
+        }
+        for _ in 0..3 {
+            more(&met);
+            broker.unload(PLUGIN);
+            more(&passed);
+            broker.load(PLUGIN);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    let status = luahook(&broker, &["status"]);
+    assert!(!status.contains(".lua:"), "no call failed: {status}");
+}
+
+/// Resident memory of the broker, bytes.
+fn resident(broker: &Broker) -> u64 {
+    let path = format!("/proc/{}/status", broker.pid());
+    let text = fs::read_to_string(path).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kb = line.split_whitespace().next().unwrap();
+    kb.parse::<u64>().unwrap() * 1024
+}
+
+/// Sends so many messages from two connections at QoS 0; each has to come back changed.
+fn pass(broker: &Broker, messages: usize) {
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut client = broker.client(Version::V311, "mass");
+                let topic = format!("mass/{}", client.name);
+                client.sub(&topic, 0);
+                for _ in 0..messages / 2 / 50 {
+                    let batch: Vec<u8> = (0..50)
+                        .flat_map(|n| Publish::new(&topic, n.to_string()).encode(Version::V311))
+                        .collect();
+                    client.send(&batch);
+                    for n in 0..50 {
+                        client.expect(&topic, &format!("{n},20,x"));
+                    }
+                }
+                client.disconnect();
+            });
+        }
+    });
+}
+
+/// Tables, strings and closures of 100,000 calls are gone when they are over.
+#[test]
+fn memory_does_not_grow() {
+    let script = on_publish(
+        "local parts, index = {}, {}\n\
+         for n = 1, 20 do\n\
+             parts[n] = { n = n, name = topic .. n, f = function() return n end }\n\
+             index[parts[n].name] = parts[n]\n\
+         end\n\
+         seen = { payload, #parts, parts[20].f() == 20 and \"x\" }\n\
+         return topic, table.concat(seen, \",\"), qos, retain",
+    );
+    for keys in ["", "lua.state = keep\n"] {
+        let broker = broker(
+            &[("tables", &script)],
+            &format!("lua.max_memory = 64MB\n{keys}"),
+        );
+        // Buffers and heaps have their size then.
+        pass(&broker, 10_000);
+        let before = resident(&broker);
+        pass(&broker, 50_000);
+        let after = resident(&broker);
+        let grown = after.saturating_sub(before);
+        // 200 bytes that stay of each call would be more.
+        assert!(grown < 10 << 20, "{before} bytes, then {after}");
+    }
+}
+
+/// Loading scripts again and again leaves nothing behind either.
+#[test]
+fn memory_does_not_grow_with_reloads() {
+    let broker = broker(&[("plus", &version(1))], "");
+    let mut client = broker.client(Version::V311, "reloads");
+    client.sub("t", 1);
+    let mut reloads = |n: usize| {
+        for _ in 0..n {
+            succeed(&broker, "reload", "plus");
+            assert_eq!(echo(&mut client, "t", "x"), "t x v1");
+        }
+        resident(&broker)
+    };
+    let before = reloads(10);
+    let after = reloads(60);
+    // An interpreter has more than 30 KB, and there are two for a script.
+    assert!(
+        after.saturating_sub(before) < 4 << 20,
+        "{before} bytes, then {after}"
+    );
+}
+
+/// What scripts of many files cost is bounded by what they are; all of them are asked.
+#[test]
+fn many_scripts() {
+    let names: Vec<String> = (0..40).map(|n| format!("s{n:02}")).collect();
+    let scripts: Vec<(String, String)> = names
+        .iter()
+        .map(|name| {
+            let body = format!("if topic == \"t\" then payload = payload .. \" {name}\" end return topic, payload, qos, retain");
+            (name.clone(), on_publish(&body))
+        })
+        .collect();
+    let scripts: Vec<(&str, &str)> = scripts
+        .iter()
+        .map(|(n, s)| (n.as_str(), s.as_str()))
+        .collect();
+    let broker = broker(&scripts, "");
+    let mut client = broker.client(Version::V311, "many");
+    client.sub("#", 1);
+    let got = echo(&mut client, "t", "");
+    let mut seen: Vec<&str> = got.split_whitespace().skip(1).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, names);
+    for name in &names {
+        succeed(&broker, "unload", name);
+    }
+    assert_eq!(echo(&mut client, "t", "x"), "t x");
+}
+
+/// A client that is slow to be judged holds up nobody for longer than a call may take: others are on the same loops.
+#[test]
+fn a_slow_script_is_bounded_for_the_others() {
+    let slow = on_publish(
+        "if topic == \"slow\" then for n = 1, 20000 do local t = { n } end end return topic, payload, qos, retain",
+    );
+    let broker = broker(&[("slow", &slow)], "");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| publish_until(&broker, "slow", &over));
+        let mut others: Vec<Client> = (0..4)
+            .map(|_| broker.client(Version::V311, "fast"))
+            .collect();
+        for round in 0..20 {
+            for other in &mut others {
+                let name = other.name.clone();
+                if round == 0 {
+                    other.sub(&name, 1);
+                }
+                assert_eq!(echo(other, &name, "x"), format!("{name} x"));
+            }
+            thread::yield_now();
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
