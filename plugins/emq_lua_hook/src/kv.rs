@@ -88,10 +88,10 @@ struct Entry {
 
 impl Kv {
     /// Nothing yet; takes so many bytes.
-    pub fn new(max_bytes: u64) -> Kv {
+    pub fn new(max_bytes: usize) -> Kv {
         Kv {
             table: Mutex::default(),
-            max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX),
+            max_bytes,
         }
     }
 
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let (kv, now) = (Kv::new(2 * (ENTRY as u64 + 10)), Instant::now());
+        let (kv, now) = (Kv::new(2 * (ENTRY + 10)), Instant::now());
         kv.set(b"a", text("123456789"), None, now).unwrap();
         kv.set(b"b", text("123456789"), None, now).unwrap();
         assert_eq!(kv.set(b"c", text(""), None, now), Err(Refused::Full));
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_expired_make_room() {
-        let (kv, now) = (Kv::new(100 * (ENTRY + EXPIRY + 2) as u64), Instant::now());
+        let (kv, now) = (Kv::new(100 * (ENTRY + EXPIRY + 2)), Instant::now());
         for n in 0..100_u8 {
             let life = if n % 2 == 0 { SECOND } else { 5 * SECOND };
             kv.set(&[n, n], Value::Boolean(true), Some(life), now)

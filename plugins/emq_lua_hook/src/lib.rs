@@ -5,24 +5,34 @@
 #[allow(dead_code)]
 mod base;
 mod budget;
+mod clock;
 mod commands;
 mod emq;
 mod engine;
 #[allow(dead_code)]
 mod errors;
-#[allow(dead_code)]
+mod json;
+mod hooks;
 mod kv;
+mod lines;
 #[allow(dead_code)]
 mod pattern;
+mod random;
+mod returned;
+mod sandbox;
+mod script;
 mod scripts;
 mod settings;
 mod strings;
 mod tables;
+mod vm;
 
+use commands::Scripts;
 use emq::Library;
 use emqttd_plugin_sdk::{Context, Descriptor, Plugin, StartError};
 use engine::Engine;
 use settings::Settings;
+use std::sync::Arc;
 
 /// The plugin, for the list of a broker's plugins.
 pub fn plugin() -> Descriptor {
@@ -34,12 +44,22 @@ pub fn plugin() -> Descriptor {
     )
 }
 
+/// What ends with the plugin.
+struct Running(Arc<Engine>);
+
+impl Plugin for Running {
+    fn stop(&self) {
+        self.0.stop();
+    }
+}
+
 fn start(ctx: &Context) -> Result<Box<dyn Plugin>, StartError> {
     let settings = Settings::read(&ctx.config())?;
     let dir = settings.dir.clone();
     let library = Library::new(ctx, &settings);
-    let engine = Engine::new(ctx, settings, library)?;
-    scripts::load_all(&engine, &dir);
-    commands::register(ctx, &engine, &dir);
-    Ok(Box::new(()))
+    let engine = Engine::new(ctx, settings, Arc::clone(&library))?;
+    let scripts = Scripts::new(dir, &engine, &library);
+    scripts.load_all();
+    scripts.register(ctx);
+    Ok(Box::new(Running(engine)))
 }
