@@ -181,6 +181,11 @@ impl Budget {
         }
     }
 
+    /// What a call may use.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
     /// Name of the script, without `.lua`.
     pub fn script(&self) -> &str {
         &self.0.script
