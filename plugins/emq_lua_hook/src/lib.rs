@@ -2,20 +2,19 @@
 //!
 //! README.md has the keys, the callbacks and the library.
 
-#[allow(dead_code)]
+mod arguments;
 mod base;
 mod budget;
 mod clock;
 mod commands;
 mod emq;
 mod engine;
-#[allow(dead_code)]
 mod errors;
+mod format;
 mod json;
 mod hooks;
 mod kv;
 mod lines;
-#[allow(dead_code)]
 mod pattern;
 mod random;
 mod returned;
