@@ -29,12 +29,17 @@ fn time(lua: &Lua, date: Option<Table>) -> mlua::Result<f64> {
         let value = lua.coerce_number(date.raw_get(name)?)?;
         // The days and months of any year stay within an i64 of seconds.
         let whole = value.filter(|n| n.abs() < 1e9).map(|n| n as i64);
-        whole.or(default).ok_or_else(|| {
-            errors::raise(lua, format_args!("field '{name}' missing in date table"))
-        })
+        whole
+            .or(default)
+            .ok_or_else(|| errors::raise(lua, format_args!("field '{name}' missing in date table")))
     };
-    let (year, month, day) = (field("year", None)?, field("month", None)?, field("day", None)?);
-    let seconds = field("hour", Some(12))? * 3600 + field("min", Some(0))? * 60 + field("sec", Some(0))?;
+    let (year, month, day) = (
+        field("year", None)?,
+        field("month", None)?,
+        field("day", None)?,
+    );
+    let seconds =
+        field("hour", Some(12))? * 3600 + field("min", Some(0))? * 60 + field("sec", Some(0))?;
     unix(year, month, day, seconds)
         .map(|seconds| seconds as f64)
         .ok_or_else(|| errors::raise(lua, "there is no such time"))
@@ -50,7 +55,12 @@ fn unix(year: i64, month: i64, day: i64, seconds: i64) -> Option<i64> {
     let date = first.checked_add(shift).ok()?.at(0, 0, 0, 0);
     let shift = jiff::Span::new().try_seconds(seconds).ok()?;
     let time = date.checked_add(shift).ok()?;
-    Some(time.to_zoned(TimeZone::system()).ok()?.timestamp().as_second())
+    Some(
+        time.to_zoned(TimeZone::system())
+            .ok()?
+            .timestamp()
+            .as_second(),
+    )
 }
 
 /// A time as text, or as a table with `*t`; in UTC with `!` in front.
@@ -64,7 +74,14 @@ fn date(lua: &Lua, (format, time): (Option<mlua::LuaString>, Option<f64>)) -> ml
         None => Timestamp::now(),
         Some(time) if time.abs() < 1e12 => Timestamp::from_second(time as i64)
             .map_err(|_| errors::bad_argument(lua, 2, "date", "there is no such time"))?,
-        Some(_) => return Err(errors::bad_argument(lua, 2, "date", "there is no such time")),
+        Some(_) => {
+            return Err(errors::bad_argument(
+                lua,
+                2,
+                "date",
+                "there is no such time",
+            ));
+        }
     };
     let (format, zone) = match format.strip_prefix('!') {
         Some(format) => (format, TimeZone::UTC),
@@ -75,7 +92,12 @@ fn date(lua: &Lua, (format, time): (Option<mlua::LuaString>, Option<f64>)) -> ml
         return Ok(Value::Table(fields(lua, &at)?));
     }
     let text = jiff::fmt::strtime::format(format, &at).map_err(|_| {
-        errors::bad_argument(lua, 1, "date", format_args!("invalid conversion in '{format}'"))
+        errors::bad_argument(
+            lua,
+            1,
+            "date",
+            format_args!("invalid conversion in '{format}'"),
+        )
     })?;
     Ok(Value::String(lua.create_string(text)?))
 }

@@ -196,8 +196,7 @@ impl Engine {
         };
         let summary = format!("cut off too often, {what} until it is loaded again; last: {why}");
         let id = alarm(script.name());
-        self.ctx
-            .alarm(&id, Severity::Error, &title, Some(&summary));
+        self.ctx.alarm(&id, Severity::Error, &title, Some(&summary));
     }
 
     fn clear_alarm(&self, name: &str) {

@@ -1,8 +1,8 @@
 -- Run in each interpreter before its script: what the script sees as its globals, and how it is called. The script
 -- reaches nothing of this file but what stands in `base`.
-local caught, enter = ...
-local next, type, error, select = next, type, error, select
-local rawget, setmetatable, getmetatable = rawget, setmetatable, getmetatable
+local caught, enter, strings = ...
+local next, type, error = next, type, error
+local rawget, setmetatable = rawget, setmetatable
 local pcall, xpcall = pcall, xpcall
 
 local base = {}
@@ -56,7 +56,6 @@ end
 
 -- A library is seen through an empty table, which takes what the script assigns and is replaced when it has taken
 -- something. Methods of strings are found through it, too.
-local strings = getmetatable("")
 strings.__metatable = false
 local seen, renew = {}, {}
 

@@ -15,7 +15,10 @@ struct Generator(Arc<AtomicU64>);
 impl Generator {
     /// 0 to below 1.
     fn next(&self) -> f64 {
-        let state = self.0.load(Ordering::Relaxed).wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let state = self
+            .0
+            .load(Ordering::Relaxed)
+            .wrapping_add(0x9E37_79B9_7F4A_7C15);
         self.0.store(state, Ordering::Relaxed);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -40,7 +43,12 @@ pub(crate) fn install(lua: &Lua, budget: &Budget) -> mlua::Result<()> {
         "randomseed",
         lua.create_function(move |lua, seed: Value| {
             let Some(seed) = number(lua, &seed) else {
-                return Err(errors::bad_argument(lua, 1, "randomseed", "number expected"));
+                return Err(errors::bad_argument(
+                    lua,
+                    1,
+                    "randomseed",
+                    "number expected",
+                ));
             };
             if budget.phase() != Phase::Rerun {
                 generator.0.store(seed.to_bits(), Ordering::Relaxed);
@@ -61,10 +69,14 @@ fn random(lua: &Lua, numbers: &Generator, args: &MultiValue) -> mlua::Result<f64
         2 => (bound(1)?, bound(2)?),
         _ => return Err(errors::raise(lua, "wrong number of arguments")),
     };
-    // Not written as `low > high`, so that NaN is refused, too.
-    if !(low <= high) {
+    if low > high || low.is_nan() || high.is_nan() {
         let last = args.len();
-        return Err(errors::bad_argument(lua, last, "random", "interval is empty"));
+        return Err(errors::bad_argument(
+            lua,
+            last,
+            "random",
+            "interval is empty",
+        ));
     }
     Ok((numbers.next() * (high - low + 1.0)).floor() + low)
 }

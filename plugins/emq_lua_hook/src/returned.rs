@@ -81,7 +81,11 @@ pub(crate) fn published(values: &MultiValue, now: &Passing<'_>) -> Result<Publis
     }
     let [topic, payload, qos, retain] = match values.len() {
         4 => [&values[0], &values[1], &values[2], &values[3]],
-        n => return Err(format!("returned {n} values, not topic, payload, qos, retain or false")),
+        n => {
+            return Err(format!(
+                "returned {n} values, not topic, payload, qos, retain or false"
+            ));
+        }
     };
     let topic = string(topic, "topic")?.as_bytes();
     let payload = string(payload, "payload")?.as_bytes();
@@ -141,18 +145,26 @@ fn text(bytes: &[u8]) -> Result<String, String> {
 fn string<'v>(value: &'v Value, what: &str) -> Result<&'v LuaString, String> {
     match value {
         Value::String(string) => Ok(string),
-        other => Err(format!("returned a {} as {what}, not a string", other.type_name())),
+        other => Err(format!(
+            "returned a {} as {what}, not a string",
+            other.type_name()
+        )),
     }
 }
 
 fn qos(value: &Value) -> Result<QoS, String> {
     let number = match value {
         Value::Integer(number) => u8::try_from(*number).ok(),
-        Value::Number(number) if *number == number.trunc() => (0.0..=2.0)
-            .contains(number)
-            .then_some(*number as u8),
+        Value::Number(number) if *number == number.trunc() => {
+            (0.0..=2.0).contains(number).then_some(*number as u8)
+        }
         Value::Number(_) => None,
-        other => return Err(format!("returned a {} as qos, not a number", other.type_name())),
+        other => {
+            return Err(format!(
+                "returned a {} as qos, not a number",
+                other.type_name()
+            ));
+        }
     };
     number
         .and_then(QoS::from_u8)
@@ -203,7 +215,11 @@ mod tests {
         };
         for retain in ["true", "1", "1.0", "'true'"] {
             let code = format!(r"return 'c', '\0\255', 1.0, {retain}");
-            assert_eq!(change(&code), Ok(Published::Changed(all.clone())), "{retain}");
+            assert_eq!(
+                change(&code),
+                Ok(Published::Changed(all.clone())),
+                "{retain}"
+            );
         }
         for retain in ["0", "'false'", "-0"] {
             let code = format!(r"return 'a/b', 'x\255', 0, {retain}");

@@ -6,7 +6,7 @@ use crate::errors;
 use crate::{base, clock, random, strings, tables};
 use mlua::state::{GcIncParams, GcMode};
 use mlua::{
-    Error, ErrorContext, Function, HookTriggers, Lua, LuaOptions, StdLib, Value, VmState,
+    Error, ErrorContext, Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Value, VmState,
 };
 use std::sync::Arc;
 
@@ -44,9 +44,12 @@ impl Sandbox {
         emq::install(&lua, budget, library)?;
         clock::install(&lua)?;
         random::install(&lua, budget)?;
-        let prelude = lua.load(include_str!("prelude.lua")).set_name("=emq_lua_hook");
+        let strings = lua.type_metatable::<LuaString>();
+        let prelude = lua
+            .load(include_str!("prelude.lua"))
+            .set_name("=emq_lua_hook");
         let (load, has, call_fresh, call_kept) =
-            prelude.call((caught(&lua, budget)?, enter(&lua, budget)?))?;
+            prelude.call((caught(&lua, budget)?, enter(&lua, budget)?, strings))?;
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(PAUSE)));
         lua.set_memory_limit(budget.limits().memory)?;
         count(&lua, budget)?;

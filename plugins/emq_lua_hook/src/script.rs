@@ -201,7 +201,12 @@ impl Script {
         let errors = self.errors.lock();
         ScriptStatus {
             name: self.name().to_string(),
-            hooks: self.registered.hooks.iter().map(|hook| hook.name()).collect(),
+            hooks: self
+                .registered
+                .hooks
+                .iter()
+                .map(|hook| hook.name())
+                .collect(),
             unknown: self.registered.unknown.clone(),
             calls: work.calls,
             errors: errors.errors,

@@ -76,7 +76,8 @@ impl Recipe {
     pub fn make(&self, phase: Phase) -> Result<(Vm, Registered), String> {
         let budget = Budget::new(&self.name, self.limits);
         let failed = |error: &Error| failure(&self.name, &budget, error).text().to_string();
-        let sandbox = match catch_unwind(AssertUnwindSafe(|| Sandbox::new(&budget, &self.library))) {
+        let sandbox = match catch_unwind(AssertUnwindSafe(|| Sandbox::new(&budget, &self.library)))
+        {
             Ok(sandbox) => sandbox.map_err(|error| failed(&error))?,
             Err(_) => return Err("an interpreter could not be made".into()),
         };
@@ -183,7 +184,9 @@ fn registered(sandbox: &Sandbox, names: MultiValue) -> mlua::Result<Registered> 
             None => registered.unknown.push(one_line(&name)),
             Some(hook) if registered.hooks.contains(&hook) => {}
             Some(hook) if sandbox.has.call(hook.name())? => registered.hooks.push(hook),
-            Some(_) => registered.unknown.push(format!("{name} (no such function)")),
+            Some(_) => registered
+                .unknown
+                .push(format!("{name} (no such function)")),
         }
     }
     registered.hooks.sort();
