@@ -57,6 +57,9 @@ pub struct Descriptor {
     pub depends: Vec<Cow<'static, str>>,
     /// its keys; empty = the broker's own table has them (plugins of EMQ)
     pub keys: Vec<Key>,
+    /// when a key is changed while it runs, another life of it is started beside the one there is, which ends then;
+    /// not for libraries
+    pub anew: bool,
     /// starts it
     pub start: Arc<Start>,
 }
@@ -76,6 +79,7 @@ impl Descriptor {
             guards: false,
             depends: Vec::new(),
             keys: Vec::new(),
+            anew: false,
             start: Arc::new(start),
         }
     }
@@ -94,6 +98,12 @@ impl Descriptor {
             keys: keys.into_iter().collect(),
             ..self
         }
+    }
+
+    /// When a key is changed while it runs, it is started anew with the new values, beside the life there is; that
+    /// ends when the new one runs, and goes on when the new one cannot start. [`Plugin::reconfigure`] is not called.
+    pub fn anew(self) -> Descriptor {
+        Descriptor { anew: true, ..self }
     }
 
     /// That plugin must be loaded before.

@@ -59,6 +59,7 @@ impl PluginControl for Manager {
 
     fn reconfigure(&self, name: &str, entries: Vec<Entry>) -> Result<(), String> {
         match self.life(present_name(name)) {
+            Some(life) if life.descriptor.anew => self.begin_anew(&life, Keys::new(entries)),
             Some(life) => life.reconfigure(Keys::new(entries)),
             None => Ok(()),
         }

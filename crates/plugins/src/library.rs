@@ -53,6 +53,7 @@ pub fn load(path: &Path, run: &Path) -> Result<(Descriptor, String), String> {
         description: about.description.into(),
         guards: about.guards,
         depends: about.depends.into_iter().map(Into::into).collect(),
+        anew: false,
         keys: about.keys.into_iter().map(Into::into).collect(),
         start: Arc::new(move |ctx| start(library, ctx)),
     };

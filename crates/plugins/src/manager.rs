@@ -323,15 +323,24 @@ impl Manager {
         let name = descriptor.name.to_string();
         let keys = self.read_keys(asked, &descriptor)?;
         let notes = keys.warnings.iter().map(ToString::to_string).collect();
+        self.begin(descriptor, source, Keys::new(keys.entries.clone()), old)?;
+        self.config.lock().plugin_loaded(&name, keys);
+        Ok(notes)
+    }
+
+    /// Starts a life, in the place of `old` if that is given.
+    fn begin(
+        &self,
+        descriptor: Descriptor,
+        source: Source,
+        keys: Keys,
+        old: Option<&Life>,
+    ) -> Result<(), String> {
+        let name = descriptor.name.to_string();
         let runtime = self.shared.runtime.handle().map_err(|e| e.to_string())?;
         let guard = Guard::new(&name, Arc::clone(&self.shared) as _);
         self.watchdog.add(&guard);
-        let host = Arc::new(NativeHost::new(
-            &self.shared,
-            &guard,
-            runtime.clone(),
-            Keys::new(keys.entries.clone()),
-        ));
+        let host = Arc::new(NativeHost::new(&self.shared, &guard, runtime.clone(), keys));
         if let Some(old) = old {
             host.inherit(&old.host);
         }
@@ -356,9 +365,25 @@ impl Manager {
                 None => lives.push(Arc::new(life)),
             }
         }
-        self.config.lock().plugin_loaded(&name, keys);
         log::info!("plugin {name} {version} runs");
-        Ok(notes)
+        Ok(())
+    }
+
+    /// Puts another life with other values of its keys in the place of one.
+    pub(crate) fn begin_anew(&self, old: &Arc<Life>, keys: Keys) -> Result<(), String> {
+        // Who asks holds the configuration, which those who load plugins wait for.
+        let Some(_changing) = self.changing.try_lock() else {
+            return Err("plugins are being loaded or unloaded; try again".into());
+        };
+        let name = &*old.guard.name;
+        if self.is_stopping() || !self.life(name).is_some_and(|life| Arc::ptr_eq(&life, old)) {
+            return Err("it is being unloaded".into());
+        }
+        self.begin(old.descriptor.clone(), old.source.clone(), keys, Some(old))?;
+        if let Some(note) = old.retire(End::Unload).1 {
+            log::warn!("{name}, before it was started anew: {note}");
+        }
+        Ok(())
     }
 
     fn patience(&self) -> Duration {

@@ -33,6 +33,7 @@ pub fn plugin() -> Descriptor {
         start,
     )
     .guard()
+    .anew()
 }
 
 fn start(ctx: &Context) -> Result<Box<dyn Plugin>, StartError> {

@@ -27,4 +27,5 @@ pub fn plugin() -> Descriptor {
         |ctx| Sql::start(ctx, DIALECT, Mysql::new),
     )
     .guard()
+    .anew()
 }

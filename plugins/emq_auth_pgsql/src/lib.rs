@@ -28,4 +28,5 @@ pub fn plugin() -> Descriptor {
         |ctx| Sql::start(ctx, DIALECT, |entrance| Pgsql::new(ctx, entrance)),
     )
     .guard()
+    .anew()
 }

@@ -29,6 +29,7 @@ pub fn plugin() -> Descriptor {
         start,
     )
     .guard()
+    .anew()
 }
 
 fn start(ctx: &Context) -> Result<Box<dyn Plugin>, StartError> {

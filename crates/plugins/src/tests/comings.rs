@@ -386,6 +386,58 @@ fn a_key_is_changed_while_the_plugin_runs() {
 }
 
 #[test]
+fn a_changed_key_starts_a_plugin_anew_that_says_so() {
+    struct Life(Arc<Mutex<Vec<String>>>, String);
+    impl Plugin for Life {
+        fn stop(&self) {
+            self.0.lock().push(format!("{} ends", self.1));
+        }
+    }
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let shared = Arc::clone(&seen);
+    let start = move |ctx: &Context| {
+        let word = ctx
+            .config()
+            .text("anew.word")
+            .unwrap_or_default()
+            .to_string();
+        if word == "bad" {
+            return Err("bad is bad".into());
+        }
+        ctx.metric("lives").inc();
+        shared.lock().push(format!("{word} starts"));
+        Ok(Box::new(Life(Arc::clone(&shared), word)) as Box<dyn Plugin>)
+    };
+    let key = Key::new("anew.word", KeyKind::Text, "A word")
+        .default("first")
+        .hot();
+    let bench = Bench::new(vec![plugin("anew", start).keys([key]).anew()]);
+    bench.manager.load("anew").unwrap();
+    let set = |value: &str| {
+        let mut config = bench.manager.config.lock();
+        let mut changed = config.clone();
+        changed.set("anew", "anew.word", value).unwrap();
+        let entries = changed.plugin_entries("anew");
+        // As the command does: it holds the configuration meanwhile.
+        bench.manager.reconfigure("anew", entries)?;
+        *config = changed;
+        Ok::<(), String>(())
+    };
+    assert_eq!(set("second"), Ok(()));
+    let refused = set("bad").unwrap_err();
+    assert!(refused.contains("bad is bad"), "{refused}");
+    assert_eq!(
+        *seen.lock(),
+        ["first starts", "second starts", "first ends"]
+    );
+    let life = bench.manager.life("anew").unwrap();
+    assert_eq!(life.context.config().text("anew.word"), Some("second"));
+    assert_eq!(life.context.metric("lives").get(), 2);
+    bench.manager.unload("anew").unwrap();
+    assert_eq!(seen.lock().last().unwrap(), "second ends");
+}
+
+#[test]
 fn tasks_and_timers_end_with_the_plugin() {
     struct Dropped(Arc<AtomicBool>);
     impl Drop for Dropped {

@@ -26,6 +26,35 @@ fn the_plugin_loads_while_redis_is_down() {
     assert_eq!(answer(&broker, &name, "x"), REFUSED);
 }
 
+/// `set` of a key that EMQ could change while it ran.
+#[test]
+fn another_server_while_the_plugin_runs() {
+    let Some(redis) = Redis::start() else { return };
+    let name = new_user(&redis, "p");
+    let there = server(&redis);
+    let there = there
+        .lines()
+        .find(|line| line.contains(".server "))
+        .unwrap();
+    let broker = broker(&conf(&redis, "auth.redis.server = 127.0.0.1:1\n"));
+    let set = |pair: &str| {
+        let app = format!("--app={PLUGIN}");
+        broker.ctl(&["set", &pair.replace(' ', ""), &app]).1
+    };
+    assert_eq!(answer(&broker, &name, "p"), UNAVAILABLE);
+    assert!(set(there).contains("successfully"));
+    eventually("the other is asked", || {
+        answer(&broker, &name, "p") == ALLOWED
+    });
+    let refused = set("auth.redis.server=a:b");
+    assert!(
+        refused.contains("a:b") && !refused.contains("successfully"),
+        "{refused}"
+    );
+    assert_eq!(answer(&broker, &name, "p"), ALLOWED);
+    assert_eq!(answer(&broker, &name, "x"), REFUSED);
+}
+
 /// Killed and started again with clients connecting all the time: each gets an answer, nobody who is in suffers.
 #[test]
 fn killed_in_flight() {
