@@ -5,10 +5,17 @@
 
 mod body;
 mod event;
+mod figures;
 mod hooks;
+mod keeper;
+mod lanes;
 mod outbox;
 mod rules;
+mod sender;
 mod settings;
+mod spill;
+mod spool;
+mod trouble;
 
 use emqttd_plugin_sdk::{Context, Descriptor, Plugin, StartError};
 use hooks::WebHooks;

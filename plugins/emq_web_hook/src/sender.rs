@@ -1,0 +1,258 @@
+//! The tasks that post.
+
+use crate::figures::Reason;
+use crate::lanes::{Batch, NEVER, Waiting};
+use crate::outbox::Outbox;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use emqttd_http_client::Request;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Between two attempts: at first, and at the most.
+const FIRST_PAUSE: u64 = 100;
+const LONGEST_PAUSE: u64 = 5000;
+/// What is read of an answer, so that its connection serves again.
+const MOST_ANSWER: usize = 64 * 1024;
+const JSON: &str = "application/json";
+
+/// What came of a request.
+enum Outcome {
+    Delivered,
+    /// The server does not want it.
+    Refused(u16),
+    /// It may be delivered later; why it was not.
+    Failed(String),
+}
+
+/// Posts what comes into a lane, one request after the other.
+pub(crate) async fn send(outbox: Arc<Outbox>, lane: usize) {
+    let mut pause = Pause::new();
+    while let Some(batch) = outbox.next(lane).await {
+        deliver(&outbox, lane, batch, &mut pause).await;
+    }
+}
+
+/// Posts a batch until it is done: delivered, refused or too old.
+async fn deliver(outbox: &Outbox, lane: usize, batch: Arc<Batch>, pause: &mut Pause) {
+    let Some((mut batch, mut body)) = composed(outbox, lane, batch) else {
+        return;
+    };
+    loop {
+        pause.wait(outbox, batch.expires()).await;
+        let now = outbox.now();
+        if batch.events.iter().any(|event| event.expires <= now) {
+            let Some(young) = without_expired(outbox, lane, &batch, now) else {
+                return;
+            };
+            let Some(composed) = composed(outbox, lane, young) else {
+                return;
+            };
+            (batch, body) = composed;
+        }
+        let outcome = post(outbox, &body, batch.expires().saturating_sub(now)).await;
+        let events = batch.events.len();
+        match outcome {
+            Outcome::Failed(why) => {
+                outbox.figures.failed.inc();
+                outbox.trouble.fails(&why);
+                pause.failed(outbox.now());
+                continue;
+            }
+            Outcome::Delivered => outbox.figures.sent.add(events as u64),
+            Outcome::Refused(status) => {
+                outbox.trouble.refuses(status);
+                outbox.figures.dropped(Reason::Refused, events);
+            }
+        }
+        outbox.trouble.answers();
+        pause.reset();
+        outbox.replace(lane, None, &batch.events);
+        return;
+    }
+}
+
+/// The body of a request with these events; with batches they lie in it from now on, so that there is one of each.
+/// `None` = the lane has ended.
+fn composed(outbox: &Outbox, lane: usize, batch: Arc<Batch>) -> Option<(Arc<Batch>, Bytes)> {
+    if outbox.settings.batch_size <= 1 {
+        let body = batch.events.first()?.body.clone();
+        return Some((batch, body));
+    }
+    let (batch, body) = joined(&batch);
+    let batch = Arc::new(batch);
+    let goes_on = outbox.replace(lane, Some(Arc::clone(&batch)), &[]);
+    goes_on.then_some((batch, body))
+}
+
+/// A JSON array of events, and the events as parts of it.
+fn joined(batch: &Batch) -> (Batch, Bytes) {
+    let length = batch
+        .events
+        .iter()
+        .map(|event| event.body.len() + 1)
+        .sum::<usize>()
+        + 1;
+    let mut out = BytesMut::with_capacity(length);
+    for (at, event) in batch.events.iter().enumerate() {
+        out.put_u8(if at == 0 { b'[' } else { b',' });
+        out.put_slice(&event.body);
+    }
+    out.put_u8(b']');
+    let body = out.freeze();
+    let mut parts = Batch::default();
+    let mut begin = 1;
+    for event in &batch.events {
+        let end = begin + event.body.len();
+        parts.push(Waiting {
+            body: body.slice(begin..end),
+            ..*event
+        });
+        begin = end + 1;
+    }
+    (parts, body)
+}
+
+/// What is not too old of a batch; what is, is dropped. `None` = that was all, or the lane has ended.
+fn without_expired(outbox: &Outbox, lane: usize, batch: &Batch, now: u64) -> Option<Arc<Batch>> {
+    let mut young = Batch::default();
+    let mut gone = Vec::new();
+    for event in &batch.events {
+        match event.expires <= now {
+            true => gone.push(event.clone()),
+            false => young.push(event.clone()),
+        }
+    }
+    let young = (!young.events.is_empty()).then(|| Arc::new(young));
+    if !outbox.replace(lane, young.clone(), &gone) {
+        return None;
+    }
+    outbox.figures.dropped(Reason::Expired, gone.len());
+    young
+}
+
+/// One request; `left` = for so many milliseconds it makes sense.
+async fn post(outbox: &Outbox, body: &Bytes, left: u64) -> Outcome {
+    let target = outbox.target.load_full();
+    let patience = outbox.settings.timeout.min(Duration::from_millis(left));
+    let request = Request {
+        url: &target.url,
+        post: Some((JSON, body)),
+        most: MOST_ANSWER,
+    };
+    match timeout(patience, target.client.ask(&request)).await {
+        Ok(Ok(answer)) => match answer.status {
+            ..400 => Outcome::Delivered,
+            status @ (408 | 425 | 429 | 500..) => {
+                Outcome::Failed(format!("{}: answers {status}", target.url))
+            }
+            status => Outcome::Refused(status),
+        },
+        Ok(Err(fault)) => Outcome::Failed(fault.why().to_string()),
+        Err(_) => Outcome::Failed(format!("{}: no answer within {patience:?}", target.url)),
+    }
+}
+
+/// What lies between attempts. It belongs to the lane: the next event waits for what the last one has found.
+struct Pause {
+    length: u64,
+    /// when the next attempt may be made, by the outbox's clock
+    until: u64,
+    random: RandomState,
+    attempts: u64,
+}
+
+impl Pause {
+    fn new() -> Pause {
+        Pause {
+            length: 0,
+            until: 0,
+            random: RandomState::new(),
+            attempts: 0,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.length = 0;
+        self.until = 0;
+    }
+
+    /// Twice as long as before, and by chance up to half as long: the lanes do not come all at once.
+    fn failed(&mut self, now: u64) {
+        self.length = (2 * self.length).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.attempts += 1;
+        let chance = self.random.hash_one(self.attempts) % (self.length / 2 + 1);
+        self.until = now + self.length - chance;
+    }
+
+    /// Waits for the next attempt, or until there is none any more because all is too old, or for another URL.
+    async fn wait(&mut self, outbox: &Outbox, expires: u64) {
+        let until = self.until.min(expires);
+        let rest = until.saturating_sub(outbox.now());
+        if rest == 0 || until == NEVER {
+            return;
+        }
+        let retry = outbox.wakes.retry.notified();
+        if timeout(Duration::from_millis(rest), retry).await.is_ok() {
+            self.reset();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn batches_are_arrays() {
+        let mut batch = Batch::default();
+        for text in ["{\"a\":1}", "{}", "{\"b\":2}"] {
+            batch.push(Waiting {
+                order: 1,
+                lane: 2,
+                row: 3,
+                expires: 4,
+                body: Bytes::from_static(text.as_bytes()),
+            });
+        }
+        let (parts, body) = joined(&batch);
+        assert_eq!(body, "[{\"a\":1},{},{\"b\":2}]");
+        assert_eq!(parts.amount, batch.amount);
+        for (part, event) in parts.events.iter().zip(&batch.events) {
+            assert_eq!(part.body, event.body);
+            assert_eq!((part.order, part.lane), (event.order, event.lane));
+            assert_eq!((part.row, part.expires), (event.row, event.expires));
+            // They lie in the body.
+            assert!(body.as_ptr_range().contains(&part.body.as_ptr()));
+        }
+        assert_eq!(joined(&parts).1, body);
+    }
+
+    #[test]
+    fn pauses_grow_and_differ() {
+        let mut pause = Pause::new();
+        let mut longest = 100;
+        for _ in 0..10 {
+            pause.failed(1000);
+            let length = pause.until - 1000;
+            assert!((longest / 2..=longest).contains(&length), "{length}");
+            longest = (2 * longest).min(LONGEST_PAUSE);
+        }
+        pause.reset();
+        let mut lengths: Vec<u64> = (0..50)
+            .map(|_| {
+                pause.length = LONGEST_PAUSE;
+                pause.failed(0);
+                pause.until
+            })
+            .collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        assert!(lengths.len() > 10);
+        pause.reset();
+        pause.failed(0);
+        assert!(pause.until <= FIRST_PAUSE);
+    }
+}
