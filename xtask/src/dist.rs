@@ -31,7 +31,7 @@ fn must_be_free(out: &Path) -> Result<(), String> {
 /// Lays the tree out in `out`, which must be empty or absent.
 pub fn make(out: &Path, profile: &str) -> Result<(), String> {
     must_be_free(out)?;
-    for dir in ["bin", "data", "log", "hook_lua"] {
+    for dir in ["bin", "data", "log"] {
         at(out, fs::create_dir_all(out.join(dir)))?;
     }
     for program in ["emqttd", "emqttd_ctl"] {
@@ -39,6 +39,8 @@ pub fn make(out: &Path, profile: &str) -> Result<(), String> {
         at(&from, fs::copy(&from, out.join("bin").join(program)))?;
     }
     copy_tree(&root().join("etc"), &out.join("etc"))?;
+    let scripts = root().join("plugins/emq_lua_hook/hook_lua");
+    copy_tree(&scripts, &out.join("hook_lua"))?;
     at(
         out,
         fs::write(out.join("data/loaded_plugins"), LOADED_PLUGINS),

@@ -8,6 +8,7 @@ use crate::lines::{Admission, Lines};
 use crate::settings::Settings;
 use emqttd_plugin_sdk::{Context, Metric, Publish, QoS};
 use mlua::{Function, IntoLua, Lua, LuaString, MultiValue, Table, Value};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -43,6 +44,28 @@ impl Library {
     /// How much is in `emq.kv`.
     pub fn kv_figures(&self) -> Figures {
         self.kv.figures(Instant::now())
+    }
+}
+
+thread_local! {
+    /// Scripts on this thread cannot publish.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Until it is dropped, scripts that run on this thread cannot publish.
+pub(crate) struct Quiet(());
+
+impl Quiet {
+    /// From now on.
+    pub fn begin() -> Quiet {
+        QUIET.set(true);
+        Quiet(())
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        QUIET.set(false);
     }
 }
 
@@ -273,6 +296,10 @@ fn line_text(call: &Call<'_>, from: usize) -> mlua::Result<String> {
 /// `publish(topic, payload [, qos [, retain]])`, or the same names in a table.
 fn publish(call: &Call<'_>) -> mlua::Result<MultiValue> {
     call.in_callback("emq.publish")?;
+    if QUIET.get() {
+        let why = "emq.publish cannot be called because of a message of emq.publish";
+        return Err(raise(call.lua, why));
+    }
     let unpacked = match call.arg(1) {
         Value::Table(fields) => Some(Call {
             args: fields_of(call, fields)?,

@@ -2,7 +2,7 @@
 use super::*;
 use crate::errors;
 use emqttd_plugin_sdk::Descriptor;
-use emqttd_plugin_sdk::testing::FakeBroker;
+use emqttd_plugin_sdk::testing::{self, FakeBroker};
 use mlua::FromLuaMulti;
 use std::sync::OnceLock;
 
@@ -133,6 +133,31 @@ fn what_cannot_be_published_is_told() {
         assert_eq!(bench.error(script), error);
     }
     assert_eq!(bench.broker.published(), []);
+}
+
+#[test]
+fn a_script_does_not_hear_itself_for_ever() {
+    let script = "function register_hook() return 'on_message_delivered', 'on_message_acked' end
+        function on_message_delivered(c, u, topic) emq.publish(topic .. '/d', 'x') end
+        function on_message_acked(c, u, topic) emq.publish(topic .. '/a', 'x') end";
+    let broker = FakeBroker::new();
+    let dir = broker.data_dir().join("hook_lua");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("x.lua"), script).unwrap();
+    let config = emqttd_plugin_sdk::Config::of(&[("lua.dir", dir.to_str().unwrap())]);
+    broker.start(&crate::plugin(), config).unwrap();
+    let hear = |from: &str, username: Option<&str>| {
+        let to = testing::by_name("c", None);
+        let mut message = testing::message("t", b"");
+        message.from = Some(testing::by_name(from, username));
+        broker.message_delivered(to, &message);
+        broker.message_acked(to, &message);
+        broker.published().len()
+    };
+    assert_eq!(hear("client", None), 2);
+    assert_eq!(hear(SENDER, Some("")), 0);
+    // a client that goes by the same name
+    assert_eq!(hear(SENDER, None), 2);
 }
 
 #[test]
