@@ -1,6 +1,6 @@
 //! The callbacks of scripts as hooks of the broker.
 
-use crate::emq::SENDER;
+use crate::emq::{Quiet, SENDER};
 use crate::engine::Engine;
 use crate::returned::{Passing, Published, filter, published};
 use emqttd_plugin_sdk::{Client, ClientRef, Flow, HookPoint, Hooks, Message, TopicEntry, Verdict};
@@ -99,6 +99,8 @@ impl LuaHook {
         if message.topic.starts_with('$') {
             return;
         }
+        // A script that publishes whenever something is delivered would hear of its own messages for ever.
+        let _quiet = is_ours(message).then(Quiet::begin);
         let ClientRef { clientid, username } = client;
         self.tell(message.payload.len(), || {
             let payload = Bytes(message.payload);
