@@ -13,6 +13,7 @@ use hyper::header::{
 };
 use hyper::{Method, Response, StatusCode};
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::TokioTimer;
 use std::error::Error;
 use std::fmt;
@@ -27,6 +28,12 @@ const IDLE: Duration = Duration::from_secs(30);
 const MOST_REDIRECTIONS: usize = 5;
 /// What the first line and the headers of an answer may have together, bytes.
 const MOST_HEAD: usize = 16 * 1024;
+/// What a service may send before it is read, bytes: of an answer, and of all answers of a connection.
+const H2_STREAM_WINDOW: u32 = 64 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// An HTTP/2 connection with requests on which nothing comes for so long is asked whether it lives, and has as
+/// long to answer.
+const PING: Duration = Duration::from_secs(5);
 /// Before a request is sent again whose connection broke. A service closes connections that nobody uses just
 /// when they are used; EMQ waited so, too.
 const PAUSES: [Duration; 3] = [
@@ -124,6 +131,8 @@ pub struct Answer {
 pub struct HttpClient {
     inner: legacy::Client<Connector, Full<Bytes>>,
     headers: Headers,
+    /// nothing else is spoken
+    http2: bool,
     places: Semaphore,
 }
 
@@ -160,10 +169,17 @@ impl HttpClient {
             .pool_max_idle_per_host(connections)
             .http1_max_buf_size(MOST_HEAD)
             .http2_only(settings.version == Version::Http2)
-            .build(Connector::new(settings.tls.clone(), settings.version));
+            .http2_max_header_list_size(MOST_HEAD as u32)
+            .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .timer(TokioTimer::new())
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING)
+            .build(Connector::new(ctx, settings));
         HttpClient {
             inner,
             headers: settings.headers.clone(),
+            http2: settings.version == Version::Http2,
             places: Semaphore::new(connections),
         }
     }
@@ -219,7 +235,11 @@ impl HttpClient {
                 Err(Failure::Broken(why)) => why,
             };
             let Some(pause) = pauses.next() else {
-                return Err(Fault::Down(format!("{url}: {why}")));
+                let hint = match self.http2 && !url.is_https() {
+                    true => " (HTTP/2 is spoken without TLS: does the service know that?)",
+                    false => "",
+                };
+                return Err(Fault::Down(format!("{url}: {why}{hint}")));
             };
             sleep(pause).await;
         }
@@ -249,10 +269,35 @@ impl HttpClient {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             *request.method_mut() = Method::POST;
         }
+        let mut given_up = GivenUp(Some(capture_connection(&mut request)));
+        let answer = self.answer(request, most).await;
+        given_up.0 = None;
+        answer
+    }
+
+    async fn answer(
+        &self,
+        request: hyper::Request<Full<Bytes>>,
+        most: usize,
+    ) -> Result<(Response<()>, Option<Bytes>), Failure> {
         let response = self.inner.request(request).await.map_err(failure)?;
         let (head, body) = response.into_parts();
         let body = read(body, most).await?;
         Ok((Response::from_parts(head, ()), body))
+    }
+}
+
+/// The connection of a request that is dropped, because it takes too long, serves no further ones. With HTTP/1.1
+/// it is closed anyway; one of HTTP/2 may have lost its other end without a word, and every request would be sent
+/// there. Requests that share it go on.
+struct GivenUp(Option<CaptureConnection>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        let captured = self.0.as_ref().map(CaptureConnection::connection_metadata);
+        if let Some(connected) = captured.as_deref().and_then(Option::as_ref) {
+            connected.poison();
+        }
     }
 }
 

@@ -5,8 +5,12 @@
 
 #![warn(missing_debug_implementations)]
 
+mod address;
 mod client;
 mod encode;
+mod stream;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod url;
 

@@ -1,10 +1,11 @@
 //! Connections: TCP, with TLS for `https:`.
 
-use crate::Version;
+use crate::address::{self, Resolver};
+use crate::stream::Stream;
 use crate::url::{host, port};
+use crate::{HttpSettings, Version};
 use emqttd_backend::TlsSettings;
 use hyper::Uri;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use std::future::Future;
@@ -13,17 +14,14 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 /// A connection that takes longer is none.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What is spoken, as TLS names it (ALPN).
-const H2: &[u8] = b"h2";
+pub(crate) const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Makes connections.
@@ -33,15 +31,17 @@ pub(crate) struct Connector(Arc<Inner>);
 struct Inner {
     settings: TlsSettings,
     version: Version,
+    resolver: Resolver,
     /// made when it is needed first: to read whom the machine trusts takes time and memory
     tls: OnceLock<std::result::Result<TlsConnector, String>>,
 }
 
 impl Connector {
-    pub fn new(settings: TlsSettings, version: Version) -> Connector {
+    pub fn new(ctx: &emqttd_plugin_sdk::Context, settings: &HttpSettings) -> Connector {
         Connector(Arc::new(Inner {
-            settings,
-            version,
+            settings: settings.tls.clone(),
+            version: settings.version,
+            resolver: Resolver::new(ctx),
             tls: OnceLock::new(),
         }))
     }
@@ -61,20 +61,21 @@ impl Connector {
 
     async fn connect(self, uri: Uri) -> Result<Stream> {
         let (name, port) = (host(&uri), port(&uri));
-        let tcp = TcpStream::connect((name, port)).await?;
+        let addresses = self.0.resolver.resolve(name, port).await?;
+        let tcp = address::connect(addresses).await?;
         // A request is one write: it would wait for nothing.
         tcp.set_nodelay(true)?;
         if uri.scheme_str() != Some("https") {
-            return Ok(Stream::Plain(tcp));
+            return Ok(Stream::plain(tcp));
         }
         let name = self.0.settings.server_name.as_deref().unwrap_or(name);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| Error::other("its name can stand in no certificate"))?;
-        let tls = self.tls()?.connect(name, tcp).await?;
-        if self.0.version == Version::Http2 && !speaks_h2(&tls) {
-            return Err(Error::other("it does not speak HTTP/2"));
+        let stream = Stream::tls(self.tls()?.connect(name, tcp).await?);
+        match self.0.version == Version::Http2 && !stream.speaks_h2() {
+            true => Err(Error::other("it does not speak HTTP/2")),
+            false => Ok(stream),
         }
-        Ok(Stream::Tls(Box::new(tls)))
     }
 }
 
@@ -98,60 +99,5 @@ impl tower_service::Service<Uri> for Connector {
                 )),
             }
         })
-    }
-}
-
-/// A connection.
-pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        match self {
-            Stream::Tls(tls) if speaks_h2(tls) => Connected::new().negotiated_h2(),
-            _ => Connected::new(),
-        }
-    }
-}
-
-fn speaks_h2(tls: &TlsStream<TcpStream>) -> bool {
-    tls.get_ref().1.alpn_protocol() == Some(H2)
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
-        match self.get_mut() {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Stream::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
     }
 }
