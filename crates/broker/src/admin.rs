@@ -12,7 +12,7 @@ use crate::listener::ListenerState;
 use crate::node::{ListenerControl, Node, session_limits};
 use crate::passing::internal_sender;
 use crate::shard::{Mail, Shard};
-use crate::subscribe::parts_of;
+use crate::subscribe::{entry_of, parts_of};
 use crate::target::{NOBODY, Options};
 use emqttd_config::Settings;
 use emqttd_mqtt::QoS;
@@ -235,7 +235,7 @@ impl Broker {
         self.on_client(clientid, |shard, slot| subscriptions_of(shard, slot))
     }
 
-    /// Subscribes for a client: no ACL, no hook, no SUBACK.
+    /// Subscribes for a client: no ACL, no `client.subscribe`, no SUBACK.
     pub fn subscribe(&self, clientid: &str, filter: &str, qos: u8) -> Result<(), AdminError> {
         let qos =
             QoS::from_u8(qos).ok_or_else(|| AdminError::Other("QoS should be 0, 1, 2".into()))?;
@@ -252,6 +252,7 @@ impl Broker {
         };
         self.on_client(clientid, move |shard, slot| {
             shard.subscribe(slot, &filter, subscription);
+            shard.tell_subscribed(slot, &entry_of(&filter, qos));
             shard.offer_groups(slot);
             let conn = shard.sessions[slot as usize].conn;
             if conn != NONE {
@@ -265,7 +266,9 @@ impl Broker {
     pub fn unsubscribe(&self, clientid: &str, filter: &str) -> Result<(), AdminError> {
         let filter = filter.to_string();
         self.on_client(clientid, move |shard, slot| {
-            shard.unsubscribe(slot, &filter);
+            if shard.unsubscribe(slot, &filter) {
+                shard.tell_unsubscribed(slot, &entry_of(&filter, QoS::AtMostOnce));
+            }
         })
         .ok_or(AdminError::NotFound)
     }

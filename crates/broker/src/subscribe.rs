@@ -46,6 +46,17 @@ pub(crate) fn parts_of(key: &str) -> SubscriptionFilter<'_> {
     })
 }
 
+/// The same for hooks.
+pub(crate) fn entry_of(key: &str, qos: QoS) -> TopicEntry {
+    let parts = parts_of(key);
+    TopicEntry {
+        topic: parts.filter.into(),
+        qos: qos.into(),
+        share: parts.share.map(Into::into),
+        local: parts.local,
+    }
+}
+
 impl Shard {
     /// SUBSCRIBE from a client.
     pub(crate) fn on_subscribe(
@@ -302,11 +313,24 @@ impl Shard {
         entry
             .topic
             .insert_str(0, mountpoint.as_deref().unwrap_or(""));
+        self.tell_subscribed(slot, &entry);
+        ReasonCode(one.entry.qos as u8)
+    }
+
+    /// Runs `session.subscribed`; the entry has the mountpoint in its topic.
+    pub(crate) fn tell_subscribed(&self, slot: u32, entry: &TopicEntry) {
         let publisher = &self.sessions[slot as usize].publisher;
         self.node.hooks.each(HookPoint::SessionSubscribed, |h| {
-            h.session_subscribed(by_name(publisher), &entry);
+            h.session_subscribed(by_name(publisher), entry);
         });
-        ReasonCode(one.entry.qos as u8)
+    }
+
+    /// Runs `session.unsubscribed`.
+    pub(crate) fn tell_unsubscribed(&self, slot: u32, entry: &TopicEntry) {
+        let publisher = &self.sessions[slot as usize].publisher;
+        self.node.hooks.each(HookPoint::SessionUnsubscribed, |h| {
+            h.session_unsubscribed(by_name(publisher), entry);
+        });
     }
 
     /// Subscribes a session under `key`; `true` when it had no such subscription.
@@ -591,10 +615,7 @@ impl Shard {
                 topic: parts_of(&key).filter.to_string(),
                 ..entry.clone()
             };
-            let publisher = &self.sessions[slot as usize].publisher;
-            self.node.hooks.each(HookPoint::SessionUnsubscribed, |h| {
-                h.session_unsubscribed(by_name(publisher), &entry);
-            });
+            self.tell_unsubscribed(slot, &entry);
         }
         ReasonCode::SUCCESS
     }
