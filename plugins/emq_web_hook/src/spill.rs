@@ -472,3 +472,6 @@ fn rows(mut blocks: VecDeque<Block>) -> Vec<NewRow> {
     }
     rows
 }
+
+#[cfg(test)]
+mod tests;

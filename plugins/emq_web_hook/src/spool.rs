@@ -207,9 +207,32 @@ pub(crate) struct Left {
     pub void: Vec<u64>,
 }
 
+/// Where rows are; a crash leaves those that were durable.
+pub(crate) trait Rows: Send + Sync {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, HostError>;
+    /// durable on return
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), HostError>;
+    /// durable on return
+    fn delete(&self, key: &[u8]) -> Result<(), HostError>;
+}
+
+impl Rows for Table {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, HostError> {
+        Table::get(self, key)
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), HostError> {
+        Table::put(self, key, value)
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<(), HostError> {
+        Table::delete(self, key)
+    }
+}
+
 /// The table.
 pub(crate) struct Spool {
-    table: Table,
+    table: Box<dyn Rows>,
     bounds: Mutex<Bounds>,
     /// set: the plugin ends, and what tasks still do is no longer wanted
     closed: RwLock<bool>,
@@ -224,7 +247,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn open(table: Table) -> Result<(Spool, Left), HostError> {
+    pub fn open(table: impl Rows + 'static) -> Result<(Spool, Left), HostError> {
         let found = table.get(BOUNDS)?;
         let bounds = match found.as_deref().map(Bounds::decode) {
             Some(Some(bounds)) => bounds,
@@ -236,7 +259,7 @@ impl Spool {
             Some(None) => return Err(HostError("its bounds make no sense".into())),
         };
         let spool = Spool {
-            table,
+            table: Box::new(table),
             bounds: Mutex::new(bounds),
             closed: RwLock::new(false),
         };
@@ -384,3 +407,6 @@ impl Spool {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -190,3 +190,6 @@ fn summary(before: &[u64; 5], now: &[u64; 5], refusal: Option<u16>) -> String {
         .collect();
     parts.join(", ")
 }
+
+#[cfg(test)]
+mod tests;
