@@ -64,7 +64,7 @@ async fn write_rows(outbox: &Arc<Outbox>, spool: &Arc<Spool>) -> Result<(), Host
         let Some(spill) = &mut state.spill else {
             return Ok(());
         };
-        let rows = spill.to_write();
+        let rows = spill.next_rows();
         (rows, spill.needs())
     };
     let written = write_all(outbox, spool, rows, first, end).await;
@@ -220,7 +220,7 @@ pub(crate) async fn delete(outbox: Arc<Outbox>) {
     loop {
         let number = {
             let mut state = outbox.state();
-            state.spill.as_mut().and_then(Spill::to_delete)
+            state.spill.as_mut().and_then(Spill::next_useless)
         };
         let Some(number) = number else {
             outbox.wakes.deleter.notified().await;

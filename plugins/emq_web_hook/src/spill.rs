@@ -225,7 +225,7 @@ impl Spill {
     }
 
     /// What is to be written: rows that could not be before, or the beginning of the tail.
-    pub fn to_write(&mut self) -> Vec<Arc<NewRow>> {
+    pub fn next_rows(&mut self) -> Vec<Arc<NewRow>> {
         self.stuck = false;
         while self.writing.len() < ROWS && !self.tail.is_empty() {
             if self.writing.is_empty() || self.tail.len() > BLOCKS {
@@ -368,7 +368,7 @@ impl Spill {
     }
 
     /// A row to be deleted.
-    pub fn to_delete(&mut self) -> Option<u64> {
+    pub fn next_useless(&mut self) -> Option<u64> {
         let number = self.done.pop_first()?;
         self.deleting.insert(number);
         Some(number)

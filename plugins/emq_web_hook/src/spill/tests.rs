@@ -87,7 +87,7 @@ impl Bench {
         if self.spill.tail.is_empty() && self.spill.writing.is_empty() {
             return;
         }
-        let rows = self.spill.to_write();
+        let rows = self.spill.next_rows();
         let (first, end) = self.spill.needs();
         let mut written = self.spool.reserve(first, end);
         for row in &rows {
@@ -151,7 +151,7 @@ impl Bench {
     }
 
     fn delete(&mut self) {
-        if let Some(number) = self.spill.to_delete() {
+        if let Some(number) = self.spill.next_useless() {
             let deleted = self.spool.delete(number).is_ok();
             self.spill.deleted(number, deleted);
         }
@@ -322,7 +322,7 @@ fn a_store_that_fails() {
     disk.crash_after(3);
     while bench.spill.in_memory().bytes < QUEUE.bytes / 4 - 400 {
         bench.push(&mut random);
-        if bench.pushed % 50 == 0 {
+        if bench.pushed.is_multiple_of(50) {
             bench.write();
         }
     }
@@ -367,7 +367,7 @@ fn the_disk_is_bounded() {
         assert!(spill.push(event.clone(), amount).is_ok());
     }
     assert_eq!(spill.push(event.clone(), amount), Err(Reason::Full));
-    spill.to_write();
+    spill.next_rows();
     spill.written();
     assert_eq!(spill.push(event, amount), Err(Reason::Full));
     // One that is larger than the tail fits never.
