@@ -4,6 +4,7 @@ mod floor;
 mod hist;
 mod load;
 mod relay;
+mod sink;
 mod sys;
 mod uring;
 
@@ -77,6 +78,7 @@ const USAGE: &str = "usage: mqload MODE [--port 1883] [--pid BROKER[,PID]] [--pe
   resume  --subs 1 --expect N                     connect them again and take what they are owed
   populate --sessions 1000000 --slots 128         connect, subscribe to three filters, leave
   floor   --dir DIR --bytes N --dur 2 [--zeros]   write and fdatasync without a broker
+  sink    --port P                                what a web hook posts to; see sink.rs for what it reads
   relay   --port P [--ack] [--coalesce] [--nap-us N] [--procs K]
   relay-uring --port P [--coop]";
 
@@ -110,6 +112,7 @@ fn main() {
         "resume" => load::durable::resume(&a),
         "populate" => load::durable::populate(&a),
         "floor" => floor::run(&a),
+        "sink" => sink::run(&a),
         "relay" => relay::run(&a),
         "relay-uring" => uring::run(&a),
         _ => die(USAGE),
