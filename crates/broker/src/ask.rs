@@ -9,7 +9,8 @@ use crate::access::{AccessRequest, Ask, Permit};
 use crate::conn::{ConnId, Phase};
 use crate::node::Node;
 use crate::shard::{Mail, Next, Shard, Step};
-use emqttd_mqtt::Connect;
+use crate::subscribe::entry_of;
+use emqttd_mqtt::{Connect, QoS};
 use emqttd_plugin_sdk::{Access, AuthAnswer, BoxFuture, Client};
 use emqttd_session::{Message, Publisher};
 use hashbrown::{HashMap, HashSet};
@@ -525,6 +526,7 @@ impl Shard {
         }
     }
 
+    /// Its client did not ask for it, so only `session.unsubscribed` runs.
     fn end_subscription(&mut self, slot: u32, key: &str) -> bool {
         let ended = self.unsubscribe(slot, key);
         if ended {
@@ -532,6 +534,7 @@ impl Shard {
                 "the ACL no longer allows a subscription to {}: ended",
                 emqttd_logging::escape(key)
             );
+            self.tell_unsubscribed(slot, &entry_of(key, QoS::AtMostOnce));
         }
         ended
     }

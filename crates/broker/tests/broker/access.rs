@@ -88,18 +88,18 @@ fn code(net: &mut Net, connect: &Connect) -> u8 {
 }
 
 /// A file of access rules that lives as long as this.
-struct AclFile(PathBuf);
+pub struct AclFile(PathBuf);
 
 impl AclFile {
-    fn new(name: &str, text: &str) -> AclFile {
+    pub fn new(name: &str, text: &str) -> AclFile {
         let path = std::env::temp_dir().join(format!("emqttd-{name}-{}.conf", std::process::id()));
         std::fs::write(&path, text).unwrap();
         AclFile(path)
     }
-    fn write(&self, text: &str) {
+    pub fn write(&self, text: &str) {
         std::fs::write(&self.0, text).unwrap();
     }
-    fn net(&self, shards: usize, change: impl FnOnce(&mut Settings)) -> Net {
+    pub fn net(&self, shards: usize, change: impl FnOnce(&mut Settings)) -> Net {
         Net::with(shards, |s| {
             s.mqtt.acl_file = Some(self.0.clone());
             change(s);

@@ -1,5 +1,6 @@
 //! Hooks: the points, their arguments, their order, and what their answers do.
 
+use crate::access::AclFile;
 use crate::net::Net;
 use crate::packets::*;
 use emqttd_mqtt::Version;
@@ -628,4 +629,32 @@ fn management_and_plugins_publish_with_an_empty_user_name_clients_without_one() 
             "publish broker t 5 0"
         ]
     );
+}
+
+#[test]
+fn subscriptions_that_others_make_and_end_are_told_of_the_session_alone() {
+    let file = AclFile::new("hooks", "{allow, all}.\n");
+    let mut net = file.net(1, |_| {});
+    let log = Log::default();
+    let client = net.connect(&Connect::v3("c").user("u", "p").keep());
+    net.subscribe(client, "$share/g/secret", 1);
+    let recorder = Recorder::new("", ALL, &log);
+    net.broker.hooks().add(0, Arc::new(recorder));
+    net.admin(|broker| broker.subscribe("c", "$share/g/t", 2))
+        .unwrap();
+    assert_eq!(take(&log), ["subscribed c/u t 2 share g"]);
+    for _ in 0..2 {
+        net.admin(|broker| broker.unsubscribe("c", "$share/g/t"))
+            .unwrap();
+    }
+    assert_eq!(take(&log), ["unsubscribed c/u t"]);
+    file.write("{deny, all, subscribe, [\"secret\"]}.\n");
+    net.admin(|broker| broker.acl_reload()).unwrap();
+    assert_eq!(take(&log), ["unsubscribed c/u secret"]);
+    // Its session is there without it.
+    net.lose(client);
+    take(&log);
+    net.admin(|broker| broker.subscribe("c", "away", 0))
+        .unwrap();
+    assert_eq!(take(&log), ["subscribed c/u away 0"]);
 }
