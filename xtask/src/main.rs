@@ -5,6 +5,7 @@ mod check;
 mod crash;
 mod dist;
 mod fuzz;
+mod hook_soak;
 mod instructions;
 mod node;
 mod oracle;
@@ -36,6 +37,12 @@ Usage: cargo xtask <command>
        [--seconds N]       how long (300)
        [--rate N]          messages a second, at QoS 0, 1 and 2 (20000)
        [--profile NAME]    of cargo (release)
+  hook-soak                a web hook under traffic while its target stops, hangs and comes back:
+                           no publisher slower, memory bounded, with spill nothing lost
+       [--seconds N]       how long (300)
+       [--rate N]          messages a second (10000)
+       [--batch N]         web.hook.batch_size (100)
+       [--profile NAME]    of cargo (release)
   tools                    only install, or name, what the tests need
   bench [ARGS]             the speed table of bench/RESULTS.md
   instructions [--update]  compare instruction counts with those kept in the repository
@@ -60,6 +67,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(rest),
         "crash-test" => crash::run(rest),
         "plugin-soak" => plugin_soak::run(rest),
+        "hook-soak" => hook_soak::run(rest),
         "instructions" => instructions::run(rest.iter().any(|a| a == "--update")),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -262,7 +262,7 @@ fn turn(
 }
 
 /// Resident memory of a process in KB.
-fn resident(pid: u32) -> Result<u64, String> {
+pub fn resident(pid: u32) -> Result<u64, String> {
     let path = Path::new("/proc").join(pid.to_string()).join("status");
     let text = at(&path, fs::read_to_string(&path))?;
     text.lines()
