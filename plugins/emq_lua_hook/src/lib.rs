@@ -7,6 +7,8 @@ mod base;
 mod budget;
 mod clock;
 mod commands;
+#[cfg(test)]
+mod docs;
 mod emq;
 mod engine;
 mod errors;
