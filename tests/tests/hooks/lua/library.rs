@@ -1,6 +1,6 @@
 //! The library `emq`: to log, to publish, to tell the time, JSON, keys and values.
 
-use emqttd_tests::{Packet, Publish, Sub, Version, unique};
+use emqttd_tests::{ALL, Connect, Packet, Publish, Sub, Version, unique};
 
 use super::dialect::evaluate;
 use super::{broker, echo, listener, logs, luahook, on_publish};
@@ -251,6 +251,23 @@ fn publishing_does_not_go_round() {
     assert_eq!(got, ["last", "last+", "last+"]);
 }
 
+/// What goes round no more is what scripts have published, not what a client with a name like theirs has.
+#[test]
+fn nobody_slips_by_under_a_name() {
+    let script = on_publish("return topic, payload .. \"!\", qos, retain");
+    let broker = broker(&[("name", &script)], "");
+    for v in ALL {
+        for user in [None, Some(""), Some("emq_lua_hook")] {
+            let mut connect = Connect::new(v, "emq_lua_hook");
+            connect.username = user.map(str::to_owned);
+            let mut client = broker.open(&connect);
+            client.sub("t", 1);
+            assert_eq!(echo(&mut client, "t", "x"), "t x!", "{v} {user:?}");
+            client.disconnect();
+        }
+    }
+}
+
 /// What cannot be published is an error or a reason, and never a harm; in one call are at most 100.
 #[test]
 fn publishing_has_bounds() {
@@ -305,7 +322,12 @@ fn files_do_nothing_but_define() {
     logs(&broker, &["set.lua:1:", "emq.kv.set"]);
     let log = broker.log_of_this_start();
     assert_eq!(log.matches("warned").count(), 1, "{log}");
-    assert_eq!(log.matches("told\t1\tnil\ttrue").count(), 1, "{log}");
+    // The log has no control characters.
+    assert_eq!(
+        log.matches("log: told\\t1\\tnil\\ttrue").count(),
+        1,
+        "{log}"
+    );
     luahook(&broker, &["reload", "log"]);
     let log = broker.log_of_this_start();
     assert_eq!(log.matches("warned").count(), 2, "{log}");
@@ -326,7 +348,7 @@ fn lines_of_the_log() {
     let mut client = broker.client(Version::V311, "lines");
     client.sub("t", 1);
     assert_eq!(echo(&mut client, "t", "x"), "t false");
-    logs(&broker, &["[error]", "lines", "one\t2\ttrue"]);
+    logs(&broker, &["[error]", "lines", "one\\t2\\ttrue"]);
     logs(&broker, &["[info]", "lines", "plain"]);
     logs(&broker, &["[warning]", "lines", "bytes"]);
     logs(&broker, &["[info]", "lines", "by print"]);
@@ -350,6 +372,6 @@ fn lines_of_the_log_are_bounded() {
     }
     logs(&broker, &["chatter", "logs too much"]);
     let log = broker.log_of_this_start();
-    let lines = log.matches("chatter\t").count();
+    let lines = log.matches("chatter\\t").count();
     assert!((100..4000).contains(&lines), "{lines}");
 }

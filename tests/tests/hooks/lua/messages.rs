@@ -2,7 +2,7 @@
 
 use emqttd_tests::{ALL, Client, Connect, Publish, STRICT, Sub, Version, Will, unique};
 
-use super::{broker, echo, listener, logs, luahook, on_publish};
+use super::{broker, echo, listener, logs, on_publish, status};
 
 /// Sheet 13, check 1.
 #[test]
@@ -55,7 +55,7 @@ fn a_message_is_dropped() {
     }
 }
 
-/// Each is told in the log and in the status, and the message goes on as it was.
+/// Each is counted, and the message goes on as it was.
 #[test]
 fn nonsense_leaves_the_message_as_it_was() {
     let cases = [
@@ -127,14 +127,28 @@ fn nonsense_leaves_the_message_as_it_was() {
         );
         assert_eq!(got, ("n/t", n.to_string(), 1, false), "{case}");
     }
-    // Two lines stand before the first case.
-    let line = 3 + cases
-        .iter()
-        .position(|case| case.contains("on purpose"))
-        .unwrap();
-    logs(&broker, &[&format!("nonsense.lua:{line}: on purpose")]);
-    let status = luahook(&broker, &["status", "nonsense"]);
-    assert!(status.contains(&cases.len().to_string()), "{status}");
+    assert_eq!(
+        status(&broker, "nonsense", "calls"),
+        cases.len().to_string()
+    );
+    assert_eq!(
+        status(&broker, "nonsense", "errors"),
+        cases.len().to_string()
+    );
+}
+
+/// Sheet 13, check 4: a line of the log, with file and line; and the status has it.
+#[test]
+fn an_error_is_told() {
+    let script = on_publish("local field\nreturn topic, field.x, qos, retain");
+    let broker = broker(&[("error", &script)], "");
+    let mut client = broker.client(Version::V311, "error");
+    client.sub("t", 1);
+    assert_eq!(echo(&mut client, "t", "as it was"), "t as it was");
+    let told = "error.lua:3: attempt to index local 'field' (a nil value)";
+    logs(&broker, &["[error]", "on_message_publish", told]);
+    let error = status(&broker, "error", "last error");
+    assert!(error.ends_with(told), "{error}");
 }
 
 /// Retain may come as it comes from scripts of EMQ.

@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn config(scripts: &[(&str, &str)], keys: &str) -> Config {
     let time = ["lua.max_time = 10s\n", ""][usize::from(keys.contains("lua.max_time"))];
     let config = Config::with_plugin(PLUGIN, &format!("{time}{keys}"))
+        // Without it no message may be retained.
+        .loaded(&["emq_retainer", PLUGIN])
         .set("node.shards", "2")
         .file("hook_lua/README", "scripts\n");
     scripts.iter().fold(config, |config, (name, text)| {
@@ -105,4 +107,14 @@ fn echo(client: &mut Client, topic: &str, payload: &str) -> String {
     assert_eq!(client.pub_(topic, 1, payload), 0);
     let message = client.recv_message();
     format!("{} {}", message.topic, message.payload)
+}
+
+/// A field of `luahook status <script>`.
+#[track_caller]
+fn status(broker: &Broker, script: &str, field: &str) -> String {
+    let text = luahook(broker, &["status", script]);
+    let mut rows = text.lines().filter_map(|line| line.split_once(':'));
+    let row = rows.find(|(name, _)| name.trim() == field);
+    let (_, value) = row.unwrap_or_else(|| panic!("no {field} in:\n{text}"));
+    value.trim().to_owned()
 }

@@ -151,7 +151,7 @@ fn nonsense_leaves_the_topic_as_it_was() {
     let broker = broker(&[("judge", JUDGE)], "");
     for v in STRICT {
         let mut client = broker.client(v, "odd");
-        for topic in ODD.into_iter().chain(["fail/x"]) {
+        for topic in ["fail/x"].into_iter().chain(ODD) {
             assert_eq!(
                 codes(&mut client, &[(topic, 1), ("deny/x", 0)]),
                 [1, cancelled(v)],
@@ -248,10 +248,8 @@ fn the_acl_comes_first() {
     let broker = Broker::start(config);
     for v in V3 {
         let mut client = broker.client(v, "acl");
-        assert_eq!(
-            codes(&mut client, &[("secret", 1), ("plain", 1)]),
-            [0x80, 1]
-        );
+        assert_eq!(codes(&mut client, &[("secret", 1)]), [0x80]);
+        assert_eq!(codes(&mut client, &[("plain", 1)]), [1]);
         client.pub_("open", 1, "never");
         assert_eq!(echo(&mut client, "plain", "x"), "plain x");
     }
