@@ -67,19 +67,19 @@ fn tried_again() {
     let sink = Sink::start();
     let broker = start(&(publishes(&sink) + "web.hook.timeout = 1s\n"));
     let mut client = broker.client(Version::V311, "client");
-    let modes = AGAIN.map(Mode::Status).into_iter();
-    for mode in modes.chain([Mode::Break, Mode::Drop, Mode::Hang]) {
+    let statuses = AGAIN.map(Mode::Status).into_iter();
+    for mode in statuses.chain([Mode::Hang, Mode::Break, Mode::Drop]) {
         let failed = figure(&broker, "failed");
         sink.next([mode.clone(), mode.clone()]);
         publish_all(&mut client, "t", ["first", "second"]);
         let posts = sink.wait_for(4);
-        assert_eq!(
-            payloads(&posts),
-            ["first", "first", "first", "second"],
-            "{mode:?}"
-        );
+        let arrived = payloads(&posts);
+        assert_eq!(arrived, ["first", "first", "first", "second"], "{mode:?}");
         sink.take();
-        await_figure(&broker, "failed", failed + 2);
+        // What is cut off may be asked for again at once, over another connection.
+        if !matches!(mode, Mode::Break | Mode::Drop) {
+            await_figure(&broker, "failed", failed + 2);
+        }
     }
     await_figure(&broker, "sent", 2 * (AGAIN.len() as u64 + 3));
     await_figure(&broker, "queued", 0);
@@ -147,52 +147,59 @@ fn the_deadline() {
     assert_eq!(payloads(&sink.wait_for(1)), ["later"]);
 }
 
-/// A target that goes and comes while four clients publish. All arrives, and of each client in order.
+/// A target that goes and comes while four clients publish: all arrives, and of each client in order.
+#[track_caller]
+fn in_order(version: &str) {
+    let sink = Sink::start();
+    let keys = format!("pool = 4\nweb.hook.timeout = 1s\nweb.hook.http_version = {version}\n");
+    let broker = start(&publishes(&sink).replace("pool = 1\n", &keys));
+    let mut clients = ["a", "b", "c", "d"].map(|id| broker.open(&Connect::new(Version::V311, id)));
+    let mut next = 0;
+    let mut publish = |count: usize| {
+        for n in numbers(next..next + count) {
+            for client in &mut clients {
+                publish_all(client, "t", [&n]);
+            }
+        }
+        next += count;
+        next
+    };
+    for mode in [
+        Mode::Status(503),
+        Mode::Refuse,
+        Mode::Break,
+        Mode::Hang,
+        Mode::Drop,
+        Mode::Freeze,
+        Mode::Status(429),
+    ] {
+        let failed = figure(&broker, "failed");
+        sink.set(mode.clone());
+        publish(15);
+        eventually("an attempt has failed", || {
+            figure(&broker, "failed") > failed
+        });
+        sink.set(Mode::Status(200));
+        publish(10);
+    }
+    let each = publish(1);
+    await_figure(&broker, "queued", 0);
+    let arrived = first_arrivals(&sink);
+    assert_eq!(arrived.len(), 4);
+    for (client, payloads) in arrived {
+        assert_eq!(payloads, numbers(0..each), "{client}");
+    }
+    assert_eq!(figure(&broker, "sent"), 4 * each as u64);
+}
+
 #[test]
 fn order_of_each_client() {
-    const EACH: usize = 150;
-    let sink = Sink::start();
-    let conf = publishes(&sink).replace("pool = 1\n", "pool = 4\nweb.hook.timeout = 1s\n");
-    let broker = start(&conf);
-    let arrived = || first_arrivals(&sink);
-    std::thread::scope(|scope| {
-        for client in ["a", "b", "c", "d"] {
-            let broker = &broker;
-            scope.spawn(move || {
-                let mut client = broker.open(&Connect::new(Version::V311, client));
-                publish_all(&mut client, "t", numbers(0..EACH));
-            });
-        }
-        for mode in [
-            Mode::Status(503),
-            Mode::Refuse,
-            Mode::Break,
-            Mode::Hang,
-            Mode::Drop,
-            Mode::Freeze,
-            Mode::Status(429),
-        ] {
-            let failed = figure(&broker, "failed");
-            let before = sink.count();
-            sink.set(mode);
-            eventually("an attempt has failed", || {
-                figure(&broker, "failed") > failed
-            });
-            sink.set(Mode::Status(200));
-            // Some of it gets through, as long as there is something.
-            eventually("some arrive", || {
-                sink.count() > before + 20 || figure(&broker, "queued") == 0
-            });
-        }
-    });
-    eventually("all have arrived", || {
-        arrived().values().map(Vec::len).sum::<usize>() == 4 * EACH
-    });
-    for (client, payloads) in arrived() {
-        assert_eq!(payloads, numbers(0..EACH), "{client}");
-    }
-    await_figure(&broker, "sent", 4 * EACH as u64);
-    await_figure(&broker, "queued", 0);
+    in_order("1.1");
+}
+
+#[test]
+fn order_of_each_client_over_http_2() {
+    in_order("2");
 }
 
 /// A client whose events are tried again holds up no other lane.
@@ -230,19 +237,29 @@ fn first_arrivals(sink: &Sink) -> BTreeMap<String, Vec<String>> {
     all
 }
 
-/// Without spill, what waits when the plugin ends is lost, and that is said.
+/// Without spill, what waits when the plugin ends is lost, and that is said; its alarms end with it.
 #[test]
 fn what_waits_at_the_end_is_told() {
     let sink = Sink::start();
-    sink.set(Mode::Hang);
-    let broker = start(&(publishes(&sink) + "web.hook.timeout = 1m\n"));
+    sink.set(Mode::Refuse);
+    let mut broker = start(&publishes(&sink));
+    let mut watcher = watcher(&broker);
     let mut client = broker.client(Version::V311, "client");
-    publish_all(&mut client, "t", numbers(0..7));
-    sink.wait_for(1);
+    publish_all(&mut client, "t", numbers(0..1234));
+    alarm(&mut watcher, "web_hook_unreachable/alert");
     broker.unload(PLUGIN);
-    let log = broker.log();
-    let said = log
-        .lines()
-        .any(|line| line.contains(PLUGIN) && line.contains('7'));
-    assert!(said, "{log}");
+    alarm(&mut watcher, "web_hook_unreachable/clear");
+    let told = |log: &str| {
+        let of_plugin = |line: &&str| line.contains(PLUGIN) && line.contains(" 1234 ");
+        log.lines().filter(of_plugin).count()
+    };
+    assert_eq!(told(&broker.log()), 1, "{}", broker.log());
+    // The same when the broker ends, which does not wait for an answer.
+    sink.set(Mode::Hang);
+    broker.write_plugin_conf(PLUGIN, &(publishes(&sink) + "web.hook.timeout = 5m\n"));
+    broker.load(PLUGIN);
+    publish_all(&mut client, "t", numbers(0..1234));
+    sink.wait_for(1);
+    broker.end(emqttd_tests::End::Stop);
+    assert_eq!(told(&broker.log()), 2, "{}", broker.log());
 }

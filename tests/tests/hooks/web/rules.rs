@@ -144,8 +144,7 @@ fn what_is_wrong_is_said_with_its_key() {
         ("web.hook.on_full", "wait"),
         ("web.hook.http_version", "3"),
         ("web.hook.encode_payload", "base62"),
-        ("web.hook.header.x y", "1"),
-        ("web.hook.ssl.cacertfile", "etc/certs/nothing.pem"),
+        ("web.hook.header.content-length", "1"),
     ] {
         let said = refused(
             &broker,
@@ -153,6 +152,10 @@ fn what_is_wrong_is_said_with_its_key() {
         );
         assert!(said.contains(key), "{key} = {value}: {said}");
     }
+    let file = "web.hook.ssl.cacertfile = etc/certs/nothing.pem\n";
+    let said = refused(&broker, &(publishes(&sink) + file));
+    assert!(said.contains("web.hook.ssl"), "{said}");
+    assert!(said.contains("etc/certs/nothing.pem"), "{said}");
     let both = "web.hook.username = u\nweb.hook.password = secret-p\nweb.hook.token = secret-t\n";
     let said = refused(&broker, &(publishes(&sink) + both));
     assert!(said.contains("web.hook.token"), "{said}");
