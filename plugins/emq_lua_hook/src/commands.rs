@@ -70,10 +70,8 @@ impl Scripts {
         {
             match self.load(name, &mut failed) {
                 Ok(()) => log::info!("emq_lua_hook: {name} is loaded"),
-                Err(Unread::NotThere) => {}
-                Err(Unread::Wrong(why)) => {
-                    log::error!("emq_lua_hook: {name} is not loaded: {why}");
-                }
+                // Told where it was found.
+                Err(Unread::NotThere | Unread::Wrong(_)) => {}
             }
         }
     }
@@ -122,7 +120,7 @@ impl Scripts {
         }
     }
 
-    /// Loads a script anew.
+    /// Loads a script anew. What is wrong with it is logged: who has asked for it may be a script of an operator.
     fn load(
         &self,
         name: &str,
@@ -133,7 +131,10 @@ impl Scripts {
             .read(name)
             .and_then(|source| self.engine.load(name, &source).map_err(Unread::Wrong));
         match &loaded {
-            Err(Unread::Wrong(why)) => drop(failed.insert(name.into(), why.clone())),
+            Err(Unread::Wrong(why)) => {
+                log::error!("emq_lua_hook: {name} is not loaded: {why}");
+                failed.insert(name.into(), why.clone());
+            }
             Ok(()) | Err(Unread::NotThere) => drop(failed.remove(name)),
         }
         loaded
