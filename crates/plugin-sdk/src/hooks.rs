@@ -87,8 +87,9 @@ pub trait Hooks: Send + Sync + 'static {
     /// one that another connection with its client id has displaced; `code` is the reason code of the
     /// DISCONNECT that an MQTT 5 client has sent or got.
     fn client_disconnected(&self, client: &Client, reason: &str, code: Option<u8>) {}
-    /// After the ACL, before the session. The table may be changed; entries keep their order, and those
-    /// missing at its end are refused.
+    /// After the ACL, before the session. The table may be changed; entries keep their order. One whose topic is no
+    /// filter any more is refused: to cancel one, empty its topic (hooks that come later see it so). Those missing
+    /// at the end of the table are refused, too.
     fn client_subscribe(&self, client: ClientRef<'_>, table: &mut Vec<TopicEntry>) -> Flow {
         Flow::Next
     }

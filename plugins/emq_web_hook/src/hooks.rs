@@ -34,6 +34,10 @@ impl<P: Fn(Event)> WebHooks<P> {
         entry: &TopicEntry,
         body: impl Fn() -> Bytes,
     ) {
+        // A hook before this one has cancelled it.
+        if entry.topic.is_empty() {
+            return;
+        }
         for _ in self.rules.about(point, &entry.topic) {
             (self.post)(event(clientid, body()));
         }

@@ -77,6 +77,8 @@ fn each_filter_is_an_event() {
         entry("a/1", QoS::AtMostOnce),
         entry("b", QoS::AtMostOnce),
         entry("a/+", QoS::AtLeastOnce),
+        // Cancelled by another hook.
+        entry("", QoS::AtLeastOnce),
     ];
     assert_eq!(hooks.client_subscribe(who, &mut table), Flow::Next);
     assert_eq!(table.len(), 3);
