@@ -81,7 +81,7 @@ fn each_filter_is_an_event() {
         entry("", QoS::AtLeastOnce),
     ];
     assert_eq!(hooks.client_subscribe(who, &mut table), Flow::Next);
-    assert_eq!(table.len(), 3);
+    assert_eq!(table.len(), 4);
     for entry in &table {
         hooks.session_subscribed(who, entry);
         hooks.session_unsubscribed(who, entry);
