@@ -4,7 +4,7 @@ use crate::emq::Library;
 use crate::engine::{Engine, ScriptStatus};
 use crate::scripts::{Directory, Files, Unread, name_of, word};
 use emqttd_plugin_sdk::{Call, Context, Reply};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -33,13 +33,16 @@ const USAGE: [(&str, &str); 7] = [
 /// Rows that `luahook` alone prints, as scripts of operators know them.
 const EMQ_ROWS: usize = 5;
 
+/// Why each script that could not be loaded was not.
+type Failed = BTreeMap<String, String>;
+
 /// The scripts of the directory, and what the engine has of them.
 pub(crate) struct Scripts {
     directory: Directory,
     engine: Arc<Engine>,
     library: Arc<Library>,
-    /// Scripts that could not be loaded, and why. Whoever loads or renames holds it, so that one does so at a time.
-    failed: Mutex<BTreeMap<String, String>>,
+    /// Whoever loads or renames holds it, so that one does so at a time.
+    failed: Mutex<Failed>,
 }
 
 impl Scripts {
@@ -53,7 +56,7 @@ impl Scripts {
         })
     }
 
-    /// Loads all that are on, by name. One that cannot be loaded is logged and passed over.
+    /// Loads all that are on, by name. One that cannot be loaded is passed over.
     pub fn load_all(&self) {
         let list = match self.directory.list() {
             Ok(list) => list,
@@ -63,16 +66,10 @@ impl Scripts {
             }
         };
         let mut failed = self.failed.lock();
-        for name in list
-            .iter()
-            .filter(|(_, files)| files.on)
-            .map(|(name, _)| name)
-        {
-            match self.load(name, &mut failed) {
-                Ok(()) => log::info!("emq_lua_hook: {name} is loaded"),
-                // Told where it was found.
-                Err(Unread::NotThere | Unread::Wrong(_)) => {}
-            }
+        let on = list.iter().filter(|(_, files)| files.on);
+        for (name, _) in on {
+            // What went wrong is in the log.
+            let _ = self.load(name, &mut failed);
         }
     }
 
@@ -121,37 +118,34 @@ impl Scripts {
     }
 
     /// Loads a script anew. What is wrong with it is logged: who has asked for it may be a script of an operator.
-    fn load(
-        &self,
-        name: &str,
-        failed: &mut MutexGuard<'_, BTreeMap<String, String>>,
-    ) -> Result<(), Unread> {
+    fn load(&self, name: &str, failed: &mut Failed) -> Result<(), Unread> {
         let loaded = self
             .directory
             .read(name)
             .and_then(|source| self.engine.load(name, &source).map_err(Unread::Wrong));
         match &loaded {
+            Ok(()) => {
+                log::info!("emq_lua_hook: {name}.lua is loaded");
+                failed.remove(name);
+            }
+            Err(Unread::NotThere) => {
+                failed.remove(name);
+            }
             Err(Unread::Wrong(why)) => {
-                log::error!("emq_lua_hook: {name} is not loaded: {why}");
+                log::error!("emq_lua_hook: {name}.lua is not loaded: {why}");
                 failed.insert(name.into(), why.clone());
             }
-            Ok(()) | Err(Unread::NotThere) => drop(failed.remove(name)),
         }
         loaded
     }
 
-    fn unload(&self, name: &str, failed: &mut BTreeMap<String, String>) {
+    fn unload(&self, name: &str, failed: &mut Failed) {
         self.engine.unload(name);
         failed.remove(name);
     }
 
     /// Loads a script, and says so.
-    fn loaded(
-        &self,
-        verb: &str,
-        name: &str,
-        failed: &mut MutexGuard<'_, BTreeMap<String, String>>,
-    ) -> String {
+    fn loaded(&self, verb: &str, name: &str, failed: &mut Failed) -> String {
         let why = match self.load(name, failed) {
             Ok(()) => {
                 let mut text = success(verb, name);
@@ -170,7 +164,7 @@ impl Scripts {
         text
     }
 
-    fn enable(&self, name: &str, failed: &mut MutexGuard<'_, BTreeMap<String, String>>) -> String {
+    fn enable(&self, name: &str, failed: &mut Failed) -> String {
         match self.directory.enable(name) {
             Ok(()) => self.loaded("enable", name, failed),
             Err(error) => {
@@ -186,7 +180,7 @@ impl Scripts {
         }
     }
 
-    fn disable(&self, name: &str, failed: &mut BTreeMap<String, String>) -> String {
+    fn disable(&self, name: &str, failed: &mut Failed) -> String {
         self.unload(name, failed);
         match self.directory.disable(name) {
             Ok(()) => success("disable", name),

@@ -33,7 +33,7 @@ fn node(script: &str) -> Node {
     let dir = broker.data_dir().join("hook_lua");
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("x.lua"), script).unwrap();
-    let config = Config::of(&[("lua.dir", dir.to_str().unwrap())]);
+    let config = Config::of(&[("lua.dir", dir.to_str().unwrap()), ("lua.max_time", "10s")]);
     broker.start(&crate::plugin(), config).unwrap();
     Node { broker }
 }

@@ -22,7 +22,7 @@ fn started(files: &[(&str, &str)]) -> FakeBroker {
 
 fn restart(broker: &FakeBroker) {
     let dir = dir(broker);
-    let config = Config::of(&[("lua.dir", dir.to_str().unwrap())]);
+    let config = Config::of(&[("lua.dir", dir.to_str().unwrap()), ("lua.max_time", "10s")]);
     broker.start(&crate::plugin(), config).unwrap();
 }
 

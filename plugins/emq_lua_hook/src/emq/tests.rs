@@ -144,7 +144,10 @@ fn a_script_does_not_hear_itself_for_ever() {
     let dir = broker.data_dir().join("hook_lua");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("x.lua"), script).unwrap();
-    let config = emqttd_plugin_sdk::Config::of(&[("lua.dir", dir.to_str().unwrap())]);
+    let config = emqttd_plugin_sdk::Config::of(&[
+        ("lua.dir", dir.to_str().unwrap()),
+        ("lua.max_time", "10s"),
+    ]);
     broker.start(&crate::plugin(), config).unwrap();
     let hear = |from: &str, username: Option<&str>| {
         let to = testing::by_name("c", None);
