@@ -2,7 +2,7 @@
 
 use crate::emq::{Quiet, SENDER};
 use crate::engine::Engine;
-use crate::returned::{Passing, Published, filter, published};
+use crate::returned::{Passing, Published, filter, settled};
 use emqttd_plugin_sdk::{Client, ClientRef, Flow, HookPoint, Hooks, Message, TopicEntry, Verdict};
 use mlua::{IntoLua, IntoLuaMulti, Lua, MultiValue, Value};
 use std::sync::Arc;
@@ -193,7 +193,7 @@ impl Hooks for LuaHook {
                 passing.qos as u8,
                 passing.retain,
             );
-            let read = |values: MultiValue| published(&values, &passing);
+            let read = |values: MultiValue| settled(values, &passing);
             match script.call(self.hook, passing.payload.len(), args, read) {
                 Some(Published::Same) => {}
                 Some(Published::Changed(change)) => passing.apply(change),
@@ -224,5 +224,7 @@ impl LuaHook {
     }
 }
 
+#[cfg(test)]
+mod cost;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,14 @@
 -- Run in each interpreter before its script: what the script sees as its globals, and how it is called. The script
--- reaches nothing of this file but what stands in `base`.
-local caught, enter, strings = ...
+-- reaches nothing of this file but what stands in `base` and `libraries`.
+local caught, rerun, enter, strings = ...
 local next, type, error = next, type, error
 local rawget, setmetatable = rawget, setmetatable
 local pcall, xpcall = pcall, xpcall
 
 local base = {}
 for _, name in next, {
-  "_VERSION", "assert", "error", "getmetatable", "ipairs", "next", "pairs", "print", "rawequal", "rawget", "rawlen",
-  "rawset", "select", "tonumber", "tostring", "type", "unpack",
+  "_VERSION", "assert", "error", "getmetatable", "ipairs", "next", "pairs", "rawequal", "rawget", "rawlen", "rawset",
+  "select", "tonumber", "tostring", "type", "unpack",
 } do
   base[name] = _G[name]
 end
@@ -40,12 +40,15 @@ function base.setmetatable(object, meta)
   return setmetatable(object, meta)
 end
 
--- What `pairs` goes through: what was assigned to `seen`, and what lies below it.
-local function merged(below)
+-- What `pairs` goes through: all that can be seen in `seen`.
+local function merged(...)
+  local below = { ... }
   return function(seen)
     local all = {}
-    for name, value in next, below do
-      all[name] = value
+    for _, layer in next, below do
+      for name, value in next, layer do
+        all[name] = value
+      end
     end
     for name, value in next, seen do
       all[name] = value
@@ -55,68 +58,149 @@ local function merged(below)
 end
 
 -- A library is seen through an empty table, which takes what the script assigns and is replaced when it has taken
--- something. Methods of strings are found through it, too.
-strings.__metatable = false
-local seen, renew = {}, {}
+-- something. Each of these is a list of functions that see to it, for the library and the tables in it.
+local libraries, refreshers = {}, {}
 
-local function shelter(parent, name, library)
+local function shelter(parent, name, library, refresh)
   for key, member in next, library do
     if type(member) == "table" then
-      shelter(library, key, member)
+      shelter(library, key, member, refresh)
     end
   end
   local meta = { __index = library, __metatable = false, __pairs = merged(library) }
-  local at = #seen + 1
-  renew[at] = function()
-    local new = setmetatable({}, meta)
-    seen[at] = new
-    parent[name] = new
-    if library == string then
-      strings.__index = new
+  local seen
+  local function renew()
+    if seen == nil or next(seen) ~= nil then
+      seen = setmetatable({}, meta)
+      parent[name] = seen
+      if library == string then
+        strings.__index = seen
+      end
     end
   end
-  renew[at]()
+  renew()
+  refresh[#refresh + 1] = renew
 end
 
 string.dump = nil
+strings.__metatable = false
 for _, name in next, { "bit32", "emq", "math", "os", "string", "table" } do
-  shelter(base, name, _G[name])
+  refreshers[name] = {}
+  shelter(libraries, name, _G[name], refreshers[name])
 end
+libraries.print = print
+refreshers.print = {}
 
-local shelters = #seen
-local globals = { __index = base, __metatable = false, __pairs = merged(base) }
+-- A library comes into `base` when it is first asked for, and leaves it after the call: what was not asked for need
+-- not be looked at. And only through it can something be done that is not to be done while the file is run again.
+local loading, marked = false, false
+local asked, count = {}, 0
+
+setmetatable(base, {
+  __index = function(_, name)
+    local library = libraries[name]
+    if library ~= nil then
+      if loading and not marked then
+        marked = true
+        rerun()
+      end
+      count = count + 1
+      asked[count] = name
+      base[name] = library
+      return library
+    end
+  end,
+})
+
+local globals = { __index = base, __metatable = false, __pairs = merged(libraries, base) }
+-- More globals than these, and their table is not used again.
+local FEW = 100
 local main, env
+
+local function clear()
+  for at = 1, count do
+    local name = asked[at]
+    base[name] = nil
+    for _, refresh in next, refreshers[name] do
+      refresh()
+    end
+  end
+  count = 0
+  local many = 0
+  if env then
+    for name in next, env do
+      env[name] = nil
+      many = many + 1
+    end
+  end
+  if not env or many > FEW then
+    env = setmetatable({}, globals)
+  end
+  env._G = env
+end
 
 -- Runs the script's file from nothing, and what it does to register itself.
 local function fresh()
-  for at = 1, shelters do
-    if next(seen[at]) ~= nil then
-      renew[at]()
-    end
-  end
-  env = setmetatable({ _G = false }, globals)
-  env._G = env
+  clear()
+  loading, marked = true, false
   main(env)
-  return env.register_hook()
+  local register_hook = env.register_hook
+  if register_hook == nil then
+    error("there is no function register_hook", 0)
+  end
+  return register_hook()
+end
+
+local function loaded(...)
+  loading = false
+  return ...
 end
 
 local function load(chunk)
   main = chunk
-  return fresh()
+  return loaded(fresh())
 end
 
 local function has(name)
   return type(env[name]) == "function"
 end
 
-local function call_fresh(name, ...)
+-- The function of that name, in the state that loading left.
+local function callback(name)
   fresh()
-  enter()
-  return env[name](...)
+  loading = false
+  if marked then
+    enter()
+  end
+  return env[name]
 end
 
-local function call_kept(name, ...)
-  return env[name](...)
+-- As things are.
+local function kept(name)
+  return env[name]
 end
 
-return load, has, call_fresh, call_kept
+-- Whether a message is as it was, and else what the callback has returned.
+local function settled(topic, payload, qos, retain, ...)
+  local newtopic, newpayload, newqos, newretain, more = ...
+  if newtopic == topic and newpayload == payload and newqos == qos and newretain == retain and more == nil then
+    return true
+  end
+  return false, ...
+end
+
+-- What the broker calls for each hook.
+local function caller(name, keep)
+  local find = keep and kept or callback
+  if name == "on_message_publish" then
+    return function(clientid, username, topic, payload, qos, retain)
+      local f = find(name)
+      return settled(topic, payload, qos, retain, f(clientid, username, topic, payload, qos, retain))
+    end
+  end
+  return function(...)
+    return find(name)(...)
+  end
+end
+
+return load, has, caller

@@ -71,11 +71,22 @@ impl<'a> Passing<'a> {
     }
 }
 
+/// Reads what comes of `on_message_publish`: true if the message is as it was, else false and what was returned.
+///
+/// # Errors
+/// As [`published`].
+pub(crate) fn settled(mut values: MultiValue, now: &Passing<'_>) -> Result<Published, String> {
+    match values.pop_front() {
+        Some(Value::Boolean(true)) => Ok(Published::Same),
+        _ => published(&values, now),
+    }
+}
+
 /// Reads what `on_message_publish` returns: topic, payload, qos, retain; or false.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn published(values: &MultiValue, now: &Passing<'_>) -> Result<Published, String> {
+fn published(values: &MultiValue, now: &Passing<'_>) -> Result<Published, String> {
     if values.front() == Some(&Value::Boolean(false)) {
         return Ok(Published::Dropped);
     }

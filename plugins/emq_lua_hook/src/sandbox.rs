@@ -24,10 +24,8 @@ pub(crate) struct Sandbox {
     pub load: Function,
     /// `(name) -> bool`: whether the script has such a function
     pub has: Function,
-    /// `(name, ...) -> ...`: calls it after the file has been run again
-    pub call_fresh: Function,
-    /// `(name, ...) -> ...`: calls it as things are
-    pub call_kept: Function,
+    /// `(name, keep) -> function`: what calls a callback, after the file has been run again or as things are
+    pub caller: Function,
 }
 
 impl Sandbox {
@@ -48,8 +46,9 @@ impl Sandbox {
         let prelude = lua
             .load(include_str!("prelude.lua"))
             .set_name("=emq_lua_hook");
-        let (load, has, call_fresh, call_kept) =
-            prelude.call((caught(&lua, budget)?, enter(&lua, budget)?, strings))?;
+        let rerun = entering(&lua, budget, Phase::Rerun)?;
+        let enter = entering(&lua, budget, Phase::Call)?;
+        let (load, has, caller) = prelude.call((caught(&lua, budget)?, rerun, enter, strings))?;
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(PAUSE)));
         lua.set_memory_limit(budget.limits().memory)?;
         count(&lua, budget)?;
@@ -57,8 +56,7 @@ impl Sandbox {
             lua,
             load,
             has,
-            call_fresh,
-            call_kept,
+            caller,
         })
     }
 }
@@ -74,11 +72,13 @@ fn caught(lua: &Lua, budget: &Budget) -> mlua::Result<Function> {
     })
 }
 
-/// The file has been run again, and the callback begins.
-fn enter(lua: &Lua, budget: &Budget) -> mlua::Result<Function> {
+/// Says what the script is doing from now on, unless it is being loaded.
+fn entering(lua: &Lua, budget: &Budget, phase: Phase) -> mlua::Result<Function> {
     let budget = budget.clone();
     lua.create_function(move |_, ()| {
-        budget.enter(Phase::Call);
+        if budget.phase() != Phase::Load {
+            budget.enter(phase);
+        }
         Ok(())
     })
 }

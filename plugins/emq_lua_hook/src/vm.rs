@@ -5,7 +5,7 @@ use crate::emq::Library;
 use crate::errors;
 use crate::hooks::Hook;
 use crate::sandbox::{Sandbox, chunk_name};
-use mlua::{Error, MultiValue, Value};
+use mlua::{Error, Function, MultiValue, Value};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,6 +28,8 @@ pub(crate) struct Recipe {
 pub(crate) struct Vm {
     sandbox: Sandbox,
     budget: Budget,
+    /// what calls the callbacks, by number of the hook; `None` = not registered
+    callers: [Option<Function>; Hook::ALL.len()],
     /// what it has done, for the status
     pub work: Work,
 }
@@ -95,9 +97,15 @@ impl Recipe {
             Err(_) => return Err("a function of the library has failed; see the log".into()),
         };
         let registered = registered(&sandbox, names).map_err(|error| failed(&error))?;
+        let mut callers = Hook::ALL.map(|_| None);
+        for hook in &registered.hooks {
+            let caller = sandbox.caller.call((hook.name(), self.keep));
+            callers[*hook as usize] = Some(caller.map_err(|error| failed(&error))?);
+        }
         let vm = Vm {
             sandbox,
             budget,
+            callers,
             work: Work::default(),
         };
         Ok((vm, registered))
@@ -117,14 +125,13 @@ impl Vm {
         read: impl FnOnce(MultiValue) -> Result<T, String>,
     ) -> Result<T, Failure> {
         let begun = Instant::now();
-        let (function, phase) = match recipe.keep {
-            true => (&self.sandbox.call_kept, Phase::Call),
-            false => (&self.sandbox.call_fresh, Phase::Rerun),
-        };
-        self.budget.begin(phase, begun);
+        self.budget.begin(Phase::Call, begun);
         let run = catch_unwind(AssertUnwindSafe(|| {
-            let returned = function
-                .call::<MultiValue>((hook.name(), args))
+            let Some(caller) = &self.callers[hook as usize] else {
+                return Err(Failure::Error(format!("{} is not registered", hook.name())));
+            };
+            let returned = caller
+                .call::<MultiValue>(args)
                 .map_err(|error| failure(&recipe.name, &self.budget, &error))?;
             read(returned).map_err(|what| {
                 let file = chunk_name(&recipe.name);
