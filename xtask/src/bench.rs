@@ -11,6 +11,7 @@ mod peers;
 mod report;
 mod results;
 mod server;
+mod web;
 
 use crate::shell::{at, cargo, has, root, run as run_command, target};
 use peers::{ROWS, Relay, Row};
@@ -24,8 +25,8 @@ use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: cargo xtask bench [options]
   --reps N         repetitions of each row (3)
-  --rows A,B       only these rows; `memory`, `durable`, `logins` and
-                   `hooks` stand for all of a kind
+  --rows A,B       only these rows; `memory`, `durable`, `logins`,
+                   `hooks` and `web` stand for all of a kind
   --big            also the row durable-start, which takes minutes
   --sessions N     its sessions (1000000)
   --logins N       new clients of the rows about logins (2000)
@@ -43,6 +44,7 @@ struct Options {
     durable: Vec<&'static durable::Row>,
     logins: Vec<&'static logins::Row>,
     hooks: Vec<&'static hooks::Row>,
+    web: Vec<&'static web::Row>,
     clients: u64,
     peers: Vec<Peer>,
     duration: f64,
@@ -91,6 +93,12 @@ pub fn run(args: &[String]) -> Result<(), String> {
         duration: options.duration,
         warmup: options.warmup,
     };
+    let post = web::Bench {
+        programs: &programs,
+        home: web::home(scratch),
+        duration: options.duration,
+        warmup: options.warmup,
+    };
     let before = report::load_average();
     let mut runs = Vec::new();
     for rep in 1..=options.reps {
@@ -128,9 +136,14 @@ pub fn run(args: &[String]) -> Result<(), String> {
             let result = hear.run(row).map(Value::Object);
             add(row.name, Peer::Ours, result);
         }
+        for row in &options.web {
+            let result = post.run(row).map(Value::Object);
+            add(row.name, Peer::Ours, result);
+        }
     }
     let _ = std::fs::remove_dir_all(&ask.home);
     let _ = std::fs::remove_dir_all(&hear.home);
+    let _ = std::fs::remove_dir_all(&post.home);
     let _ = std::fs::remove_dir_all(&bench.scratch);
     let parts = parts(&options, &runs, &before, &bench, &ask);
     print!("{}", results::with("", &parts));
@@ -186,6 +199,11 @@ fn parts(
         let text = hooks::markdown(&options.hooks, &of(&names), options.reps, before);
         parts.push(("hooks", text));
     }
+    if !options.web.is_empty() {
+        let names: Vec<&str> = options.web.iter().map(|r| r.name).collect();
+        let text = web::markdown(&options.web, &of(&names), options.reps, before);
+        parts.push(("web", text));
+    }
     parts
 }
 
@@ -197,6 +215,7 @@ impl Options {
             durable: durable::ROWS.iter().filter(|r| !r.big).collect(),
             logins: logins::ROWS.iter().collect(),
             hooks: hooks::ROWS.iter().collect(),
+            web: web::ROWS.iter().collect(),
             clients: 2000,
             peers: vec![Peer::Relay, Peer::Ours, Peer::Mosquitto],
             duration: 3.0,
@@ -225,6 +244,7 @@ impl Options {
                     let rows = rows(value()?)?;
                     (options.rows, options.durable) = (rows.memory, rows.durable);
                     (options.logins, options.hooks) = (rows.logins, rows.hooks);
+                    options.web = rows.web;
                 }
                 "--logins" => options.clients = number(value()?)?.max(1.0) as u64,
                 "--big" => big = true,
@@ -258,23 +278,27 @@ impl Options {
             options.durable.clear();
             options.logins.clear();
             options.hooks.clear();
+            options.web.clear();
         }
         Ok(options)
     }
 }
 
-/// Rows about messages in memory, about durable sessions, about logins, and about plugins that hear of messages.
+/// Rows about messages in memory, about durable sessions, about logins, about plugins that hear of messages,
+/// and about those that tell others.
 #[derive(Default)]
 struct Rows {
     memory: Vec<&'static Row>,
     durable: Vec<&'static durable::Row>,
     logins: Vec<&'static logins::Row>,
     hooks: Vec<&'static hooks::Row>,
+    web: Vec<&'static web::Row>,
 }
 
 impl Rows {
     fn len(&self) -> usize {
-        self.memory.len() + self.durable.len() + self.logins.len() + self.hooks.len()
+        let all = self.memory.len() + self.durable.len() + self.logins.len();
+        all + self.hooks.len() + self.web.len()
     }
 }
 
@@ -299,11 +323,16 @@ fn rows(names: &str) -> Result<Rows, String> {
         found
             .hooks
             .extend(hooks.filter(|r| [r.name, "hooks"].contains(&name)));
+        let web = web::ROWS.iter();
+        found
+            .web
+            .extend(web.filter(|r| [r.name, "web"].contains(&name)));
         if found.len() == before {
             let known = ROWS.iter().map(|r| r.name);
             let known = known.chain(durable::ROWS.iter().map(|r| r.name));
             let known = known.chain(logins::ROWS.iter().map(|r| r.name));
-            let known: Vec<&str> = known.chain(hooks::ROWS.iter().map(|r| r.name)).collect();
+            let known = known.chain(hooks::ROWS.iter().map(|r| r.name));
+            let known: Vec<&str> = known.chain(web::ROWS.iter().map(|r| r.name)).collect();
             return Err(format!("no row {name}; there are {}", known.join(", ")));
         }
     }

@@ -30,11 +30,11 @@ mqtt.session.max_awaiting_rel = 0
 mqtt.mqueue.max_length = 0
 ";
 
-/// Bytes that wait in memory.
-const QUEUE_MB: u64 = 16;
+/// What waits in memory: little more than a second of it, so that each longer outage fills it.
+const QUEUE_MB: u64 = 4;
 /// What the plugin may take beside its queue: requests under way and their copies in connections, what is written to
 /// disk and read from it, the store's own cache, and what the allocator keeps of all that.
-const SLACK_MB: u64 = 48;
+const SLACK_MB: u64 = 40;
 /// Publishers, each with a subscriber.
 const PAIRS: u64 = 8;
 /// A run that is shorter tells nothing about speed.
@@ -350,15 +350,16 @@ impl Chance {
     }
 }
 
-/// The target.
-struct Sink {
+/// The target: `mqload sink`.
+pub struct Sink {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl Sink {
-    fn start(mqload: &Path, port: u16) -> Result<Sink, String> {
+    /// Starts it; it answers.
+    pub fn start(mqload: &Path, port: u16) -> Result<Sink, String> {
         let mut child = Command::new(mqload)
             .args(["sink", "--port", &port.to_string()])
             .stdin(Stdio::piped())
@@ -374,12 +375,14 @@ impl Sink {
         })
     }
 
-    fn tell(&mut self, what: &str) -> Result<(), String> {
+    /// What it is to do from now on.
+    pub fn tell(&mut self, what: &str) -> Result<(), String> {
         let input = self.input.as_mut().ok_or("the sink has ended")?;
         writeln!(input, "{what}").map_err(|e| format!("the sink: {e}"))
     }
 
-    fn report(&mut self) -> Result<Value, String> {
+    /// What has come.
+    pub fn report(&mut self) -> Result<Value, String> {
         self.tell("report")?;
         let mut line = String::new();
         let read = self.output.read_line(&mut line);
