@@ -17,8 +17,8 @@ const SWEEP: (usize, usize) = (4096, 4);
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
-    /// bytes
-    Text(Box<[u8]>),
+    /// bytes; shared, so that a long one is not copied under the lock
+    Text(Arc<[u8]>),
     /// a number
     Number(f64),
     /// a boolean
