@@ -3,6 +3,7 @@
 //! Callbacks run in ascending priority, equal ones in the order of registering. A point that nobody
 //! uses costs the test of one bit.
 
+use crate::passing::NO_CLIENT;
 use arc_swap::ArcSwap;
 use emqttd_plugin_sdk::{Change, ClientRef, Flow, HookPoint, Hooks, Verdict};
 use emqttd_session::{Message, MessageParts, Publisher};
@@ -140,9 +141,22 @@ pub(crate) fn view(message: &Message) -> emqttd_plugin_sdk::Message<'_> {
         payload: message.payload(),
         qos: message.qos.into(),
         retain: message.retain,
-        from: message.publisher.as_deref().map(by_name),
+        from: message.publisher.as_deref().map(sender),
         properties: message.properties(),
         timestamp: message.timestamp,
+    }
+}
+
+/// The sender of a message as plugins see it. An empty user name says that it is no client; a client that gave one
+/// has none here, so that nobody passes for a plugin.
+fn sender(publisher: &Publisher) -> ClientRef<'_> {
+    ClientRef {
+        username: match publisher.username.as_deref() {
+            Some(NO_CLIENT) => Some(""),
+            Some("") => None,
+            username => username,
+        },
+        ..by_name(publisher)
     }
 }
 

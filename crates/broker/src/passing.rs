@@ -4,12 +4,15 @@ use emqttd_session::{Message, MessageParts, Publisher};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The sender of what management or a plugin publishes under `name`. By its user name, which is empty and not
-/// missing, hooks tell it from a client; only a client that gives an empty user name itself looks the same.
+/// The user name of a sender that is no client. No client has it: U+0000 is not allowed in a string of MQTT [MQTT-1.5.4-2].
+/// Hooks see an empty one in its place.
+pub(crate) const NO_CLIENT: &str = "\0";
+
+/// The sender of what management or a plugin publishes under `name`.
 pub(crate) fn internal_sender(name: &str) -> Arc<Publisher> {
     Arc::new(Publisher {
         clientid: name.into(),
-        username: Some("".into()),
+        username: Some(NO_CLIENT.into()),
     })
 }
 

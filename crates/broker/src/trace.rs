@@ -2,6 +2,7 @@
 
 use crate::conn::Conn;
 use crate::info::{TraceInfo, TraceTarget};
+use crate::passing::NO_CLIENT;
 use emqttd_logging::trace::{Direction, TraceFile};
 use emqttd_mqtt::{Packet, PublishHead};
 use emqttd_session::Message;
@@ -127,8 +128,7 @@ pub(crate) fn published(traces: &Traces, message: &Message) {
         if matches!(&r.target, TraceTarget::Topic(t) if t == topic) {
             let (clientid, username) = match &message.publisher {
                 Some(p) => {
-                    // An internal sender has an empty one.
-                    let username = p.username.as_deref().filter(|name| !name.is_empty());
+                    let username = p.username.as_deref().filter(|name| *name != NO_CLIENT);
                     (&*p.clientid, username)
                 }
                 None => ("broker", None),

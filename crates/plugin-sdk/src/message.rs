@@ -56,7 +56,7 @@ pub struct Message<'a> {
     /// RETAIN flag of the publisher
     pub retain: bool,
     /// who published it; `None` = the broker itself (`$SYS`). Management and plugins stand here with their name and
-    /// an empty user name.
+    /// an empty user name; a client that gave an empty one stands here without.
     pub from: Option<ClientRef<'a>>,
     /// MQTT 5 properties that are passed on, encoded as in PUBLISH without their length; empty in 3.x
     pub properties: &'a [u8],

@@ -623,7 +623,7 @@ fn management_and_plugins_publish_with_an_empty_user_name_clients_without_one() 
         take(&log),
         [
             "publish nameless/- t 1 0",
-            "publish empty/ t 2 0",
+            "publish empty/- t 2 0",
             "publish http/ t 3 0 retain",
             "publish presence/ t 4 0",
             "publish broker t 5 0"

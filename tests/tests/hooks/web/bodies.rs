@@ -409,7 +409,7 @@ fn escapes() {
         sink.wait_for(2);
         sink.take();
     }
-    // Somebody whose name is empty, which messages of plugins have too, and a message without a payload.
+    // Somebody whose name is empty, as that of plugins is: told apart from them. A message without a payload.
     let mut nobody = broker.open(&Connect::new(Version::V5, "c").username(""));
     nobody.pub_("t", 1, "");
     expect(
@@ -417,7 +417,7 @@ fn escapes() {
         &[
             r#"{"action":"session_created","client_id":"c","username":""}"#,
             r#"{"action":"client_connected","client_id":"c","username":"","conn_ack":0}"#,
-            r#"{"action":"message_publish","from_client_id":"c","from_username":"c","topic":"t","qos":1,"retain":false,"payload":"","ts":0}"#,
+            r#"{"action":"message_publish","from_client_id":"c","from_username":"undefined","topic":"t","qos":1,"retain":false,"payload":"","ts":0}"#,
         ],
     );
 }
