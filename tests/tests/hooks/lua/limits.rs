@@ -71,7 +71,9 @@ fn bombs_are_cut_off() {
     for keys in ["", "lua.state = keep\n"] {
         let broker = broker(
             &[("bombs", &bombs())],
-            &format!("lua.max_memory = 4MB\nlua.max_time = 2s\n{keys}"),
+            &format!(
+                "lua.max_memory = 4MB\nlua.max_time = 1s\nlua.max_instructions = 300000\n{keys}"
+            ),
         );
         let mut client = broker.client(Version::V311, "bombs");
         client.sub("t", 1);
