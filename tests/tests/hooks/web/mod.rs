@@ -135,7 +135,8 @@ fn await_figure(broker: &Broker, name: &str, wanted: u64) {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("{name} is {last}, not {wanted}\n{}", broker.log());
+    let (_, all) = broker.ctl(&["plugins", "show", PLUGIN]);
+    panic!("{name} is {last}, not {wanted}\n{all}\n{}", broker.log());
 }
 
 /// `emqttd_ctl set`: what it said.

@@ -73,9 +73,12 @@ fn with_batches() {
     let mut client = broker.client(Version::V311, "client");
     publish_all(&mut client, "t", numbers(0..300));
     sink.set(Mode::Status(200));
-    await_figure(&broker, "sent", 300);
+    let last = r#""payload":"299""#;
+    let posts = sink.wait_until("the last", |posts| {
+        posts.last().is_some_and(|post| post.text().contains(last))
+    });
     let mut all = Vec::new();
-    for post in sink.take() {
+    for post in posts {
         let text = post.text();
         let parts: Vec<&str> = text.split("},{").collect();
         assert!(
@@ -85,6 +88,7 @@ fn with_batches() {
         all.extend(parts.iter().map(|part| field(part, "payload").to_owned()));
     }
     assert_eq!(all, numbers(0..300));
+    await_figure(&broker, "sent", 300);
 }
 
 /// There is no deadline for what is on disk.
