@@ -8,6 +8,8 @@ mod budget;
 mod clock;
 mod commands;
 #[cfg(test)]
+mod comparison;
+#[cfg(test)]
 mod docs;
 mod emq;
 mod engine;
@@ -59,8 +61,8 @@ fn start(ctx: &Context) -> Result<Box<dyn Plugin>, StartError> {
     let dir = settings.dir.clone();
     let library = Library::new(ctx, &settings);
     let engine = Engine::new(ctx, settings, Arc::clone(&library))?;
-    let scripts = Scripts::new(dir, &engine, &library);
+    let scripts = Scripts::new(ctx, dir, &engine, &library);
     scripts.load_all();
-    scripts.register(ctx);
+    scripts.register();
     Ok(Box::new(Running(engine)))
 }

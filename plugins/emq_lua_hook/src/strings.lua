@@ -26,11 +26,11 @@ end
 
 local function gsub(s, pattern, replacement, most)
   local kind = type(replacement)
-  local one
+  local one, most_captures
   if kind == "function" then
-    one = called
+    one, most_captures = called, 32
   elseif kind == "table" then
-    one = found
+    one, most_captures = found, 1
   else
     return replace(s, pattern, replacement, most)
   end
@@ -44,7 +44,7 @@ local function gsub(s, pattern, replacement, most)
   -- `from` is where the next match is looked for, `kept` the first byte not yet in `parts`.
   local parts, n, count, from, kept = {}, 0, 0, 1, 1
   while count < most and from <= length + 1 do
-    local first, last, value = one(replacement, scan(s, pattern, from, true))
+    local first, last, value = one(replacement, scan(s, pattern, from, true, most_captures))
     if not first then
       break
     end
@@ -80,7 +80,7 @@ local function gmatch(s, pattern)
     end
   end
   return function()
-    return passed(scan(s, pattern, from))
+    return passed(scan(s, pattern, from, false, 32))
   end
 end
 

@@ -137,8 +137,8 @@ fn search(
                 results.push_back(index(whole.start + 1));
                 results.push_back(index(whole.end));
             }
-            let least = usize::from(!finds);
-            captures(call, &mut matcher, &whole, least, &subject, &mut results)?;
+            let count = matcher.captures().max(usize::from(!finds));
+            captures(call, &matcher, &whole, count, &subject, &mut results)?;
         }
         None => results.push_back(Value::Nil),
     }
@@ -151,16 +151,16 @@ fn index(n: usize) -> Value {
     Value::Integer(n as i64)
 }
 
-/// Appends the captures of a match, `least` at least: the first may stand for the whole.
+/// Appends the first `count` captures of a match; without captures, the first stands for the whole.
 fn captures<M: FnMut(u64) -> bool>(
     call: Call<'_>,
-    matcher: &mut Matcher<'_, M>,
+    matcher: &Matcher<'_, M>,
     whole: &Range<usize>,
-    least: usize,
+    count: usize,
     subject: &[u8],
     results: &mut MultiValue,
 ) -> mlua::Result<()> {
-    for n in 0..matcher.captures().max(least) {
+    for n in 0..count {
         results.push_back(
             match matcher.capture(n, whole).map_err(|e| fault(call, e))? {
                 Captured::Position(at) => index(at),
@@ -174,10 +174,10 @@ fn captures<M: FnMut(u64) -> bool>(
     Ok(())
 }
 
-/// For `gsub` and `gmatch`: the first and last byte of the next match, and its captures; or nothing.
+/// For `gsub` and `gmatch`: the first and last byte of the next match, and `most` of its captures; or nothing.
 fn scan(
     call: Call<'_>,
-    (s, p, from, anchors): (LuaString, LuaString, usize, bool),
+    (s, p, from, anchors, most): (LuaString, LuaString, usize, bool, usize),
 ) -> mlua::Result<MultiValue> {
     let (subject, pattern) = (s.as_bytes(), p.as_bytes());
     let mut results = MultiValue::new();
@@ -188,7 +188,8 @@ fn scan(
     if let Some(whole) = matcher.search(from - 1).map_err(|e| fault(call, e))? {
         results.push_back(index(whole.start + 1));
         results.push_back(index(whole.end));
-        captures(call, &mut matcher, &whole, 1, &subject, &mut results)?;
+        let count = matcher.captures().clamp(1, most);
+        captures(call, &matcher, &whole, count, &subject, &mut results)?;
     }
     matcher.settle().map_err(|e| fault(call, e))?;
     Ok(results)
@@ -409,10 +410,9 @@ fn item(
             },
         },
         other => {
-            return Err(call.error(format_args!(
-                "invalid option '%{}' to 'format'",
-                char::from(other)
-            )));
+            let other = (other != 0).then_some(char::from(other));
+            let other = other.map(String::from).unwrap_or_default();
+            return Err(call.error(format_args!("invalid option '%{other}' to 'format'")));
         }
     }
     Ok(())
@@ -420,3 +420,6 @@ fn item(
 
 /// 2^63
 const TWO_63: f64 = 9_223_372_036_854_775_808.0;
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,12 @@
 use crate::arguments::{self, Call, as_number, kind};
 use crate::budget::Budget;
 use crate::format;
-use mlua::{Lua, LuaString, Table, Value};
+use mlua::{Function, Lua, LuaString, Table, Value};
 
 /// Puts the functions in place of Lua's own.
 pub(crate) fn install(lua: &Lua, budget: &Budget) -> mlua::Result<()> {
     let checks = arguments::checks(lua)?;
-    let length = checks.get::<mlua::Function>("length")?;
+    let length = arguments::run::<Function>(lua, "return function(t) return #t end", ())?;
     let spend = arguments::spender(lua, budget)?;
     arguments::run::<()>(lua, include_str!("tables.lua"), (checks, spend))?;
     let budget = budget.clone();
@@ -33,7 +33,7 @@ fn concat(
     separator: Value,
     first: &Value,
     last: &Value,
-    length: &mlua::Function,
+    length: &Function,
 ) -> mlua::Result<LuaString> {
     let separator = match separator {
         Value::Nil => None,
@@ -46,7 +46,10 @@ fn concat(
     let last = match last {
         // `#` is Lua's when there is no metamethod.
         Value::Nil if table.metatable().is_none() => table.raw_len() as i64,
-        Value::Nil => length.call::<f64>(&table)? as i64,
+        Value::Nil => match as_number(&length.call::<Value>(&table)?) {
+            Some(length) => length as i64,
+            None => return Err(call.error("object length is not a number")),
+        },
         value => call.integer(value, 4)?,
     };
     let mut out = Vec::new();
@@ -74,3 +77,6 @@ fn concat(
     call.pay_for(out.len())?;
     call.lua.create_string(out)
 }
+
+#[cfg(test)]
+mod tests;
