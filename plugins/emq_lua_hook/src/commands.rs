@@ -3,13 +3,13 @@
 use crate::emq::Library;
 use crate::engine::{Engine, ScriptStatus};
 use crate::scripts::{Directory, Files, Unread, name_of, word};
-use emqttd_plugin_sdk::{Call, Context, Reply};
+use emqttd_plugin_sdk::{Call, Context, Reloadable, Reply};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Rows of the usage text; EMQ had the first five.
 const USAGE: [(&str, &str); 7] = [
@@ -38,21 +38,30 @@ type Failed = BTreeMap<String, String>;
 
 /// The scripts of the directory, and what the engine has of them.
 pub(crate) struct Scripts {
+    ctx: Context,
     directory: Directory,
     engine: Arc<Engine>,
     library: Arc<Library>,
     /// Whoever loads or renames holds it, so that one does so at a time.
     failed: Mutex<Failed>,
+    me: Weak<Scripts>,
 }
 
 impl Scripts {
     /// None is loaded yet.
-    pub fn new(dir: PathBuf, engine: &Arc<Engine>, library: &Arc<Library>) -> Arc<Scripts> {
-        Arc::new(Scripts {
+    pub fn new(
+        ctx: &Context,
+        dir: PathBuf,
+        engine: &Arc<Engine>,
+        library: &Arc<Library>,
+    ) -> Arc<Scripts> {
+        Arc::new_cyclic(|me| Scripts {
+            ctx: ctx.clone(),
             directory: Directory::new(dir),
             engine: Arc::clone(engine),
             library: Arc::clone(library),
             failed: Mutex::default(),
+            me: Weak::clone(me),
         })
     }
 
@@ -74,9 +83,9 @@ impl Scripts {
     }
 
     /// Adds the verb.
-    pub fn register(self: &Arc<Self>, ctx: &Context) {
+    pub fn register(self: &Arc<Self>) {
         let scripts = Arc::clone(self);
-        ctx.command("luahook", &USAGE, move |call| scripts.answer(call));
+        self.ctx.command("luahook", &USAGE, move |call| scripts.answer(call));
     }
 
     fn answer(&self, call: Call<'_>) -> Reply {
@@ -127,6 +136,7 @@ impl Scripts {
             Ok(()) => {
                 log::info!("emq_lua_hook: {name}.lua is loaded");
                 failed.remove(name);
+                self.offer(name);
             }
             Err(Unread::NotThere) => {
                 failed.remove(name);
@@ -137,6 +147,30 @@ impl Scripts {
             }
         }
         loaded
+    }
+
+    /// Lets `emq_reloader` watch the file, and `emqttd_ctl reload <name>.lua` load it.
+    fn offer(&self, name: &str) {
+        let file = format!("{name}.lua");
+        let what = Reloadable {
+            files: vec![self.directory.path().join(&file)],
+            name: file,
+        };
+        let (me, name) = (Weak::clone(&self.me), name.to_string());
+        self.ctx.reloadable(what, move || {
+            let Some(scripts) = me.upgrade() else {
+                return Err("the plugin ends".into());
+            };
+            // Those that were loaded once stay in the list of what can be reloaded.
+            if scripts.find(&name).is_none() {
+                return Err(format!("it is not loaded (luahook load {name})"));
+            }
+            let mut failed = scripts.failed.lock();
+            scripts.load(&name, &mut failed).map_err(|why| match why {
+                Unread::NotThere => "its file is gone; it goes on as it was loaded".into(),
+                Unread::Wrong(why) => why,
+            })
+        });
     }
 
     fn unload(&self, name: &str, failed: &mut Failed) {

@@ -73,6 +73,30 @@ fn an_edited_script_counts_from_its_reload_on() {
     assert_eq!(payload(&broker), "p+3");
 }
 
+/// `emq_reloader` watches the files of scripts that are loaded.
+#[test]
+fn an_edited_script_is_reloaded_by_the_reloader() {
+    let config = config(&[("edit", &append("+1"))], "")
+        .loaded(&["emq_retainer", PLUGIN, "emq_reloader"])
+        .file("etc/plugins/emq_reloader.conf", "reloader.interval = 1s\n");
+    let broker = Broker::start(config);
+    assert_eq!(payload(&broker), "p+1");
+    write_script(&broker, "edit", &append("+longer"));
+    eventually("the new text counts", || payload(&broker) == "p+longer");
+    write_script(&broker, "edit", "function (");
+    let (_, said) = broker.ctl(&["reload", "edit.lua"]);
+    assert!(said.contains("edit.lua:1:"), "{said}");
+    assert_eq!(payload(&broker), "p+longer");
+    write_script(&broker, "edit", &append("+2"));
+    let (_, said) = broker.ctl(&["reload", "edit.lua"]);
+    assert_eq!(said, "Reload module edit.lua successfully.\n");
+    assert_eq!(payload(&broker), "p+2");
+    succeed(&broker, "unload", "edit");
+    let (_, said) = broker.ctl(&["reload", "edit.lua"]);
+    assert!(said.contains("it is not loaded"), "{said}");
+    assert_eq!(payload(&broker), "p");
+}
+
 /// What is wrong with the new text leaves the old one at work; the log has file and line.
 #[test]
 fn a_broken_edit_leaves_the_old_script_at_work() {
