@@ -294,6 +294,30 @@ fn time_ends() {
 }
 
 #[test]
+fn instructions_that_do_much_are_few() {
+    let large =
+        "local s = ('x'):rep(2e6) local t = ('x'):rep(2e6 - 1) .. 'y' local n = ('1'):rep(1e6)";
+    for body in [
+        "while true do local u = s .. t end",
+        "while true do local u = s < t end",
+        "while true do local u = s == t end",
+        "while true do local u = n + 1 end",
+        "while true do local u = {table.unpack({}, 1, 1e5)} end",
+        "while true do tostring(s):upper() end",
+    ] {
+        let mut recipe = with_body("", &format!("{large} {body}"));
+        recipe.limits.memory = 16 << 20;
+        recipe.limits.time = Duration::from_millis(100);
+        let mut vm = make(&recipe);
+        let begun = Instant::now();
+        let failure = call(&mut vm, &recipe).unwrap_err();
+        let took = begun.elapsed();
+        assert!(matches!(failure, Failure::CutOff(_)), "{body}: {failure:?}");
+        assert!(took < Duration::from_secs(10), "{body}: {took:?}");
+    }
+}
+
+#[test]
 fn memory_ends() {
     let text = cut_off("", "local s = 'x' while true do s = s .. s end");
     assert!(text.contains("lua.max_memory = 4194304"), "{text}");
