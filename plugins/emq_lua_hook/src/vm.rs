@@ -5,7 +5,7 @@ use crate::emq::Library;
 use crate::errors;
 use crate::hooks::Hook;
 use crate::sandbox::{Sandbox, chunk_name};
-use mlua::{Error, Function, MultiValue, Value};
+use mlua::{Error, Function, Lua, MultiValue, Value};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,7 +26,9 @@ pub(crate) struct Recipe {
 
 /// An interpreter that has run the file of its script.
 pub(crate) struct Vm {
-    sandbox: Sandbox,
+    /// held for the callers, which do not hold it
+    #[cfg_attr(not(test), expect(dead_code))]
+    lua: Lua,
     budget: Budget,
     /// what calls the callbacks, by number of the hook; `None` = not registered
     callers: [Option<Function>; Hook::ALL.len()],
@@ -103,7 +105,7 @@ impl Recipe {
             callers[*hook as usize] = Some(caller.map_err(|error| failed(&error))?);
         }
         let vm = Vm {
-            sandbox,
+            lua: sandbox.lua,
             budget,
             callers,
             work: Work::default(),

@@ -342,7 +342,7 @@ fn garbage_is_not_held_against_a_script() {
         for _ in 0..400 {
             assert_eq!(call(&mut vm, &recipe).unwrap(), "20");
         }
-        assert!(vm.sandbox.lua.used_memory() <= recipe.limits.memory);
+        assert!(vm.lua.used_memory() <= recipe.limits.memory);
     }
 }
 
@@ -557,12 +557,8 @@ fn a_panic_inside_ends_nothing() {
     assert_eq!(vm.work.calls, 3);
     // In a function that a script calls.
     let panics = |_: &mlua::Lua, ()| -> mlua::Result<()> { panic!("a test") };
-    let panics = vm.sandbox.lua.create_function(panics).unwrap();
-    vm.sandbox
-        .lua
-        .globals()
-        .set("unused", panics.clone())
-        .unwrap();
+    let panics = vm.lua.create_function(panics).unwrap();
+    vm.lua.globals().set("unused", panics.clone()).unwrap();
     for _ in 0..3 {
         let result = vm.call(&recipe, HOOK, ("A", panics.clone()), |_| Ok(()));
         assert!(result.is_ok(), "it is not called");
@@ -570,7 +566,7 @@ fn a_panic_inside_ends_nothing() {
     let calling = with_body("", "local ok = pcall(b) return ok");
     let mut vm = make(&calling);
     let panics = |_: &mlua::Lua, ()| -> mlua::Result<()> { panic!("a test") };
-    let panics = vm.sandbox.lua.create_function(panics).unwrap();
+    let panics = vm.lua.create_function(panics).unwrap();
     let failure = vm
         .call(&calling, HOOK, ("A", panics), |_| Ok(()))
         .unwrap_err();
