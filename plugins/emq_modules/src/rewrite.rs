@@ -36,7 +36,8 @@ impl Rewrite {
     }
 
     fn rewrite_table(&self, table: &mut [TopicEntry]) -> Flow {
-        for entry in table {
+        // One that another hook has cancelled has no topic.
+        for entry in table.iter_mut().filter(|entry| !entry.topic.is_empty()) {
             if let Some(new) = self.rewrite(&entry.topic, validate_filter) {
                 entry.topic = new;
             }

@@ -151,6 +151,23 @@ fn a_result_that_is_no_topic_is_not_used() {
     assert_eq!(subscribed[0].topic, "x/a/#");
 }
 
+/// By a hook before this one, which has left it without a topic.
+#[test]
+fn what_is_cancelled_stays_so() {
+    let broker = started(&[
+        ("module.rewrite", "on"),
+        ("module.rewrite.rule.1", "# ^.*$ all"),
+    ]);
+    let who = by_name("c", None);
+    let table = || vec![entry("", QoS::AtMostOnce), entry("a", QoS::AtMostOnce)];
+    for table in [
+        broker.client_subscribe(who, table()).unwrap(),
+        broker.client_unsubscribe(who, table()).unwrap(),
+    ] {
+        assert_eq!([&*table[0].topic, &*table[1].topic], ["", "all"]);
+    }
+}
+
 #[test]
 fn a_bad_key_loads_nothing() {
     for (key, value) in [

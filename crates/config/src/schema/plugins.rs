@@ -121,7 +121,7 @@ pub(super) const KEYS: &[Key] = &[
     lua("lua.state", Type::Enum(&["reset", "keep"]), "what scripts have assigned is forgotten after each call, or kept").default("reset").shows("keep"),
     lua("lua.on_error", Type::Enum(&["pass", "refuse"]), "a message or subscription whose script fails passes unchanged, or does not").default("pass").shows("pass"),
     lua("lua.max_instructions", POSITIVE, "instructions of one call").default("1000000").shows("1000000"),
-    lua("lua.max_memory", SIZE, "memory of scripts, for each of the interpreters (one a core)").default("16MB").shows("16MB"),
+    lua("lua.max_memory", SIZE, "memory of an interpreter; each script has one for each core, or one with lua.state = keep").default("16MB").shows("16MB"),
     lua("lua.max_time", PERIOD, "time of one call").default("100ms").shows("100ms"),
     lua("lua.kv.max_bytes", SIZE, "memory of emq.kv").default("16MB").shows("16MB"),
 
