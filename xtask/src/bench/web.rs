@@ -15,8 +15,8 @@ use std::time::Duration;
 
 /// Messages a second, at QoS 1.
 const RATE: &str = "10000";
-/// The 99th of a hundred may take so many times what it takes without the plugin: what is beyond is more than two
-/// runs of the same row differ by.
+/// With a target that hangs, the 99th of a hundred may take so many times what it takes without the plugin: what is
+/// beyond is more than two runs of the same row differ by.
 const TIMES: f64 = 1.25;
 
 /// What the rows are run with.
@@ -139,7 +139,8 @@ pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load: &str) -> String 
         "- {reps} interleaved repetitions, medians\n\n\
          {RATE} messages a second at QoS 1 from 8 publishers to a subscriber each, every one of them an event; payloads \
          of 64 bytes. The time is that from publisher to subscriber; the processor time is that of the broker's process \
-         with the plugin in it. The goal is what it takes without the plugin, and a quarter.\n\n\
+         with the plugin in it: posting takes some of it. A target that hangs may change nothing: the goal is what it takes \
+         without the plugin, and a quarter.\n\n\
          | row | | p50 | p99 | least to most | goal | goal met | processor time of a message |\n\
          |---|---|--:|--:|--:|--:|---|--:|"
     );
@@ -151,7 +152,8 @@ pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load: &str) -> String 
     let without = middle(&of(NONE, "p99_us"));
     for row in rows {
         let p99 = of(row.name, "p99_us");
-        let goal = without.filter(|_| row.hook.is_some()).map(|us| TIMES * us);
+        let hangs = row.hook.as_ref().is_some_and(|hook| hook.target == "hang");
+        let goal = without.filter(|_| hangs).map(|us| TIMES * us);
         let _ = writeln!(
             out,
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -204,7 +206,7 @@ mod tests {
         for line in [
             "| web-none | no plugin | 100 µs | 400 µs | – | – | – | 9.00 µs |",
             "| 120 µs | 480 µs | – | 500 µs | yes | 9.00 µs |",
-            "| 1,000 µs | – | 500 µs | no, +100 % |",
+            "| 250 µs | 1,000 µs | – | – | – | 9.00 µs |",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
