@@ -245,7 +245,8 @@ pub(crate) async fn delete(outbox: Arc<Outbox>) {
 pub(crate) fn keep_all(spool: &Spool, spill: Spill, events: Vec<Waiting>) -> usize {
     spool.close(END_PATIENCE);
     let last = spill.last_rows(events);
-    if last.rows.is_empty() && last.void.is_empty() && last.useless.is_empty() {
+    let nothing = last.rows.is_empty() && last.void.is_empty() && last.useless.is_empty();
+    if nothing && !spool.touched() {
         return 0;
     }
     let count = |row: &Arc<NewRow>| row.amount().count;
@@ -253,6 +254,8 @@ pub(crate) fn keep_all(spool: &Spool, spill: Spill, events: Vec<Waiting>) -> usi
     let mut bounds = spool.bounds();
     bounds.first = first(&last.useless);
     bounds.end = bounds.end.max(last.end);
+    // What an earlier end has made void is useless now; new rows may have its numbers.
+    bounds.void = (last.first, last.first);
     if let Err(why) = spool.bound(bounds) {
         log::warn!("emq_web_hook: events cannot wait on disk: {why}");
         return last.rows.iter().map(count).sum();
@@ -282,7 +285,7 @@ pub(crate) fn keep_all(spool: &Spool, spill: Spill, events: Vec<Waiting>) -> usi
     });
     // They may be delivered twice, and none is left behind.
     bounds.first = first(&stays.into_inner());
-    if !last.void.is_empty() && !failed.load(Ordering::Relaxed) {
+    if !failed.load(Ordering::Relaxed) {
         bounds.void = (last.void.start, last.void.end);
         if let Err(why) = spool.bound(bounds) {
             log::warn!("emq_web_hook: some events will be delivered twice: {why}");

@@ -169,6 +169,7 @@ impl Lanes {
     /// too old at `now` is moved to `expired`.
     pub fn take(&mut self, at: usize, most: Amount, now: u64, expired: &mut Vec<Waiting>) -> Taken {
         let mut batch = Batch::default();
+        let mut front = None;
         for _ in 0..most.count.saturating_add(MOST_EXPIRED) {
             let Some(next) = self.lanes[at].waiting.front() else {
                 break;
@@ -179,13 +180,19 @@ impl Lanes {
             if !too_old && !fits || too_old && expired.len() >= MOST_EXPIRED {
                 break;
             }
-            let Some(event) = self.pop(at) else { break };
+            let Some(event) = self.lanes[at].waiting.pop() else {
+                break;
+            };
+            front = front.or(Some(event.order));
             if too_old {
                 self.all -= amount;
                 expired.push(event);
             } else {
                 batch.push(event);
             }
+        }
+        if let Some(front) = front {
+            self.has_lost(at, front);
         }
         let lane = &mut self.lanes[at];
         if batch.events.is_empty() {
@@ -242,13 +249,17 @@ impl Lanes {
     }
 
     fn pop(&mut self, at: usize) -> Option<Waiting> {
-        let lane = &mut self.lanes[at];
-        let event = lane.waiting.pop()?;
-        self.fronts.remove(&(event.order, at));
-        if let Some(next) = lane.waiting.front() {
+        let event = self.lanes[at].waiting.pop()?;
+        self.has_lost(at, event.order);
+        Some(event)
+    }
+
+    /// Events have been taken out of a lane, of which `front` was the first.
+    fn has_lost(&mut self, at: usize, front: u64) {
+        self.fronts.remove(&(front, at));
+        if let Some(next) = self.lanes[at].waiting.front() {
             self.fronts.insert((next.order, at));
         }
-        Some(event)
     }
 }
 

@@ -273,7 +273,9 @@ impl Outbox {
             (state.lanes.drain(), state.spill.take())
         };
         self.figures.levels(Amount::default(), 0);
-        let (waited, spilled) = (events.len(), self.spool.as_ref().zip(spill));
+        // The others are on disk, and stay there.
+        let waited = events.iter().filter(|event| event.row == 0).count();
+        let spilled = self.spool.as_ref().zip(spill);
         let (lost, reason) = match spilled {
             Some((spool, spill)) if spill.wanted => {
                 (keeper::keep_all(spool, spill, events), Reason::Disk)
@@ -366,7 +368,8 @@ impl Outbox {
     /// Events have left the lanes: what there was to do about that is done, and the lock released.
     fn let_go(&self, mut state: MutexGuard<'_, State>, gone: &[Waiting]) {
         let deletes = state.finished(gone);
-        let refills = state.spill.as_ref().is_some_and(Spill::active);
+        let spill = state.spill.as_ref();
+        let refills = spill.is_some_and(|spill| spill.may_refill(&state.lanes));
         self.show(&state);
         drop(state);
         if deletes {

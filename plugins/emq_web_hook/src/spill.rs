@@ -55,6 +55,21 @@ impl Limits {
             disk,
         }
     }
+
+    /// Takes the blocks of a row: one at least, and no more than a row should have.
+    fn row(&self, blocks: &mut VecDeque<Block>) -> Vec<Block> {
+        let mut row = Vec::with_capacity(BLOCKS);
+        let mut bytes = 0;
+        while let Some(block) = blocks.front() {
+            bytes += block.amount.bytes;
+            let full = row.len() == BLOCKS || bytes > BLOCKS * self.block.bytes;
+            if full && !row.is_empty() {
+                break;
+            }
+            row.extend(blocks.pop_front());
+        }
+        row
+    }
 }
 
 /// What the writer has to do.
@@ -149,6 +164,11 @@ impl Spill {
         self.tail_amount + self.writing_amount
     }
 
+    /// There is more for the lanes, and they want it.
+    pub fn may_refill(&self, lanes: &Lanes) -> bool {
+        self.active() && !self.loading && lanes.all().within(self.limits.low)
+    }
+
     /// Events that are on disk alone.
     pub fn unread(&self) -> u64 {
         self.unread_end.minus(self.unread_begin).events
@@ -227,14 +247,19 @@ impl Spill {
     /// What is to be written: rows that could not be before, or the beginning of the tail.
     pub fn next_rows(&mut self) -> Vec<Arc<NewRow>> {
         self.stuck = false;
-        while self.writing.len() < ROWS && !self.tail.is_empty() {
-            if self.writing.is_empty() || self.tail.len() > BLOCKS {
-                let row = self.next_row();
-                self.writing_amount += row.amount();
-                self.writing.push(Arc::new(row));
-            } else {
+        let most = ROWS * BLOCKS * self.limits.block.bytes;
+        // Rows of few events are not worth it, but for the first one.
+        while self.writing.is_empty()
+            || self.writing.len() < ROWS
+                && self.tail.len() > BLOCKS
+                && self.writing_amount.bytes < most
+        {
+            if self.tail.is_empty() {
                 break;
             }
+            let row = self.next_row();
+            self.writing_amount += row.amount();
+            self.writing.push(Arc::new(row));
         }
         self.gathers_since = (!self.tail.is_empty()).then(Instant::now);
         self.writing.clone()
@@ -242,11 +267,10 @@ impl Spill {
 
     /// Makes the beginning of the tail a row.
     fn next_row(&mut self) -> NewRow {
-        let blocks: Vec<Block> = self.tail.drain(..BLOCKS.min(self.tail.len())).collect();
         let row = NewRow {
             number: self.next,
             place: self.next_place,
-            blocks,
+            blocks: self.limits.row(&mut self.tail),
         };
         self.next += 1;
         self.next_place = self.next_place.plus(row.size());
@@ -400,7 +424,14 @@ impl Spill {
         }
         // Before all rows there are. What of it was on disk already is in rows that are void then.
         let head = self.head().0;
-        let mut rows = rows(blocks);
+        let mut rows = Vec::new();
+        while !blocks.is_empty() {
+            rows.push(NewRow {
+                number: 0,
+                place: Place::default(),
+                blocks: self.limits.row(&mut blocks),
+            });
+        }
         let (mut number, mut place) = (head, self.unread_begin);
         for row in rows.iter_mut().rev() {
             number -= 1;
@@ -458,19 +489,6 @@ pub(crate) struct Last {
     pub void: Range<u64>,
     /// to be deleted
     pub useless: BTreeSet<u64>,
-}
-
-/// Blocks as rows without number and place.
-fn rows(mut blocks: VecDeque<Block>) -> Vec<NewRow> {
-    let mut rows = Vec::new();
-    while !blocks.is_empty() {
-        rows.push(NewRow {
-            number: 0,
-            place: Place::default(),
-            blocks: blocks.drain(..BLOCKS.min(blocks.len())).collect(),
-        });
-    }
-    rows
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use emqttd_plugin_sdk::{HostError, Table};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::ops::Range;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Number of the first row ever. There are numbers before it, too: [`Bounds::first`] can become smaller.
 const FIRST: u64 = 1 << 32;
@@ -20,6 +22,8 @@ const FIRST: u64 = 1 << 32;
 const AHEAD: u64 = 1024;
 /// Key of the bounds.
 const BOUNDS: &[u8] = b"bounds";
+/// What was written can be read so much later at the most: the store says that it is durable before it finds it.
+const VISIBLE: Duration = Duration::from_secs(5);
 /// Before the events of a row: format, place, number of events.
 const HEAD: usize = 2 + 16 + 4;
 const FORMAT: [u8; 2] = *b"W1";
@@ -233,6 +237,10 @@ impl Rows for Table {
 /// The table.
 pub(crate) struct Spool {
     table: Box<dyn Rows>,
+    /// this run has written the rows from this number on
+    ours: u64,
+    /// this run has written anything
+    touched: AtomicBool,
     bounds: Mutex<Bounds>,
     /// set: the plugin ends, and what tasks still do is no longer wanted
     closed: RwLock<bool>,
@@ -260,6 +268,8 @@ impl Spool {
         };
         let spool = Spool {
             table: Box::new(table),
+            ours: bounds.end,
+            touched: AtomicBool::new(false),
             bounds: Mutex::new(bounds),
             closed: RwLock::new(false),
         };
@@ -334,6 +344,7 @@ impl Spool {
             end: end + AHEAD,
             ..*bounds
         };
+        self.touched.store(true, Ordering::Relaxed);
         self.table.put(BOUNDS, &wanted.encode())?;
         *bounds = wanted;
         Ok(())
@@ -357,7 +368,30 @@ impl Spool {
         self.remove(number)
     }
 
-    /// The first row of these, with its number. One that makes no sense is without events.
+    /// A value, when it is what it must be; what it is all the same when that takes too long.
+    fn get_when(
+        &self,
+        key: &[u8],
+        wanted: impl Fn(&Option<Vec<u8>>) -> bool,
+    ) -> Result<Option<Vec<u8>>, HostError> {
+        let begin = Instant::now();
+        let mut pause = Duration::from_micros(100);
+        loop {
+            let value = self.table.get(key)?;
+            if wanted(&value) {
+                return Ok(value);
+            }
+            if begin.elapsed() >= VISIBLE {
+                log::error!("emq_web_hook: what was written to disk cannot be found there");
+                return Ok(value);
+            }
+            thread::sleep(pause);
+            pause = (2 * pause).min(Duration::from_millis(10));
+        }
+    }
+
+    /// The first row of these, with its number. One that makes no sense is without events. From this run's own, which
+    /// are all written before they are read, none may be missing.
     ///
     /// # Errors
     /// When the disk cannot be read.
@@ -367,7 +401,8 @@ impl Spool {
             if (void.0..void.1).contains(&number) {
                 continue;
             }
-            let Some(bytes) = self.table.get(&key(number))? else {
+            let wanted = |row: &Option<Vec<u8>>| number < self.ours || row.is_some();
+            let Some(bytes) = self.get_when(&key(number), wanted)? else {
                 continue;
             };
             let row = Row::decode(&bytes).unwrap_or_else(|| {
@@ -389,7 +424,13 @@ impl Spool {
 
     /// [`Spool::delete`], also when it is closed.
     pub fn remove(&self, number: u64) -> Result<(), HostError> {
+        self.touched.store(true, Ordering::Relaxed);
         self.table.delete(&key(number))
+    }
+
+    /// Whether this run has written anything.
+    pub fn touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
     }
 
     /// The bounds as they are on disk.
@@ -397,13 +438,17 @@ impl Spool {
         *self.bounds.lock()
     }
 
-    /// Sets them, also when it is closed.
+    /// Sets them, also when it is closed; when it returns all that was written before can be read.
+    ///
+    /// # Errors
+    /// When the store cannot take it now.
     pub fn bound(&self, wanted: Bounds) -> Result<(), HostError> {
         let mut bounds = self.bounds.lock();
-        if *bounds != wanted {
-            self.table.put(BOUNDS, &wanted.encode())?;
-            *bounds = wanted;
-        }
+        let value = wanted.encode();
+        self.table.put(BOUNDS, &value)?;
+        *bounds = wanted;
+        // The store finds things in the order in which they were written.
+        self.get_when(BOUNDS, |found| found.as_ref() == Some(&value))?;
         Ok(())
     }
 }

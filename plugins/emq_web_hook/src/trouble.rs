@@ -36,7 +36,7 @@ struct State {
     refusal: Option<u16>,
     /// the same about the store
     store_said: Option<Instant>,
-    store_fails: bool,
+    store_logged: bool,
     losses: Losses,
 }
 
@@ -125,9 +125,9 @@ impl Trouble {
     /// The store does not take or give events.
     pub fn store_fails(&self, why: &str) {
         let mut state = self.state.lock();
-        state.store_fails = true;
         if state.store_said.is_none_or(|said| said.elapsed() >= QUIET) {
             state.store_said = Some(Instant::now());
+            state.store_logged = true;
             log::warn!("emq_web_hook: events cannot wait on disk: {why}");
         }
     }
@@ -135,7 +135,7 @@ impl Trouble {
     /// It does again.
     pub fn store_works(&self) {
         let mut state = self.state.lock();
-        if std::mem::take(&mut state.store_fails) && state.store_said.take().is_some() {
+        if std::mem::take(&mut state.store_logged) {
             log::info!("emq_web_hook: events can wait on disk again");
         }
     }

@@ -216,7 +216,9 @@ fn check_order(delivered: &[u64]) {
 fn all_arrive_in_order_and_once() {
     for seed in 1..60 {
         let mut random = Random(seed * 7919);
-        let mut bench = Bench::open(&Disk::default(), 3);
+        let disk = Disk::default();
+        disk.lags(seed as usize % 3);
+        let mut bench = Bench::open(&disk, 3);
         for _ in 0..1500 {
             // What does not fit is another test.
             if bench.spill.in_memory().bytes < QUEUE.bytes / 4 - 400 {
@@ -238,7 +240,8 @@ fn all_arrive_in_order_and_once() {
 fn an_end_loses_nothing() {
     for seed in 1..60 {
         let mut random = Random(seed * 104_729);
-        let mut disk = Disk::default();
+        let disk = Disk::default();
+        disk.lags(seed as usize % 3);
         let mut delivered = Vec::new();
         let mut pushed = 0;
         for run in 0..6 {
@@ -254,7 +257,6 @@ fn an_end_loses_nothing() {
             pushed = bench.pushed;
             delivered.append(&mut bench.delivered);
             assert_eq!(keep_all(&bench.spool, bench.spill, bench.lanes.drain()), 0);
-            disk = disk.survivor();
         }
         let mut bench = Bench::open(&disk, 2);
         bench.drain();
@@ -402,4 +404,48 @@ fn the_tail_gathers_a_little() {
     assert!(matches!(bench.spill.due(&bench.lanes), Due::In(_)));
     assert!(bench.refill());
     assert_eq!(bench.disk.writes(), 0);
+}
+
+/// The plugin ends while the events of a row are coming into the lanes: they stay in that row.
+#[test]
+fn an_end_while_a_row_comes() {
+    for (before, coming) in [(0, 0), (1, 0), (1, 1), (2, 3)] {
+        let disk = Disk::default();
+        let mut bench = Bench::open(&disk, 1);
+        let mut random = Random(5);
+        // Several rows, and then some lanes.
+        while bench.spool.bounds().end == bench.spill.next || disk.rows() < 4 {
+            bench.push(&mut random);
+            if bench.pushed.is_multiple_of(30) {
+                bench.write();
+            }
+        }
+        while bench.post(0, 1000) {}
+        let delivered = bench.pushed;
+        for _ in 0..before {
+            assert!(bench.refill());
+            while bench.spill.loaded.is_empty() {
+                assert!(bench.refill());
+            }
+            bench.spill.limits.low = Amount {
+                count: usize::MAX,
+                bytes: usize::MAX,
+            };
+        }
+        let Refill::Read(numbers) = bench.spill.refill(&mut bench.lanes) else {
+            panic!("there are rows");
+        };
+        let (number, row) = bench.spool.read(numbers).unwrap().unwrap();
+        let events = row.events.len();
+        bench.spill.comes(number, row.place, row.size, events);
+        for (lane, body) in row.events.into_iter().take(coming) {
+            bench.lanes.push(lane, number, NEVER, body);
+        }
+        let rest = bench.lanes.drain();
+        assert_eq!(keep_all(&bench.spool, bench.spill, rest), 0);
+        let mut next = Bench::open(&disk, 1);
+        next.drain();
+        let all = [bench.delivered, next.delivered].concat();
+        assert_eq!(all, (0..delivered).collect::<Vec<_>>(), "{before} {coming}");
+    }
 }

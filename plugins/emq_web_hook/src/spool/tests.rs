@@ -13,6 +13,23 @@ struct DiskState {
     /// writes that it takes before it crashes
     left: Option<usize>,
     writes: usize,
+    /// what is found: less than what is durable, by these writes
+    found: BTreeMap<Vec<u8>, Vec<u8>>,
+    late: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// so many questions after the last write all of them are found
+    lag: usize,
+    questions: usize,
+}
+
+impl DiskState {
+    fn find_all(&mut self) {
+        for (key, value) in self.late.drain(..) {
+            match value {
+                Some(value) => drop(self.found.insert(key, value)),
+                None => drop(self.found.remove(&key)),
+            }
+        }
+    }
 }
 
 impl Disk {
@@ -20,6 +37,7 @@ impl Disk {
     pub fn survivor(&self) -> Disk {
         let rows = self.0.lock().rows.clone();
         Disk(Arc::new(Mutex::new(DiskState {
+            found: rows.clone(),
             rows,
             ..DiskState::default()
         })))
@@ -28,6 +46,11 @@ impl Disk {
     /// It crashes after so many more writes.
     pub fn crash_after(&self, writes: usize) {
         self.0.lock().left = Some(writes);
+    }
+
+    /// As the store, which says that something is durable before it finds it.
+    pub fn lags(&self, lag: usize) {
+        self.0.lock().lag = lag;
     }
 
     /// Writes that it has taken.
@@ -41,30 +64,46 @@ impl Disk {
         state.rows.keys().filter(|key| *key != BOUNDS).count()
     }
 
-    fn write(&self, f: impl FnOnce(&mut DiskState)) -> Result<(), HostError> {
+    fn write(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), HostError> {
         let mut state = self.0.lock();
+        let state = &mut *state;
         match &mut state.left {
             Some(0) => return Err(HostError("crashed".into())),
             Some(left) => *left -= 1,
             None => {}
         }
         state.writes += 1;
-        f(&mut state);
+        match value {
+            Some(value) => drop(state.rows.insert(key.into(), value.into())),
+            None => drop(state.rows.remove(key)),
+        }
+        let value = value.map(<[u8]>::to_vec);
+        state.late.push((key.into(), value));
+        state.questions = 0;
+        if state.lag == 0 {
+            state.find_all();
+        }
         Ok(())
     }
 }
 
 impl Rows for Disk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, HostError> {
-        Ok(self.0.lock().rows.get(key).cloned())
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        state.questions += 1;
+        if state.questions > state.lag {
+            state.find_all();
+        }
+        Ok(state.found.get(key).cloned())
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), HostError> {
-        self.write(|state| drop(state.rows.insert(key.into(), value.into())))
+        self.write(key, Some(value))
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), HostError> {
-        self.write(|state| drop(state.rows.remove(key)))
+        self.write(key, None)
     }
 }
 
