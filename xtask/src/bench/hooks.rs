@@ -51,10 +51,10 @@ function register_hook()
 end
 ";
 
-/// Its next example.
+/// The generator wants to find what it has sent at the begin.
 const CHANGED: &str = "\
 function on_message_publish(clientid, username, topic, payload, qos, retain)
-    return topic, \"hello\", qos, retain
+    return topic, payload .. \"+lua\", qos, retain
 end
 
 function register_hook()

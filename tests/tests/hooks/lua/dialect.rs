@@ -153,7 +153,7 @@ fn numbers_and_strings() {
 fn the_clock() {
     evaluate(&[
         ("os.time() > 1.7e9", "true"),
-        ("os.time() == math.floor(os.time())", "true"),
+        ("os.time() % 1", "0"),
         (
             "os.time({ year = 2020, month = 1, day = 2, hour = 0 }) - os.time({ year = 2020, month = 1, day = 1, hour = 0 })",
             "86400",
