@@ -1,7 +1,7 @@
 //! Messages that no client of MQTT has sent, and subscriptions that it has not asked for.
 
 use super::*;
-use emqttd_tests::Will;
+use emqttd_tests::{Sub, Will};
 
 #[test]
 fn the_name_of_a_plugin_in_both_fields() {
@@ -54,6 +54,44 @@ fn what_a_plugin_publishes() {
             r#"{"action":"message_publish","from_client_id":"emq_lua_hook","from_username":"emq_lua_hook","topic":"made","qos":1,"retain":false,"payload":"x","ts":0}"#,
         ],
     );
+}
+
+/// Plugins are asked in the order in which they were loaded: what a script before the web hook has refused is not told,
+/// and what it has changed is told as it is then.
+#[test]
+fn filters_that_a_script_changes() {
+    let sink = Sink::start();
+    let script = "function on_client_subscribe(clientid, username, topic)\n\
+                  if topic == 'no' then return false end\n\
+                  return topic .. '/1'\nend\n\
+                  function register_hook() return 'on_client_subscribe' end\n";
+    let asked = |topic: &str| {
+        format!(
+            r#"{{"action":"client_subscribe","client_id":"hk1","username":"undefined","topic":"{topic}","opts":{{"qos":1}}}}"#
+        )
+    };
+    let subscribed = r#"{"action":"session_subscribed","client_id":"hk1","username":"undefined","topic":"t/1","opts":{"qos":1}}"#;
+    for (loaded, told) in [
+        (["emq_lua_hook", PLUGIN], &["t/1"][..]),
+        ([PLUGIN, "emq_lua_hook"], &["no", "t"]),
+    ] {
+        let config = Config::with_plugin(PLUGIN, &everything(&sink))
+            .plugin_conf("emq_lua_hook", "")
+            .file("hook_lua/change.lua", script)
+            .loaded(&loaded);
+        let broker = Broker::start(config);
+        let mut client = broker.open(&Connect::new(Version::V311, "hk1"));
+        sink.wait_for(2);
+        sink.take();
+        let codes = client.subscribe(&[Sub::new("no", 1), Sub::new("t", 1)], &[]);
+        assert_eq!(codes, [0x80, 1]);
+        let mut wanted: Vec<String> = told.iter().map(|topic| asked(topic)).collect();
+        wanted.push(subscribed.into());
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        expect(&sink, &wanted);
+        drop(broker);
+        sink.take();
+    }
 }
 
 /// `subscriptions add` and `del`: nobody asks the client, so only the session is told of.

@@ -60,6 +60,10 @@ fn a_target_that_is_not_there_yet() {
     assert_eq!(payloads(&posts)[150], "last");
     alarm(&mut watcher, "web_hook_unreachable/clear");
     await_figure(&broker, "sent", 151);
+    // The log was told when it began and when it ended, and of no single event.
+    let log = broker.log();
+    let told = log.lines().filter(|line| line.contains("emq_web_hook: "));
+    assert_eq!(told.count(), 2, "{log}");
 }
 
 #[test]
