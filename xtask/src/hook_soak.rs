@@ -51,13 +51,18 @@ struct Plan {
     seconds: u64,
     rate: u64,
     batch: u64,
+    /// events that wait in memory
+    queue: u64,
     profile: String,
     seed: u64,
     on_full: &'static [&'static str],
 }
 
-/// `[--seconds N] [--rate N] [--batch N] [--seed N] [--profile NAME]`
+/// `[--short] [--seconds N] [--rate N] [--batch N] [--seed N] [--profile NAME]`
 pub fn run(args: &[String]) -> Result<(), String> {
+    if args.iter().any(|arg| arg == "--short") {
+        return short();
+    }
     let number = |name: &str, usual: u64| match option(args, name) {
         None => Ok(usual),
         Some(text) => match text.parse::<u64>() {
@@ -70,6 +75,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
         seconds: number("--seconds", 300)? / 2,
         rate: number("--rate", 10_000)?,
         batch: number("--batch", 100)?,
+        queue: 100_000,
         seed: number("--seed", u64::from(clock.subsec_nanos()) + 1)?,
         profile: option(args, "--profile").unwrap_or("release").into(),
         on_full: &["drop_oldest", "spill"],
@@ -79,9 +85,10 @@ pub fn run(args: &[String]) -> Result<(), String> {
 /// What every run of the tests does.
 pub fn short() -> Result<(), String> {
     soak(&Plan {
-        seconds: 12,
+        seconds: 8,
         rate: 1_000,
         batch: 10,
+        queue: 200,
         seed: 7,
         profile: "dev".into(),
         on_full: &["spill"],
@@ -175,7 +182,7 @@ fn part(plan: &Plan, on_full: &str, mqload: &Path) -> Result<Outcome, String> {
 /// The plugin's file; it is not loaded when the broker starts.
 fn configure(tree: &Path, plan: &Plan, on_full: &str, port: u16) -> Result<(), String> {
     let conf = tree.join(format!("etc/plugins/{PLUGIN}.conf"));
-    let batch = plan.batch;
+    let (batch, queue) = (plan.batch, plan.queue);
     let text = format!(
         "web.hook.api.url = http://127.0.0.1:{port}\n\
          web.hook.rule.message.publish.1 = {{\"action\": \"on_message_publish\"}}\n\
@@ -183,6 +190,7 @@ fn configure(tree: &Path, plan: &Plan, on_full: &str, port: u16) -> Result<(), S
          web.hook.batch_size = {batch}\n\
          web.hook.timeout = 2s\n\
          web.hook.deadline = 30s\n\
+         web.hook.queue.max_count = {queue}\n\
          web.hook.queue.max_bytes = {QUEUE_MB}MB\n\
          web.hook.on_full = {on_full}\n\
          web.hook.spill.max_bytes = 4GB\n"

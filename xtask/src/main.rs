@@ -42,6 +42,7 @@ Usage: cargo xtask <command>
        [--seconds N]       how long (300)
        [--rate N]          messages a second (10000)
        [--batch N]         web.hook.batch_size (100)
+       [--short]           what `test` runs
        [--profile NAME]    of cargo (release)
   tools                    only install, or name, what the tests need
   bench [ARGS]             the speed table of bench/RESULTS.md
