@@ -51,10 +51,10 @@ function register_hook()
 end
 ";
 
-/// The generator wants to find what it has sent at the begin.
+/// The generator wants what it has sent at the begin, and the length.
 const CHANGED: &str = "\
 function on_message_publish(clientid, username, topic, payload, qos, retain)
-    return topic, payload .. \"+lua\", qos, retain
+    return topic, payload:sub(1, -2) .. \"+\", qos, retain
 end
 
 function register_hook()
