@@ -136,7 +136,7 @@ fn emq_plugins_that_are_not_there() {
         "../../etc/emq",
         "emq_recon.conf",
         "emq_x\n",
-        "emq_lua_hook",
+        "emq_sockjs",
     ] {
         assert_eq!(
             plugins(&broker, &["load", name]),
