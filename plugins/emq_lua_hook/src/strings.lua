@@ -66,7 +66,9 @@ local function gsub(s, pattern, replacement, most)
   end
   parts[n + 1] = sub(s, kept)
   local result = concat(parts)
-  spend(n + #result / 32)
+  if #result > 3000 then
+    spend(#result / 32)
+  end
   return result, count
 end
 

@@ -79,7 +79,9 @@ local function unpack(t, first, last)
   if n > 200000 then
     error(where() .. "too many results to unpack", 0)
   end
-  spend(n)
+  if n > 50 then
+    spend(n)
+  end
   return unpack_few(t, first, last)
 end
 
