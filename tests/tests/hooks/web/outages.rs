@@ -62,7 +62,7 @@ fn a_target_that_is_not_there_yet() {
     await_figure(&broker, "sent", 151);
     // The log was told when it began and when it ended, and of no single event.
     let log = broker.log();
-    let told = log.lines().filter(|line| line.contains("emq_web_hook: "));
+    let told = log.lines().filter(|line| line.contains("] emq_web_hook: "));
     assert_eq!(told.count(), 2, "{log}");
 }
 
