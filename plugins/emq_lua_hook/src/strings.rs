@@ -347,9 +347,15 @@ fn formatted(
         let (spec, length) = Spec::read(rest).map_err(|e| call.error(e))?;
         let conversion = rest.get(length).copied().unwrap_or(0);
         rest = rest.get(length + 1..).unwrap_or_default();
-        // Floats are what takes longest.
-        call.spend(20)?;
+        let before = out.len();
         item(call, spec, conversion, used, value, tostring, &mut out)?;
+        // Digits of large floats take about a step each; strings are but copied.
+        let written = out.len() - before;
+        call.spend(if conversion == b's' {
+            10
+        } else {
+            10 + written as u64
+        })?;
         call.fits(out.len())?;
     }
     out.extend_from_slice(rest);

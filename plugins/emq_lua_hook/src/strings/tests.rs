@@ -417,7 +417,7 @@ fn bombs_end_with_the_budget() {
         assert!(outcome.contains("cut off"), "{source}: {outcome}");
         assert!(pair.budget.exhausted(), "{source}");
         // 1e6 steps of 10 ns are 10 ms. This is not optimized, and not alone.
-        assert!(took < Duration::from_secs(3), "{source}: {took:?}");
+        assert!(took < Duration::from_secs(10), "{source}: {took:?}");
     }
 }
 

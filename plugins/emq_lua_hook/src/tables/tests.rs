@@ -215,6 +215,6 @@ fn bombs_end_with_the_budget() {
         let outcome = pair.within(1_000_000, source);
         let took = begun.elapsed();
         assert!(outcome.contains("cut off"), "{source}: {outcome}");
-        assert!(took < Duration::from_secs(5), "{source}: {took:?}");
+        assert!(took < Duration::from_secs(10), "{source}: {took:?}");
     }
 }
