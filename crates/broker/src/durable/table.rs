@@ -5,7 +5,7 @@ use emqttd_store::{Batch, Health, Table as Number};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// All of them are one table of the store; their keys begin with their names.
@@ -43,7 +43,7 @@ impl DurableTable {
         [&self.prefix, key].concat()
     }
 
-    /// Sets a key; returns when that is durable.
+    /// Sets a key; returns when that is durable, and what [`DurableTable::get`] finds.
     ///
     /// # Errors
     /// When the store cannot take it: it may be there after a restart, or not.
@@ -53,10 +53,10 @@ impl DurableTable {
             self.node.volatile.0.lock().insert(key, value.to_vec());
             return Ok(());
         }
-        self.write(|batch| batch.put(TABLES, &key, value))
+        self.write(false, |batch| batch.put(TABLES, &key, value))
     }
 
-    /// Takes a key away; returns when that is durable.
+    /// Takes a key away; returns when that is durable. A store that is full takes that, too.
     ///
     /// # Errors
     /// As [`DurableTable::put`].
@@ -66,25 +66,35 @@ impl DurableTable {
             self.node.volatile.0.lock().remove(&key);
             return Ok(());
         }
-        self.write(|batch| batch.delete(TABLES, &key))
+        self.write(true, |batch| batch.delete(TABLES, &key))
     }
 
-    fn write(&self, f: impl FnOnce(&mut Batch)) -> io::Result<()> {
+    /// `makes_room`: a full store takes it all the same, or it would stay full.
+    fn write(&self, makes_room: bool, f: impl FnOnce(&mut Batch)) -> io::Result<()> {
         let Some(durable) = &self.node.durable else {
             return Ok(());
         };
-        if durable.store.health() != Health::Good {
-            return Err(io::Error::other("the store takes nothing new for now"));
+        match durable.store.health() {
+            Health::Good => {}
+            Health::Full if makes_room => {}
+            _ => return Err(io::Error::other("the store takes nothing new for now")),
         }
         let mut batch = Batch::new();
         f(&mut batch);
         let position = durable.store.commit(&mut batch);
-        if durable.wait(position, PATIENCE) {
-            Ok(())
-        } else {
+        if !durable.wait(position, PATIENCE) {
             let why = durable.store.status().error.unwrap_or_default();
-            Err(io::Error::other(format!("not on disk yet: {why}")))
+            return Err(io::Error::other(format!("not on disk yet: {why}")));
         }
+        // Durable it is before it can be found; who has written it wants to read it.
+        let (told, readable) = mpsc::sync_channel(1);
+        let tell = Box::new(move |_| {
+            let _ = told.send(());
+        });
+        durable.store.values(TABLES, Vec::new(), 0, position, tell);
+        readable
+            .recv_timeout(PATIENCE)
+            .map_err(|_| io::Error::other("it is on disk, and cannot be read yet"))
     }
 
     /// The value of a key.

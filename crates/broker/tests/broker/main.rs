@@ -14,6 +14,7 @@ mod net;
 mod packets;
 mod retaining;
 mod shards;
+mod tables;
 mod threads;
 mod times;
 mod waiting;
