@@ -545,3 +545,18 @@ fn a_store_that_cannot_be_read() {
     let why = broker.start(&descriptor, Config::of(&SPILL)).unwrap_err();
     assert!(why.0.ends_with("cannot be read: bad sector"), "{why}");
 }
+
+/// A server that has trouble is not made to have more.
+#[test]
+fn pauses_between_attempts() {
+    let (broker, server) = (FakeBroker::new(), Server::start(Mode::Status(503)));
+    let keys = [("web.hook.deadline", "250ms")];
+    let outbox = start(&broker, &server, &keys);
+    // The next one waits for what the one before it has found.
+    for number in 0..4 {
+        push(&outbox, 0, number);
+        await_figure(&broker, "dropped/expired", number + 1);
+    }
+    let failed = figure(&broker, "failed");
+    assert!((3..=8).contains(&failed), "{failed}");
+}

@@ -269,6 +269,27 @@ fn an_end_loses_nothing() {
     }
 }
 
+/// Events of the run that has left [`half_full`].
+const FORMER: u64 = 150;
+
+/// What a run leaves that ends while some rows are in the lanes.
+fn half_full() -> Disk {
+    let disk = Disk::default();
+    let mut bench = Bench::open(&disk, 2);
+    let mut random = Random(FORMER);
+    while bench.pushed < FORMER {
+        bench.push(&mut random);
+        if bench.pushed.is_multiple_of(30) {
+            bench.write();
+        }
+    }
+    bench.spill.limits.low = bench.spill.limits.lanes;
+    assert!(bench.refill() && !bench.spill.loaded.is_empty());
+    assert_eq!(keep_all(&bench.spool, bench.spill, bench.lanes.drain()), 0);
+    assert_ne!(bench.spool.bounds().void.0, bench.spool.bounds().void.1);
+    disk.survivor()
+}
+
 /// The broker crashes between any two writes, also those of the end: what was on disk arrives.
 #[test]
 fn a_crash_loses_nothing_that_was_on_disk() {
@@ -278,8 +299,9 @@ fn a_crash_loses_nothing_that_was_on_disk() {
         let mut crash = 0;
         while crash < writes {
             let mut random = Random(seed * 15_485_863);
-            let disk = Disk::default();
+            let disk = half_full();
             let mut bench = Bench::open(&disk, 3);
+            (bench.pushed, bench.durable) = (FORMER, (0..FORMER).collect());
             if writes < usize::MAX {
                 disk.crash_after(crash);
             }
@@ -448,4 +470,24 @@ fn an_end_while_a_row_comes() {
         let all = [bench.delivered, next.delivered].concat();
         assert_eq!(all, (0..delivered).collect::<Vec<_>>(), "{before} {coming}");
     }
+}
+
+/// What it has written in spite of what it said is deleted, when it was delivered past the disk.
+#[test]
+fn a_store_that_fails_and_writes_all_the_same() {
+    let mut random = Random(815);
+    let disk = Disk::default();
+    let mut bench = Bench::open(&disk, 3);
+    while bench.spill.in_memory().bytes < QUEUE.bytes / 8 {
+        bench.push(&mut random);
+    }
+    bench.spool.reserve(0, u64::from(u32::MAX) + 10).unwrap();
+    disk.lies(true);
+    bench.write();
+    assert!(bench.spill.stuck && disk.rows() > 0);
+    disk.lies(false);
+    while bench.post(0, 5) | bench.post(1, 5) | bench.post(2, 5) {}
+    bench.drain();
+    bench.delivered.sort_unstable();
+    assert_eq!(bench.delivered, (0..bench.pushed).collect::<Vec<_>>());
 }

@@ -13,6 +13,8 @@ struct DiskState {
     /// writes that it takes before it crashes
     left: Option<usize>,
     writes: usize,
+    /// it writes, and says that it does not
+    lies: bool,
     /// what is found: less than what is durable, by these writes
     found: BTreeMap<Vec<u8>, Vec<u8>>,
     late: Vec<(Vec<u8>, Option<Vec<u8>>)>,
@@ -46,6 +48,11 @@ impl Disk {
     /// It crashes after so many more writes.
     pub fn crash_after(&self, writes: usize) {
         self.0.lock().left = Some(writes);
+    }
+
+    /// As a store that takes too long: it may be written all the same.
+    pub fn lies(&self, lies: bool) {
+        self.0.lock().lies = lies;
     }
 
     /// As the store, which says that something is durable before it finds it.
@@ -83,7 +90,10 @@ impl Disk {
         if state.lag == 0 {
             state.find_all();
         }
-        Ok(())
+        match state.lies {
+            true => Err(HostError("not on disk yet".into())),
+            false => Ok(()),
+        }
     }
 }
 
