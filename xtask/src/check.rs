@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must be green.
 
 use crate::shell::{build, cargo, option, run as sh, run_and_keep};
-use crate::{crash, fuzz, instructions, oracle, plugin_soak, strangers, tools};
+use crate::{crash, fuzz, hook_soak, instructions, oracle, plugin_soak, strangers, tools};
 use std::fmt;
 use std::process::Command;
 use std::time::Instant;
@@ -115,6 +115,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     }
     all.step("crashes", crash::short);
     all.step("plugins that come and go", plugin_soak::short);
+    all.step("a web hook whose target hangs", hook_soak::short);
     all.step("instruction counts", || instructions::run(false));
     finish(&all, started)
 }
