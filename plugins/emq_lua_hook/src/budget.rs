@@ -132,6 +132,14 @@ impl Budget {
         self.look(left, steps)
     }
 
+    /// As [`Budget::spend`], and looks at the clock at once: for steps that may be long ones.
+    ///
+    /// # Errors
+    /// As [`Budget::spend`].
+    pub fn spend_and_look(&self, steps: u64) -> mlua::Result<()> {
+        self.look(self.0.left.load(Ordering::Relaxed), steps)
+    }
+
     /// Looks at the clock, and whether there are steps left.
     #[cold]
     fn look(&self, left: u64, steps: u64) -> mlua::Result<()> {

@@ -69,8 +69,15 @@ local function shelter(parent, name, library, refresh)
   end
   local meta = { __index = library, __metatable = false, __pairs = merged(library) }
   local seen
-  local function renew()
-    if seen == nil or next(seen) ~= nil then
+  local function renew(without)
+    if seen ~= nil and next(seen) ~= nil then
+      -- It goes before the next one is made: memory may be short because of what is in it.
+      seen, parent[name] = nil, nil
+      if library == string then
+        strings.__index = library
+      end
+    end
+    if seen == nil and not without then
       seen = setmetatable({}, meta)
       parent[name] = seen
       if library == string then
@@ -104,38 +111,60 @@ setmetatable(base, {
         marked = true
         rerun()
       end
+      -- In this order, since memory may end at each assignment.
+      asked[count + 1] = name
       count = count + 1
-      asked[count] = name
       base[name] = library
       return library
     end
   end,
 })
 
-local globals = { __index = base, __metatable = false, __pairs = merged(libraries, base) }
+-- Who goes through all globals has asked for all libraries.
+local seen_globals = merged(libraries, base)
+local function all_globals(seen)
+  for name in next, libraries do
+    local _ = base[name]
+  end
+  return seen_globals(seen)
+end
+
+local globals = { __index = base, __metatable = false, __pairs = all_globals }
 -- More globals than these, and their table is not used again.
 local FEW = 100
 local main, env
 
-local function clear()
+local function renew_libraries(without)
   for at = 1, count do
     local name = asked[at]
     base[name] = nil
     for _, refresh in next, refreshers[name] do
-      refresh()
+      refresh(without)
     end
   end
-  count = 0
+end
+
+-- Lets go of all that the last call has left. It needs no memory.
+local function forget()
+  env = nil
+  renew_libraries(true)
+end
+
+local function clear()
   local many = 0
   if env then
     for name in next, env do
       env[name] = nil
       many = many + 1
+      if many > FEW then
+        env = nil
+        break
+      end
     end
   end
-  if not env or many > FEW then
-    env = setmetatable({}, globals)
-  end
+  renew_libraries()
+  count = 0
+  env = env or setmetatable({}, globals)
   env._G = env
 end
 
@@ -203,4 +232,4 @@ local function caller(name, keep)
   end
 end
 
-return load, has, caller
+return load, has, caller, forget

@@ -26,6 +26,8 @@ pub(crate) struct Sandbox {
     pub has: Function,
     /// `(name, keep) -> function`: what calls a callback, after the file has been run again or as things are
     pub caller: Function,
+    /// lets go of what the last call has left, when memory is short; not with `keep`
+    pub forget: Function,
 }
 
 impl Sandbox {
@@ -48,7 +50,8 @@ impl Sandbox {
             .set_name("=emq_lua_hook");
         let rerun = entering(&lua, budget, Phase::Rerun)?;
         let enter = entering(&lua, budget, Phase::Call)?;
-        let (load, has, caller) = prelude.call((caught(&lua, budget)?, rerun, enter, strings))?;
+        let (load, has, caller, forget) =
+            prelude.call((caught(&lua, budget)?, rerun, enter, strings))?;
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(PAUSE)));
         lua.set_memory_limit(budget.limits().memory)?;
         count(&lua, budget)?;
@@ -57,6 +60,7 @@ impl Sandbox {
             load,
             has,
             caller,
+            forget,
         })
     }
 }
@@ -88,7 +92,7 @@ fn count(lua: &Lua, budget: &Budget) -> mlua::Result<()> {
     let budget = budget.clone();
     let triggers = HookTriggers::new().every_nth_instruction(COUNTED);
     lua.set_global_hook(triggers, move |lua, _| {
-        match budget.spend(u64::from(COUNTED)) {
+        match budget.spend_and_look(u64::from(COUNTED)) {
             Ok(()) => Ok(VmState::Continue),
             Err(error) => Err(placed(lua, &budget, error)),
         }

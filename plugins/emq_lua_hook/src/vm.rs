@@ -13,6 +13,9 @@ use std::time::Instant;
 /// Longest text of an error that is kept, bytes.
 const MAX_ERROR: usize = 512;
 
+/// Names that `register_hook` may return.
+const MAX_NAMES: usize = 100;
+
 /// What an interpreter is made of, so that it can be made again.
 pub(crate) struct Recipe {
     /// without `.lua`
@@ -26,12 +29,12 @@ pub(crate) struct Recipe {
 
 /// An interpreter that has run the file of its script.
 pub(crate) struct Vm {
-    /// held for the callers, which do not hold it
-    #[cfg_attr(not(test), expect(dead_code))]
     lua: Lua,
     budget: Budget,
     /// what calls the callbacks, by number of the hook; `None` = not registered
     callers: [Option<Function>; Hook::ALL.len()],
+    /// lets go of what the last call has left; `None` = that is kept
+    forget: Option<Function>,
     /// what it has done, for the status
     pub work: Work,
 }
@@ -108,6 +111,7 @@ impl Recipe {
             lua: sandbox.lua,
             budget,
             callers,
+            forget: (!self.keep).then_some(sandbox.forget),
             work: Work::default(),
         };
         Ok((vm, registered))
@@ -132,6 +136,8 @@ impl Vm {
             let Some(caller) = &self.callers[hook as usize] else {
                 return Err(Failure::Error(format!("{} is not registered", hook.name())));
             };
+            self.make_room()
+                .map_err(|error| failure(&recipe.name, &self.budget, &error))?;
             let returned = caller
                 .call::<MultiValue>(args)
                 .map_err(|error| failure(&recipe.name, &self.budget, &error))?;
@@ -151,6 +157,16 @@ impl Vm {
         result
     }
 
+    /// Arguments come before what the last call has left is cleared away: it may be all of the memory.
+    fn make_room(&self) -> mlua::Result<()> {
+        match &self.forget {
+            Some(forget) if self.lua.used_memory() > self.budget.limits().memory / 2 => {
+                forget.call(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// After a panic: nobody knows what the interpreter is at. What a script has kept in it is lost.
     #[cold]
     fn replace(&mut self, recipe: &Recipe) {
@@ -168,7 +184,8 @@ impl Vm {
 
 /// The file as it is run: its globals are what it is called with. A first line that begins with `#` is for the shell.
 fn chunk(source: &[u8]) -> Vec<u8> {
-    const GLOBALS: &[u8] = b"local _ENV = ... ";
+    // With a semicolon: the script would go on with the expression else, and see the globals of the sandbox itself.
+    const GLOBALS: &[u8] = b"local _ENV = ...; ";
     let source = source.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(source);
     let text = match source.first() {
         Some(b'#') => {
@@ -183,12 +200,17 @@ fn chunk(source: &[u8]) -> Vec<u8> {
 /// Sorts out what `register_hook` has returned.
 fn registered(sandbox: &Sandbox, names: MultiValue) -> mlua::Result<Registered> {
     let mut registered = Registered::default();
+    if names.len() > MAX_NAMES {
+        let why = format!("register_hook returned more than {MAX_NAMES} names");
+        return Err(Error::runtime(why));
+    }
     for name in names {
         let Value::String(name) = name else {
             registered.unknown.push(format!("(a {})", name.type_name()));
             continue;
         };
-        let name = name.to_string_lossy();
+        let name = name.as_bytes();
+        let name = String::from_utf8_lossy(&name[..name.len().min(MAX_ERROR)]);
         match Hook::of(&name) {
             None => registered.unknown.push(one_line(&name)),
             Some(hook) if registered.hooks.contains(&hook) => {}
