@@ -197,6 +197,11 @@ impl Engine {
         let summary = format!("cut off too often, {what} until it is loaded again; last: {why}");
         let id = alarm(script.name());
         self.ctx.alarm(&id, Severity::Error, &title, Some(&summary));
+        // It may have been taken out or loaded anew while the call was under way, and its alarm been cleared.
+        let scripts = self.scripts.load();
+        if !scripts.all.iter().any(|now| std::ptr::eq(&**now, script)) {
+            self.clear_alarm(script.name());
+        }
     }
 
     fn clear_alarm(&self, name: &str) {

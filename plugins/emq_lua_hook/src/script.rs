@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Calls in a row that are cut off by a limit before a script is suspended.
+/// Calls of one callback in a row that are cut off by a limit before a script is suspended.
 const MOST_CUT_OFF: u32 = 10;
 /// Errors of a script that are logged at once, and the time after which one more may be.
 const LOGGED: (u32, Duration) = (10, Duration::from_secs(1));
@@ -31,7 +31,8 @@ pub(crate) struct Script {
     registered: Registered,
     /// one a core; with `lua.state = keep` there is one, since they share nothing
     vms: Box<[Place]>,
-    cut_off_in_row: AtomicU32,
+    /// by callback: one that always hangs is found out beside others that never do
+    cut_off_in_row: [AtomicU32; Hook::ALL.len()],
     suspended: AtomicBool,
     errors: Mutex<Errors>,
 }
@@ -57,7 +58,8 @@ struct Inside;
 
 impl Inside {
     fn enter() -> Option<Inside> {
-        (!INSIDE.replace(true)).then_some(Inside)
+        // Not `then_some`: an `Inside` that is dropped would say that the thread has left.
+        (!INSIDE.replace(true)).then(|| Inside)
     }
 }
 
@@ -86,7 +88,7 @@ impl Script {
             recipe,
             registered,
             vms: vms.into_boxed_slice(),
-            cut_off_in_row: AtomicU32::new(0),
+            cut_off_in_row: Hook::ALL.map(|_| AtomicU32::new(0)),
             suspended: AtomicBool::new(false),
             errors: Mutex::default(),
         })
@@ -127,8 +129,9 @@ impl Script {
         };
         match result {
             Ok(value) => {
-                if self.cut_off_in_row.load(Ordering::Relaxed) != 0 {
-                    self.cut_off_in_row.store(0, Ordering::Relaxed);
+                let cut_off = &self.cut_off_in_row[hook as usize];
+                if cut_off.load(Ordering::Relaxed) != 0 {
+                    cut_off.store(0, Ordering::Relaxed);
                 }
                 Some(value)
             }
@@ -173,15 +176,17 @@ impl Script {
                 self.name()
             );
         }
+        let in_row = &self.cut_off_in_row[hook as usize];
         match cut_off {
-            false => self.cut_off_in_row.store(0, Ordering::Relaxed),
+            false => in_row.store(0, Ordering::Relaxed),
             true => {
-                let times = self.cut_off_in_row.fetch_add(1, Ordering::Relaxed) + 1;
+                let times = in_row.fetch_add(1, Ordering::Relaxed) + 1;
                 if times >= MOST_CUT_OFF && !self.suspended.swap(true, Ordering::Relaxed) {
                     log::error!(
-                        "emq_lua_hook: {}.lua was cut off {MOST_CUT_OFF} times in a row: it is suspended until \
-                         it is loaded again",
-                        self.name()
+                        "emq_lua_hook: {}.lua was cut off {MOST_CUT_OFF} times in a row in {}: it is suspended \
+                         until it is loaded again",
+                        self.name(),
+                        hook.name()
                     );
                     suspend(self, text);
                 }
@@ -251,6 +256,17 @@ fn unix_seconds() -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_thread_is_inside_of_one_script() {
+        let inside = Inside::enter();
+        assert!(inside.is_some());
+        for _ in 0..3 {
+            assert!(Inside::enter().is_none());
+        }
+        drop(inside);
+        assert!(Inside::enter().is_some());
+    }
 
     #[test]
     fn few_lines_are_logged() {

@@ -452,6 +452,20 @@ fn a_script_that_is_cut_off_again_and_again_is_suspended() {
 }
 
 #[test]
+fn a_callback_that_always_hangs_is_found_out_beside_one_that_does_not() {
+    let source = "function on_client_connected() end
+                  function on_message_publish() while true do end end
+                  function register_hook() return 'on_client_connected', 'on_message_publish' end";
+    let node = node(&[("lua.max_instructions", "10000")], &[("x", source)]);
+    for _ in 0..10 {
+        assert!(node.broker.alarms().is_empty());
+        node.publish("a");
+        node.broker.client_connected(&client("c1"), 0);
+    }
+    assert!(node.broker.alarms().contains_key("lua_script_x"));
+}
+
+#[test]
 fn a_payload_that_does_not_fit_is_not_held_against_the_script() {
     let node = node(
         &[("lua.max_memory", "256KB")],
