@@ -20,7 +20,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// A connection without a question for so long is closed.
 const IDLE: Duration = Duration::from_secs(30);
@@ -34,6 +34,10 @@ const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// An HTTP/2 connection with requests on which nothing comes for so long is asked whether it lives, and has as
 /// long to answer.
 const PING: Duration = Duration::from_secs(5);
+/// A body that is of no interest is read all the same when it comes so soon and is no longer than this: then its
+/// connection serves again.
+const REST: Duration = Duration::from_millis(100);
+const MOST_REST: usize = 64 * 1024;
 /// Before a request is sent again whose connection broke. A service closes connections that nobody uses just
 /// when they are used; EMQ waited so, too.
 const PAUSES: [Duration; 3] = [
@@ -112,7 +116,7 @@ pub struct Request<'a> {
     pub url: &'a Url,
     /// content type and body of a POST; `None` = GET
     pub post: Option<(&'static str, &'a Bytes)>,
-    /// so many bytes of the answer are of interest
+    /// so many bytes of the answer are of interest; 0 = its status alone: it is an answer whatever becomes of its body
     pub most: usize,
 }
 
@@ -282,7 +286,13 @@ impl HttpClient {
     ) -> Result<(Response<()>, Option<Bytes>), Failure> {
         let response = self.inner.request(request).await.map_err(failure)?;
         let (head, body) = response.into_parts();
-        let body = read(body, most).await?;
+        let body = match most {
+            0 => {
+                let _ = timeout(REST, read(body, MOST_REST)).await;
+                None
+            }
+            most => read(body, most).await?,
+        };
         Ok((Response::from_parts(head, ()), body))
     }
 }

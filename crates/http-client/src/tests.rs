@@ -14,6 +14,8 @@ use std::fs;
 use std::future::Future;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -310,4 +312,49 @@ fn a_silent_service_does_not_hold_up_the_connect_for_ever() {
         };
         assert!(why.contains("no connection within"), "{why}");
     });
+}
+
+/// Who has said that it took a request is not asked again because of what it says then.
+#[test]
+fn where_the_status_counts_alone_the_body_may_be_anything() {
+    const ANSWERS: [&str; 3] = [
+        // Cut off; without end; as it should be.
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    ];
+    for answer in ANSWERS {
+        with_client(Version::Http1, |client| async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+            let request = Request {
+                url: &url,
+                post: Some(("application/json", &BODY)),
+                most: 0,
+            };
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut bytes = [0; 4096];
+                assert!(stream.read(&mut bytes).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                // The first one ends here; the others stay open.
+                if answer.contains("close") {
+                    drop(stream);
+                    return None;
+                }
+                Some(stream)
+            };
+            let asked = async {
+                timeout(PATIENCE, client.ask(&request))
+                    .await
+                    .unwrap()
+                    .unwrap()
+            };
+            let (asked, _stream) = tokio::join!(asked, serve);
+            assert_eq!((asked.status, asked.body), (200, None), "{answer}");
+            // It was asked once.
+            let again = timeout(Duration::from_millis(200), listener.accept()).await;
+            assert!(again.is_err(), "{answer}");
+        });
+    }
 }
