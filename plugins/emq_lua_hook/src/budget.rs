@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What one call may use.
@@ -52,6 +52,8 @@ struct Inner {
     look_at: AtomicU64,
     /// microseconds after `epoch`
     deadline: AtomicU64,
+    /// the deadline was missed when next to nothing had been done
+    late: AtomicBool,
     /// one of the `WITHIN`, `OUT_OF_…`
     state: AtomicU8,
     phase: AtomicU8,
@@ -92,6 +94,7 @@ impl Budget {
             left: AtomicU64::new(0),
             look_at: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
+            late: AtomicBool::new(false),
             state: AtomicU8::new(WITHIN),
             phase: AtomicU8::new(Phase::Load as u8),
             published: AtomicU32::new(0),
@@ -108,6 +111,7 @@ impl Budget {
         self.0.left.store(limits.instructions, Ordering::Relaxed);
         let look_at = limits.instructions.saturating_sub(CLOCK_STEPS);
         self.0.look_at.store(look_at, Ordering::Relaxed);
+        self.0.late.store(false, Ordering::Relaxed);
         self.0.state.store(WITHIN, Ordering::Relaxed);
         self.0.published.store(0, Ordering::Relaxed);
         self.enter(phase);
@@ -149,7 +153,9 @@ impl Budget {
         }
         let out_of = if steps > left {
             OUT_OF_STEPS
-        } else if micros(epoch.elapsed()) > self.0.deadline.load(Ordering::Relaxed) {
+        } else if micros(epoch.elapsed()) > self.0.deadline.load(Ordering::Relaxed)
+            && self.is_slow(left)
+        {
             OUT_OF_TIME
         } else {
             let left = left - steps;
@@ -164,6 +170,13 @@ impl Budget {
         self.0.look_at.store(u64::MAX, Ordering::Relaxed);
         self.0.state.store(out_of, Ordering::Relaxed);
         Err(self.error())
+    }
+
+    /// Whether it is the script that has taken so long. When it has done next to nothing it may be that the machine
+    /// had something else to do; then there is time until the next look.
+    fn is_slow(&self, left: u64) -> bool {
+        self.0.limits.instructions - left >= CLOCK_STEPS
+            || self.0.late.swap(true, Ordering::Relaxed)
     }
 
     /// Whether it is used up. What was caught of the script's errors is then to be raised again.
@@ -283,6 +296,24 @@ mod tests {
         assert!(begun.elapsed() >= Duration::from_millis(5));
         assert!(error.contains("lua.max_time = 5ms"), "{error}");
         assert!(budget.spend(0).is_err());
+    }
+
+    #[test]
+    fn who_was_kept_waiting_is_not_cut_off() {
+        let budget = budget(1_000_000, Duration::from_millis(5));
+        let long_ago = Instant::now();
+        std::thread::sleep(Duration::from_millis(10));
+        // Much may be one instruction: the next look ends it.
+        budget.begin(Phase::Call, long_ago);
+        budget.spend_and_look(100).unwrap();
+        assert!(budget.spend_and_look(100).is_err());
+        // Each call anew.
+        budget.begin(Phase::Call, long_ago);
+        budget.spend_and_look(100).unwrap();
+        // Who has done something is cut off at once.
+        budget.begin(Phase::Call, long_ago);
+        budget.spend(CLOCK_STEPS).unwrap();
+        assert!(budget.spend_and_look(1).is_err());
     }
 
     #[test]
