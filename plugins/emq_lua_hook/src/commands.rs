@@ -85,7 +85,8 @@ impl Scripts {
     /// Adds the verb.
     pub fn register(self: &Arc<Self>) {
         let scripts = Arc::clone(self);
-        self.ctx.command("luahook", &USAGE, move |call| scripts.answer(call));
+        self.ctx
+            .command("luahook", &USAGE, move |call| scripts.answer(call));
     }
 
     fn answer(&self, call: Call<'_>) -> Reply {
