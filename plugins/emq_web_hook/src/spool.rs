@@ -13,8 +13,7 @@ use emqttd_plugin_sdk::{HostError, Table};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Number of the first row ever. There are numbers before it, too: [`Bounds::first`] can become smaller.
 const FIRST: u64 = 1 << 32;
@@ -22,8 +21,6 @@ const FIRST: u64 = 1 << 32;
 const AHEAD: u64 = 1024;
 /// Key of the bounds.
 const BOUNDS: &[u8] = b"bounds";
-/// What was written can be read so much later at the most: the store says that it is durable before it finds it.
-const VISIBLE: Duration = Duration::from_secs(5);
 /// Before the events of a row: format, place, number of events.
 const HEAD: usize = 2 + 16 + 4;
 const FORMAT: [u8; 2] = *b"W1";
@@ -214,9 +211,9 @@ pub(crate) struct Left {
 /// Where rows are; a crash leaves those that were durable.
 pub(crate) trait Rows: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, HostError>;
-    /// durable on return
+    /// durable on return, and what `get` finds
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), HostError>;
-    /// durable on return
+    /// the same
     fn delete(&self, key: &[u8]) -> Result<(), HostError>;
 }
 
@@ -368,42 +365,21 @@ impl Spool {
         self.remove(number)
     }
 
-    /// A value, when it is what it must be; what it is all the same when that takes too long.
-    fn get_when(
-        &self,
-        key: &[u8],
-        wanted: impl Fn(&Option<Vec<u8>>) -> bool,
-    ) -> Result<Option<Vec<u8>>, HostError> {
-        let begin = Instant::now();
-        let mut pause = Duration::from_micros(100);
-        loop {
-            let value = self.table.get(key)?;
-            if wanted(&value) {
-                return Ok(value);
-            }
-            if begin.elapsed() >= VISIBLE {
-                log::error!("emq_web_hook: what was written to disk cannot be found there");
-                return Ok(value);
-            }
-            thread::sleep(pause);
-            pause = (2 * pause).min(Duration::from_millis(10));
-        }
-    }
-
     /// The first row of these, with its number. One that makes no sense is without events. From this run's own, which
     /// are all written before they are read, none may be missing.
     ///
     /// # Errors
-    /// When the disk cannot be read.
+    /// When the disk cannot be read now.
     pub fn read(&self, numbers: Range<u64>) -> Result<Option<(u64, Row)>, HostError> {
         let void = self.bounds.lock().void;
         for number in numbers {
             if (void.0..void.1).contains(&number) {
                 continue;
             }
-            let wanted = |row: &Option<Vec<u8>>| number < self.ours || row.is_some();
-            let Some(bytes) = self.get_when(&key(number), wanted)? else {
-                continue;
+            let bytes = match self.table.get(&key(number))? {
+                Some(bytes) => bytes,
+                None if number < self.ours => continue,
+                None => return Err(HostError("what was written cannot be found".into())),
             };
             let row = Row::decode(&bytes).unwrap_or_else(|| {
                 log::error!("emq_web_hook: events on disk cannot be read: a row makes no sense");
@@ -438,17 +414,14 @@ impl Spool {
         *self.bounds.lock()
     }
 
-    /// Sets them, also when it is closed; when it returns all that was written before can be read.
+    /// Sets them, also when it is closed.
     ///
     /// # Errors
     /// When the store cannot take it now.
     pub fn bound(&self, wanted: Bounds) -> Result<(), HostError> {
         let mut bounds = self.bounds.lock();
-        let value = wanted.encode();
-        self.table.put(BOUNDS, &value)?;
+        self.table.put(BOUNDS, &wanted.encode())?;
         *bounds = wanted;
-        // The store finds things in the order in which they were written.
-        self.get_when(BOUNDS, |found| found.as_ref() == Some(&value))?;
         Ok(())
     }
 }

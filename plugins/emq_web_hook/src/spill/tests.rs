@@ -217,7 +217,6 @@ fn all_arrive_in_order_and_once() {
     for seed in 1..60 {
         let mut random = Random(seed * 7919);
         let disk = Disk::default();
-        disk.lags(seed as usize % 3);
         let mut bench = Bench::open(&disk, 3);
         for _ in 0..1500 {
             // What does not fit is another test.
@@ -241,7 +240,6 @@ fn an_end_loses_nothing() {
     for seed in 1..60 {
         let mut random = Random(seed * 104_729);
         let disk = Disk::default();
-        disk.lags(seed as usize % 3);
         let mut delivered = Vec::new();
         let mut pushed = 0;
         for run in 0..6 {

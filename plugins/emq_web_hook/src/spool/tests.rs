@@ -15,23 +15,6 @@ struct DiskState {
     writes: usize,
     /// it writes, and says that it does not
     lies: bool,
-    /// what is found: less than what is durable, by these writes
-    found: BTreeMap<Vec<u8>, Vec<u8>>,
-    late: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    /// so many questions after the last write all of them are found
-    lag: usize,
-    questions: usize,
-}
-
-impl DiskState {
-    fn find_all(&mut self) {
-        for (key, value) in self.late.drain(..) {
-            match value {
-                Some(value) => drop(self.found.insert(key, value)),
-                None => drop(self.found.remove(&key)),
-            }
-        }
-    }
 }
 
 impl Disk {
@@ -39,7 +22,6 @@ impl Disk {
     pub fn survivor(&self) -> Disk {
         let rows = self.0.lock().rows.clone();
         Disk(Arc::new(Mutex::new(DiskState {
-            found: rows.clone(),
             rows,
             ..DiskState::default()
         })))
@@ -53,11 +35,6 @@ impl Disk {
     /// As a store that takes too long: it may be written all the same.
     pub fn lies(&self, lies: bool) {
         self.0.lock().lies = lies;
-    }
-
-    /// As the store, which says that something is durable before it finds it.
-    pub fn lags(&self, lag: usize) {
-        self.0.lock().lag = lag;
     }
 
     /// Writes that it has taken.
@@ -84,12 +61,6 @@ impl Disk {
             Some(value) => drop(state.rows.insert(key.into(), value.into())),
             None => drop(state.rows.remove(key)),
         }
-        let value = value.map(<[u8]>::to_vec);
-        state.late.push((key.into(), value));
-        state.questions = 0;
-        if state.lag == 0 {
-            state.find_all();
-        }
         match state.lies {
             true => Err(HostError("not on disk yet".into())),
             false => Ok(()),
@@ -99,13 +70,7 @@ impl Disk {
 
 impl Rows for Disk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, HostError> {
-        let mut state = self.0.lock();
-        let state = &mut *state;
-        state.questions += 1;
-        if state.questions > state.lag {
-            state.find_all();
-        }
-        Ok(state.found.get(key).cloned())
+        Ok(self.0.lock().rows.get(key).cloned())
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), HostError> {
@@ -238,6 +203,16 @@ fn garbage_is_passed_over() {
     );
     disk.put(BOUNDS, b"garbage").unwrap();
     assert!(Spool::open(disk.survivor()).is_err());
+}
+
+/// It may be there when it is asked for again.
+#[test]
+fn an_own_row_that_is_missing_is_an_error() {
+    let (spool, _) = Spool::open(Disk::default()).unwrap();
+    spool.write(&row(FIRST + 1, PLACE, &["b"])).unwrap();
+    assert!(spool.read(FIRST..FIRST + 2).is_err());
+    spool.write(&row(FIRST, PLACE, &["a"])).unwrap();
+    assert_eq!(spool.read(FIRST..FIRST + 2).unwrap().unwrap().0, FIRST);
 }
 
 #[test]
