@@ -368,7 +368,10 @@ impl<'a, M: FnMut(u64) -> bool> Matcher<'a, M> {
         // The first byte belongs to the set, even if it is a `]`.
         loop {
             match self.pattern.get(p) {
-                None => return Err(Fault::MissingBracket),
+                None => {
+                    self.work((p - start) as u32 / 4)?;
+                    return Err(Fault::MissingBracket);
+                }
                 Some(&ESCAPE) if p + 1 < self.pattern.len() => p += 2,
                 Some(_) => p += 1,
             }

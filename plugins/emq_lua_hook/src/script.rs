@@ -120,8 +120,7 @@ impl Script {
         // Nothing that a script may call comes back here. If it did, it would wait for the interpreter it is in.
         let _inside = Inside::enter()?;
         let result = match bytes > self.recipe.limits.memory / 4 {
-            // Not the script's fault, and no reason to suspend it.
-            true => Err(Failure::Error(format!(
+            true => Err(Failure::TooLarge(format!(
                 "{}.lua: a payload of {bytes} bytes is too large for lua.max_memory",
                 self.name()
             ))),
@@ -177,9 +176,10 @@ impl Script {
             );
         }
         let in_row = &self.cut_off_in_row[hook as usize];
-        match cut_off {
-            false => in_row.store(0, Ordering::Relaxed),
-            true => {
+        match failure {
+            Failure::TooLarge(_) => {}
+            Failure::Error(_) => in_row.store(0, Ordering::Relaxed),
+            Failure::CutOff(_) => {
                 let times = in_row.fetch_add(1, Ordering::Relaxed) + 1;
                 if times >= MOST_CUT_OFF && !self.suspended.swap(true, Ordering::Relaxed) {
                     log::error!(

@@ -119,6 +119,8 @@ fn search(
         return Ok(results);
     }
     let meter = |steps| call.budget.spend(steps).is_ok();
+    // To look through a pattern costs, whatever comes of it.
+    call.spend(pattern.len() as u64 / 16)?;
     if finds && (plain || pattern::is_plain(&pattern)) {
         let found = pattern::find_plain(&subject[from..], &pattern, meter);
         match found.map_err(|e| fault(call, e))? {
@@ -329,6 +331,8 @@ fn formatted(
 ) -> mlua::Result<LuaString> {
     let form = call.text(form, 1)?;
     let form = form.as_bytes();
+    // Before it is gone through: what is literal in it costs a step for some bytes.
+    call.spend(form.len() as u64 / 4)?;
     let mut rest: &[u8] = &form;
     let mut used = 1;
     let mut out = Vec::with_capacity(form.len());

@@ -64,13 +64,15 @@ pub(crate) enum Failure {
     Error(String),
     /// it was cut off by a limit
     CutOff(String),
+    /// it was not called, for a payload that it has no room for; that says nothing about the script
+    TooLarge(String),
 }
 
 impl Failure {
     /// What went wrong.
     pub fn text(&self) -> &str {
         match self {
-            Failure::Error(text) | Failure::CutOff(text) => text,
+            Failure::Error(text) | Failure::CutOff(text) | Failure::TooLarge(text) => text,
         }
     }
 }
