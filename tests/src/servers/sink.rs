@@ -12,11 +12,12 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::future::Future as _;
 use std::io;
 use std::net::Ipv4Addr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -469,7 +470,8 @@ async fn has_preface(socket: &TcpStream) -> bool {
 enum Answer {
     Empty,
     Half,
-    Broken,
+    /// after the first half: it ends when that has been sent
+    Broken(Pin<Box<tokio::time::Sleep>>),
 }
 
 impl Body for Answer {
@@ -478,15 +480,18 @@ impl Body for Answer {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match *self {
+        match &mut *self {
             Answer::Empty => Poll::Ready(None),
             Answer::Half => {
-                *self = Answer::Broken;
+                *self = Answer::Broken(Box::pin(tokio::time::sleep(Duration::from_millis(20))));
                 Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"{")))))
             }
-            Answer::Broken => Poll::Ready(Some(Err(io::Error::other("the rest is missing")))),
+            Answer::Broken(sent) => {
+                ready!(sent.as_mut().poll(context));
+                Poll::Ready(Some(Err(io::Error::other("the rest is missing"))))
+            }
         }
     }
 
@@ -498,7 +503,7 @@ impl Body for Answer {
         match self {
             Answer::Empty => SizeHint::with_exact(0),
             Answer::Half => SizeHint::with_exact(2),
-            Answer::Broken => SizeHint::with_exact(1),
+            Answer::Broken(_) => SizeHint::with_exact(1),
         }
     }
 }
