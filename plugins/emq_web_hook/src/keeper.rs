@@ -24,8 +24,10 @@ const RETRY: Duration = Duration::from_secs(1);
 const SLICE: usize = 256;
 /// Threads that write at the end. A store may sync once a second only: what is written at a time waits together.
 const WRITERS: usize = 16;
-/// At the end, for what the tasks have begun; and for rows that can also be deleted later.
-const END_PATIENCE: Duration = Duration::from_secs(3);
+/// At the end, for all of it: the broker waits a second more. Of that for what the tasks have begun; and for rows that
+/// can also be deleted later.
+const END_PATIENCE: Duration = Duration::from_secs(4);
+pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_millis(1500);
 const DELETE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes the tail.
@@ -243,7 +245,8 @@ pub(crate) async fn delete(outbox: Arc<Outbox>) {
 /// No crash on the way loses what was on disk: first the bounds grow, then rows are written, and then those are void
 /// whose events are in others now.
 pub(crate) fn keep_all(spool: &Spool, spill: Spill, events: Vec<Waiting>) -> usize {
-    spool.close(END_PATIENCE);
+    let end = Instant::now() + END_PATIENCE;
+    spool.close(CLOSE_PATIENCE);
     let last = spill.last_rows(events);
     let nothing = last.rows.is_empty() && last.void.is_empty() && last.useless.is_empty();
     if nothing && !spool.touched() {
@@ -263,18 +266,22 @@ pub(crate) fn keep_all(spool: &Spool, spill: Spill, events: Vec<Waiting>) -> usi
     let failed = AtomicBool::new(false);
     let lost = AtomicUsize::new(0);
     together(&last.rows, |row| {
-        let skipped = failed.load(Ordering::Relaxed);
-        let written = (!skipped).then(|| spool.keep(row));
-        if let Some(Err(why)) = &written
-            && !failed.swap(true, Ordering::Relaxed)
-        {
-            log::warn!("emq_web_hook: events cannot wait on disk: {why}");
-        }
-        if !matches!(written, Some(Ok(()))) {
+        if failed.load(Ordering::Relaxed) {
             lost.fetch_add(count(row), Ordering::Relaxed);
+            return;
+        }
+        let written = match Instant::now() < end {
+            true => spool.keep(row),
+            false => Err(HostError("the disk takes too long".into())),
+        };
+        if let Err(why) = written {
+            lost.fetch_add(count(row), Ordering::Relaxed);
+            if !failed.swap(true, Ordering::Relaxed) {
+                log::warn!("emq_web_hook: events cannot wait on disk: {why}");
+            }
         }
     });
-    let end = Instant::now() + DELETE_PATIENCE;
+    let end = end.min(Instant::now() + DELETE_PATIENCE);
     let useless: Vec<u64> = last.useless.iter().copied().collect();
     let stays = Mutex::new(BTreeSet::new());
     together(&useless, |row| {

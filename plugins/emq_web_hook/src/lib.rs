@@ -10,6 +10,7 @@ mod hooks;
 mod keeper;
 mod lanes;
 mod outbox;
+mod owner;
 mod rules;
 mod sender;
 mod settings;

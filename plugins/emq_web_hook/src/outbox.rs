@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::figures::{Figures, Reason};
 use crate::keeper;
 use crate::lanes::{Amount, Batch, Lanes, NEVER, Taken, Waiting};
+use crate::owner::Owner;
 use crate::sender;
 use crate::settings::{OnFull, Settings, TargetSettings};
 use crate::spill::{Limits, Spill};
@@ -26,6 +27,8 @@ use tokio::task::AbortHandle;
 
 /// Bytes of a request at the most, unless one event has more.
 const MOST_BYTES: usize = 1 << 20;
+/// For the end of the plugin's life before this one.
+const FORMER_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks at what people should know.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -52,6 +55,8 @@ pub(crate) struct Outbox {
     pub figures: Figures,
     pub trouble: Trouble,
     pub spool: Option<Arc<Spool>>,
+    /// of the spool, until the end
+    owner: Mutex<Option<Owner>>,
     pub wakes: Wakes,
     state: Mutex<State>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -166,13 +171,15 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read in which events wait.
     pub fn start(ctx: &Context, settings: Settings) -> Result<Arc<Outbox>, StartError> {
-        let (spool, spill) = opened(ctx, &settings)?.unzip();
+        let (owner, opened) = opened(ctx, &settings)?.unzip();
+        let (spool, spill) = opened.unzip();
         let keeps = spill.is_some();
         let outbox = Arc::new(Outbox {
             target: ArcSwap::from_pointee(Target::new(ctx, &settings.target)),
             figures: Figures::new(ctx),
             trouble: Trouble::new(ctx),
             spool,
+            owner: Mutex::new(owner),
             wakes: Wakes {
                 lanes: (0..settings.pool).map(|_| Notify::new()).collect(),
                 retry: Notify::new(),
@@ -280,9 +287,13 @@ impl Outbox {
             Some((spool, spill)) if spill.wanted => {
                 (keeper::keep_all(spool, spill, events), Reason::Disk)
             }
-            Some((_, spill)) => (waited + spill.in_memory().count, Reason::Stopped),
+            Some((spool, spill)) => {
+                spool.close(keeper::CLOSE_PATIENCE);
+                (waited + spill.in_memory().count, Reason::Stopped)
+            }
             None => (waited, Reason::Stopped),
         };
+        *self.owner.lock() = None;
         if lost > 0 {
             self.figures.dropped(reason, lost);
             log::warn!("emq_web_hook: {lost} events are lost, which waited when it ended");
@@ -383,8 +394,15 @@ impl Outbox {
 
 /// The table in which events wait, and what is in it. Without spill it counts only if an earlier run has left
 /// something.
-fn opened(ctx: &Context, settings: &Settings) -> Result<Option<(Arc<Spool>, Spill)>, StartError> {
+fn opened(
+    ctx: &Context,
+    settings: &Settings,
+) -> Result<Option<(Owner, (Arc<Spool>, Spill))>, StartError> {
     let wanted = settings.on_full == OnFull::Spill;
+    let Some(owner) = Owner::take(&ctx.data_dir(), FORMER_PATIENCE) else {
+        let what = "it ran before and is still writing to disk what waited then; try again later";
+        return Err(StartError(what.into()));
+    };
     let (spool, left) = match Spool::open(ctx.table("spool")) {
         Ok(opened) => opened,
         Err(why) if wanted => {
@@ -405,10 +423,8 @@ fn opened(ctx: &Context, settings: &Settings) -> Result<Option<(Arc<Spool>, Spil
     }
     let limits = Limits::new(settings.queue, settings.spill_max_bytes);
     let end = spool.bounds().end;
-    Ok(Some((
-        Arc::new(spool),
-        Spill::new(wanted, limits, left, end),
-    )))
+    let spill = Spill::new(wanted, limits, left, end);
+    Ok(Some((owner, (Arc::new(spool), spill))))
 }
 
 fn millis(period: Duration) -> u64 {

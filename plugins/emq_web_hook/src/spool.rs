@@ -239,8 +239,10 @@ pub(crate) struct Spool {
     /// this run has written anything
     touched: AtomicBool,
     bounds: Mutex<Bounds>,
-    /// set: the plugin ends, and what tasks still do is no longer wanted
-    closed: RwLock<bool>,
+    /// the plugin ends, and what tasks still do is no longer wanted
+    closed: AtomicBool,
+    /// read-locked by who is writing; `closed` is looked at inside
+    under_way: RwLock<()>,
 }
 
 fn key(number: u64) -> [u8; 8] {
@@ -268,7 +270,8 @@ impl Spool {
             ours: bounds.end,
             touched: AtomicBool::new(false),
             bounds: Mutex::new(bounds),
-            closed: RwLock::new(false),
+            closed: AtomicBool::new(false),
+            under_way: RwLock::new(()),
         };
         let left = spool.look(bounds)?;
         Ok((spool, left))
@@ -313,15 +316,14 @@ impl Spool {
 
     /// Shuts it for all but [`Spool::keep`], and waits for what is under way; so long at the most.
     pub fn close(&self, patience: Duration) {
-        if let Some(mut closed) = self.closed.try_write_for(patience) {
-            *closed = true;
-        }
+        self.closed.store(true, Ordering::SeqCst);
+        drop(self.under_way.try_write_for(patience));
     }
 
-    fn open_or(&self) -> Result<RwLockReadGuard<'_, bool>, HostError> {
-        let closed = self.closed.read();
-        match *closed {
-            false => Ok(closed),
+    fn open_or(&self) -> Result<RwLockReadGuard<'_, ()>, HostError> {
+        let under_way = self.under_way.read();
+        match self.closed.load(Ordering::SeqCst) {
+            false => Ok(under_way),
             true => Err(HostError("the plugin ends".into())),
         }
     }

@@ -529,6 +529,39 @@ fn a_store_that_fails_at_the_end() {
     await_empty(&broker);
 }
 
+/// A life begins when the one before has put everything on disk.
+#[test]
+fn one_life_at_a_time() {
+    let (broker, server) = (FakeBroker::new(), Server::start(Mode::Hang));
+    let outbox = start(&broker, &server, &SPILL);
+    let dir = outbox.ctx.data_dir();
+    let taken = || Owner::take(&dir, Duration::from_millis(1));
+    assert!(taken().is_none());
+    broker.stop();
+    let former = taken().unwrap();
+    std::thread::scope(|scope| {
+        let next = scope.spawn(|| start(&broker, &server, &SPILL));
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!next.is_finished());
+        drop(former);
+        next.join().unwrap();
+    });
+}
+
+/// The tasks of a life that only delivers what is left write nothing any more either when it has ended.
+#[test]
+fn the_end_shuts_the_disk() {
+    let (broker, server) = (FakeBroker::new(), Server::start(Mode::Hang));
+    let outbox = start(&broker, &server, &SPILL);
+    push_all(&outbox, 0..100);
+    broker.stop();
+    let outbox = start(&broker, &server, &[("web.hook.timeout", "1m")]);
+    let spool = outbox.spool.clone().unwrap();
+    broker.stop();
+    assert!(spool.delete(0).is_err());
+    assert!(spool.reserve(0, u64::MAX / 2).is_err());
+}
+
 /// What cannot be read at the start is said; who does not need it starts.
 #[test]
 fn a_store_that_cannot_be_read() {

@@ -228,3 +228,15 @@ fn closed_for_tasks_alone() {
     spool.remove(FIRST).unwrap();
     assert_eq!(disk.writes(), 2);
 }
+
+/// What takes longer is waited for no more; nothing new begins all the same.
+#[test]
+fn closed_while_something_is_under_way() {
+    let disk = Disk::default();
+    let (spool, _) = Spool::open(disk.clone()).unwrap();
+    let slow = spool.open_or().unwrap();
+    spool.close(Duration::from_millis(1));
+    drop(slow);
+    assert!(spool.write(&row(FIRST, PLACE, &["a"])).is_err());
+    assert_eq!(disk.writes(), 0);
+}
