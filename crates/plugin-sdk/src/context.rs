@@ -132,6 +132,11 @@ impl Context {
         }
     }
 
+    /// Whether tables outlast the process: not with `persistence.sync = off`, which has them in memory.
+    pub fn tables_last(&self) -> bool {
+        self.host.tables_last()
+    }
+
     /// Publishes soon; messages of one thread keep their order.
     ///
     /// # Errors

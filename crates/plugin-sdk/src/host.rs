@@ -83,6 +83,10 @@ pub trait Host: Send + Sync {
     fn table_delete(&self, table: &str, key: &[u8]) -> Result<(), HostError>;
     fn table_get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, HostError>;
     fn table_rows(&self, table: &str) -> Result<Vec<Row>, HostError>;
+    /// Whether tables outlast the process: not with `persistence.sync = off`, which has them in memory.
+    fn tables_last(&self) -> bool {
+        true
+    }
 
     /// Shows a listener of the plugin's own.
     fn listener(&self, listener: PluginListener);

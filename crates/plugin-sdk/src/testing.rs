@@ -79,6 +79,8 @@ struct State {
     tables: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
     /// set: the store fails with this sentence
     store_error: Option<String>,
+    /// set: tables are gone with the process
+    volatile: bool,
     retained: Vec<String>,
     figures: Figures,
     holders: Vec<Holder>,
@@ -338,6 +340,11 @@ impl FakeBroker {
         let mut state = self.fake.state();
         let rows = state.tables.entry(table.into()).or_default();
         rows.insert(key.into(), value.into());
+    }
+
+    /// As a broker with `persistence.sync = off`: tables are gone with the process.
+    pub fn tables_are_volatile(&self) {
+        self.fake.state().volatile = true;
     }
 
     /// From now on the store fails with this sentence; `None` = works again.

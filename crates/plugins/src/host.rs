@@ -190,6 +190,10 @@ impl Host for NativeHost {
         self.table(table).rows().map_err(failed)
     }
 
+    fn tables_last(&self) -> bool {
+        self.shared.broker.store().is_some()
+    }
+
     fn listener(&self, listener: PluginListener) {
         self.register(|registered, _| {
             self.shared.broker.plugin_listener(listener.clone());

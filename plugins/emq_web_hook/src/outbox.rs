@@ -399,6 +399,10 @@ fn opened(
     settings: &Settings,
 ) -> Result<Option<(Owner, (Arc<Spool>, Spill))>, StartError> {
     let wanted = settings.on_full == OnFull::Spill;
+    if wanted && !ctx.tables_last() {
+        let what = "web.hook.on_full = spill cannot be with persistence.sync = off: nothing is on disk then";
+        return Err(StartError(what.into()));
+    }
     let Some(owner) = Owner::take(&ctx.data_dir(), FORMER_PATIENCE) else {
         let what = "it ran before and is still writing to disk what waited then; try again later";
         return Err(StartError(what.into()));
@@ -414,7 +418,7 @@ fn opened(
             return Ok(None);
         }
     };
-    let waits = left.end.minus(left.begin).events;
+    let waits = left.end.since(left.begin).events;
     if waits > 0 {
         log::info!("emq_web_hook: {waits} events of an earlier run wait on disk and come first");
     }

@@ -22,6 +22,8 @@ enum Outcome {
     Refused(u16),
     /// It may be delivered later; why it was not.
     Failed(String),
+    /// There is another URL now.
+    Moved,
 }
 
 /// Posts what comes into a lane, one request after the other.
@@ -56,6 +58,10 @@ async fn deliver(outbox: &Outbox, lane: usize, batch: Arc<Batch>, pause: &mut Pa
                 outbox.figures.failed.inc();
                 outbox.trouble.fails(&why);
                 pause.failed(outbox.now());
+                continue;
+            }
+            Outcome::Moved => {
+                pause.reset();
                 continue;
             }
             Outcome::Delivered => outbox.figures.sent.add(events as u64),
@@ -132,6 +138,8 @@ fn without_expired(outbox: &Outbox, lane: usize, batch: &Batch, now: u64) -> Opt
 
 /// One request; `left` = for so many milliseconds it makes sense.
 async fn post(outbox: &Outbox, body: &Bytes, left: u64) -> Outcome {
+    // Before the target is looked at: so no change is missed.
+    let changed = outbox.wakes.retry.notified();
     let target = outbox.target.load_full();
     let patience = outbox.settings.timeout.min(Duration::from_millis(left));
     let request = Request {
@@ -140,7 +148,11 @@ async fn post(outbox: &Outbox, body: &Bytes, left: u64) -> Outcome {
         // Its status says it all.
         most: 0,
     };
-    match timeout(patience, target.client.ask(&request)).await {
+    let answer = tokio::select! {
+        answer = timeout(patience, target.client.ask(&request)) => answer,
+        () = changed => return Outcome::Moved,
+    };
+    match answer {
         Ok(Ok(answer)) => match answer.status {
             ..400 => Outcome::Delivered,
             status @ (408 | 425 | 429 | 500..) => {

@@ -171,7 +171,7 @@ impl Spill {
 
     /// Events that are on disk alone.
     pub fn unread(&self) -> u64 {
-        self.unread_end.minus(self.unread_begin).events
+        self.unread_end.since(self.unread_begin).events
     }
 
     /// Whether the lanes have room for an event that may come directly.
@@ -214,7 +214,7 @@ impl Spill {
 
     /// What rows take that hold anything, those being written included.
     fn disk_bytes(&self) -> u64 {
-        self.next_place.minus(self.head().1).bytes
+        self.next_place.since(self.head().1).bytes
     }
 
     /// The first row with an event that is not done; where there is none, the next one.

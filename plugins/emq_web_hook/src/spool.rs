@@ -44,6 +44,19 @@ impl Place {
         }
     }
 
+    /// What lies between an earlier place and this one. Nothing, where the other is later: after a row that makes no
+    /// sense it can be.
+    pub fn since(self, other: Place) -> Place {
+        let forward = |a: u64, b: u64| match a.wrapping_sub(b) {
+            between if between > u64::MAX / 2 => 0,
+            between => between,
+        };
+        Place {
+            events: forward(self.events, other.events),
+            bytes: forward(self.bytes, other.bytes),
+        }
+    }
+
     pub fn minus(self, other: Place) -> Place {
         Place {
             events: self.events.wrapping_sub(other.events),

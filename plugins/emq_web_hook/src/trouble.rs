@@ -11,7 +11,7 @@ const QUIET: Duration = Duration::from_secs(30);
 /// So long nothing has been lost, for the alarm to end.
 const CALM: Duration = Duration::from_secs(60);
 /// A server that answered in this time is there, whatever happens to other requests; milliseconds.
-const LATELY: u64 = 1000;
+const LATELY: u64 = 5000;
 const UNREACHABLE: &str = "web_hook_unreachable";
 const DROPPING: &str = "web_hook_dropping";
 

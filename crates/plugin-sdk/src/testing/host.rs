@@ -182,6 +182,10 @@ impl Host for FakeHost {
         })
     }
 
+    fn tables_last(&self) -> bool {
+        !self.fake.state().volatile
+    }
+
     fn listener(&self, listener: PluginListener) {
         self.fake
             .change(|state| state.registered.listeners.push(listener));

@@ -190,6 +190,19 @@ fn nobody_is_there() {
     assert_eq!(server.wait_for(3), numbers(0..3));
 }
 
+/// Nobody waits for the answer of a server that is no longer meant.
+#[test]
+fn another_url_ends_requests_that_hang() {
+    let broker = FakeBroker::new();
+    let (hangs, server) = (Server::start(Mode::Hang), Server::start(Mode::Status(200)));
+    let outbox = start(&broker, &hangs, &[("web.hook.timeout", "1h")]);
+    push_all(&outbox, 0..3);
+    hangs.wait_for_seen(1);
+    broker.set("web.hook.api.url", &server.url()).unwrap();
+    assert_eq!(server.wait_for(3), numbers(0..3));
+    assert_eq!(figure(&broker, "failed"), 0);
+}
+
 #[test]
 fn what_the_server_does_not_want_is_not_sent_again() {
     let (broker, server) = (FakeBroker::new(), Server::start(Mode::Status(404)));
@@ -560,6 +573,24 @@ fn the_end_shuts_the_disk() {
     broker.stop();
     assert!(spool.delete(0).is_err());
     assert!(spool.reserve(0, u64::MAX / 2).is_err());
+}
+
+/// What would only seem to be on disk is refused.
+#[test]
+fn a_store_that_is_none() {
+    let (broker, server) = (FakeBroker::new(), Server::start(Mode::Status(200)));
+    broker.tables_are_volatile();
+    let descriptor = Descriptor::new("emq_web_hook", "1", "", move |ctx| {
+        Outbox::start(ctx, Settings::read(&ctx.config())?)?;
+        Ok(Box::new(()))
+    });
+    let why = broker.start(&descriptor, Config::of(&SPILL)).unwrap_err().0;
+    for key in ["web.hook.on_full = spill", "persistence.sync = off"] {
+        assert!(why.contains(key), "{why}");
+    }
+    let outbox = start(&broker, &server, &[]);
+    push(&outbox, 0, "a");
+    server.wait_for(1);
 }
 
 /// What cannot be read at the start is said; who does not need it starts.

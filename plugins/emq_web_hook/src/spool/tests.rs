@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::spill::{Limits, Spill};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -239,4 +240,41 @@ fn closed_while_something_is_under_way() {
     drop(slow);
     assert!(spool.write(&row(FIRST, PLACE, &["a"])).is_err());
     assert_eq!(disk.writes(), 0);
+}
+
+/// A last row that makes no sense, and what is written after it, are no reason to think that the disk is full.
+#[test]
+fn a_place_that_is_later_than_what_follows() {
+    let zero = Place::default();
+    assert_eq!(PLACE.since(zero), PLACE);
+    assert_eq!(zero.since(PLACE), zero);
+    // Numbers overflow.
+    let early = zero.minus(PLACE);
+    assert_eq!(zero.since(early), PLACE);
+    let disk = Disk::default();
+    let (spool, _) = Spool::open(disk.clone()).unwrap();
+    spool.reserve(FIRST, FIRST + 2).unwrap();
+    spool.write(&row(FIRST, PLACE, &["a"])).unwrap();
+    disk.put(&key(FIRST + 1), b"garbage").unwrap();
+    let (spool, left) = Spool::open(disk.survivor()).unwrap();
+    let (queue, disk) = (
+        Amount {
+            count: 64,
+            bytes: 64 << 10,
+        },
+        10_000,
+    );
+    let mut spill = Spill::new(true, Limits::new(queue, disk), left, spool.bounds().end);
+    let read = spool.read(FIRST..FIRST + 2).unwrap().unwrap().1;
+    spill.comes(FIRST, read.place, read.size, 1);
+    spill.came();
+    assert_eq!(spill.unread(), 0);
+    let body = Bytes::from_static(b"b");
+    let amount = Amount::of(&body);
+    let event = Event {
+        lane: 0,
+        at: 0,
+        body,
+    };
+    assert_eq!(spill.push(event, amount), Ok(true));
 }

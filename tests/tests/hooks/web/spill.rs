@@ -186,6 +186,21 @@ fn over_a_crash() {
     );
 }
 
+/// Without a store nothing would wait on disk: that is said at once.
+#[test]
+fn a_broker_that_keeps_nothing() {
+    let sink = Sink::start();
+    let config = Config::new().set("persistence.sync", "off");
+    let broker = Broker::start(config.plugin_conf(PLUGIN, &spilling(&sink)));
+    let (_, said) = broker.ctl(&["plugins", "load", PLUGIN]);
+    for key in ["web.hook.on_full = spill", "persistence.sync = off"] {
+        assert!(said.contains(key), "{said}");
+    }
+    assert!(!said.contains("successfully"), "{said}");
+    broker.write_plugin_conf(PLUGIN, &publishes(&sink));
+    broker.load(PLUGIN);
+}
+
 /// The disk is bounded as well: the newest are dropped then, and counted.
 #[test]
 fn a_disk_that_is_full() {
