@@ -81,6 +81,13 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// With copies of these.
+    pub fn of(events: &[Waiting]) -> Batch {
+        let mut batch = Batch::default();
+        events.iter().cloned().for_each(|event| batch.push(event));
+        batch
+    }
+
     pub fn push(&mut self, event: Waiting) {
         self.amount += Amount::of(&event.body);
         self.events.push(event);

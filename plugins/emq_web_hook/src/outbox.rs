@@ -21,6 +21,7 @@ use emqttd_http_client::{HttpClient, Url};
 use emqttd_plugin_sdk::{Context, StartError};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -58,6 +59,8 @@ pub(crate) struct Outbox {
     /// of the spool, until the end
     owner: Mutex<Option<Owner>>,
     pub wakes: Wakes,
+    /// for each lane when its last request was taken, by the outbox's clock plus 1; 0 = it was not
+    pub taken: Box<[AtomicU64]>,
     state: Mutex<State>,
     tasks: Mutex<Vec<AbortHandle>>,
     began: Instant,
@@ -187,6 +190,7 @@ impl Outbox {
                 reader: Notify::new(),
                 deleter: Notify::new(),
             },
+            taken: (0..settings.pool).map(|_| AtomicU64::new(0)).collect(),
             state: Mutex::new(State {
                 lanes: Lanes::new(settings.pool),
                 spill,

@@ -7,6 +7,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use emqttd_http_client::Request;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -20,25 +21,34 @@ enum Outcome {
     Delivered,
     /// The server does not want it.
     Refused(u16),
-    /// It may be delivered later; why it was not.
-    Failed(String),
+    /// It may be delivered later; why it was not, and the answer's status.
+    Failed(String, Option<u16>),
     /// There is another URL now.
     Moved,
 }
 
 /// Posts what comes into a lane, one request after the other.
 pub(crate) async fn send(outbox: Arc<Outbox>, lane: usize) {
-    let mut pause = Pause::new();
+    let (mut pause, mut fault) = (Pause::new(), Fault::new(lane));
     while let Some(batch) = outbox.next(lane).await {
-        deliver(&outbox, lane, batch, &mut pause).await;
+        deliver(&outbox, lane, batch, &mut pause, &mut fault).await;
     }
 }
 
 /// Posts a batch until it is done: delivered, refused or too old.
-async fn deliver(outbox: &Outbox, lane: usize, batch: Arc<Batch>, pause: &mut Pause) {
+async fn deliver(
+    outbox: &Outbox,
+    lane: usize,
+    batch: Arc<Batch>,
+    pause: &mut Pause,
+    fault: &mut Fault,
+) {
     let Some((mut batch, mut body)) = composed(outbox, lane, batch) else {
         return;
     };
+    // Its events go one by one.
+    let mut alone = false;
+    fault.next();
     loop {
         pause.wait(outbox, batch.expires()).await;
         let now = outbox.now();
@@ -50,15 +60,30 @@ async fn deliver(outbox: &Outbox, lane: usize, batch: Arc<Batch>, pause: &mut Pa
                 return;
             };
             (batch, body) = composed;
+            alone = false;
         }
         let outcome = post(outbox, &body, batch.expires().saturating_sub(now)).await;
-        let events = batch.events.len();
+        let events = if alone { 1 } else { batch.events.len() };
+        let taken = matches!(outcome, Outcome::Delivered | Outcome::Refused(_));
         match outcome {
-            Outcome::Failed(why) => {
+            Outcome::Failed(why, status) => {
                 outbox.figures.failed.inc();
                 outbox.trouble.fails(&why);
                 pause.failed(outbox.now());
-                continue;
+                let lost = batch.expires() == NEVER && fault.is_the_events(outbox, status);
+                if lost {
+                    pause.reset();
+                }
+                if lost && events > 1 {
+                    alone = true;
+                    fault.next();
+                    body = joined(&batch.events[..1]).1;
+                }
+                let (true, 1, Some(status)) = (lost, events, status) else {
+                    continue;
+                };
+                outbox.trouble.refuses(status);
+                outbox.figures.dropped(Reason::Refused, 1);
             }
             Outcome::Moved => {
                 pause.reset();
@@ -70,10 +95,75 @@ async fn deliver(outbox: &Outbox, lane: usize, batch: Arc<Batch>, pause: &mut Pa
                 outbox.figures.dropped(Reason::Refused, events);
             }
         }
-        outbox.trouble.answers();
-        pause.reset();
-        outbox.replace(lane, None, &batch.events);
-        return;
+        if taken {
+            outbox.trouble.answers();
+            pause.reset();
+            fault.none(outbox);
+        }
+        let (done, rest) = batch.events.split_at(events);
+        let rest = (!rest.is_empty()).then(|| Arc::new(Batch::of(rest)));
+        let goes_on = outbox.replace(lane, rest.clone(), done);
+        let (true, Some(rest)) = (goes_on, rest) else {
+            return;
+        };
+        body = joined(&rest.events[..1]).1;
+        batch = rest;
+        fault.next();
+    }
+}
+
+/// Whose fault it is that a lane's requests are answered with errors: the server's, or that of one event, which
+/// nobody else should wait for. What waits on disk has no deadline of its own.
+struct Fault {
+    at: usize,
+    /// when such answers to the lane began, and when the last one came; by the outbox's clock
+    lane: Option<(u64, u64)>,
+    /// since when there was nothing else for what is under way
+    since: Option<u64>,
+}
+
+impl Fault {
+    fn new(at: usize) -> Fault {
+        Fault {
+            at,
+            lane: None,
+            since: None,
+        }
+    }
+
+    /// Something else is under way.
+    fn next(&mut self) {
+        self.since = None;
+    }
+
+    /// The server has taken something.
+    fn none(&mut self, outbox: &Outbox) {
+        self.since = None;
+        outbox.taken[self.at].store(outbox.now() + 1, Ordering::Relaxed);
+    }
+
+    /// It has failed once more. `true` = that is the event's fault: it has been so for the deadline, and another lane
+    /// has had success since and not failed after it.
+    fn is_the_events(&mut self, outbox: &Outbox, status: Option<u16>) -> bool {
+        outbox.taken[self.at].store(0, Ordering::Relaxed);
+        if !matches!(status, Some(500..=501 | 505..)) {
+            (self.lane, self.since) = (None, None);
+            return false;
+        }
+        let now = outbox.now();
+        let deadline = u64::try_from(outbox.settings.deadline.as_millis()).unwrap_or(u64::MAX);
+        // It outlasts a success in between: one such event may follow another, and the other lanes may have nothing
+        // to send before both are done.
+        let lately = deadline.max(2 * LONGEST_PAUSE);
+        let lane = self.lane.filter(|(_, last)| now - last < lately);
+        let begin = lane.map_or(now, |(begin, _)| begin);
+        self.lane = Some((begin, now));
+        let since = *self.since.get_or_insert(now);
+        let others = outbox
+            .taken
+            .iter()
+            .map(|taken| taken.load(Ordering::Relaxed));
+        now - since >= deadline && others.max().is_some_and(|taken| taken > begin + 1)
     }
 }
 
@@ -84,22 +174,21 @@ fn composed(outbox: &Outbox, lane: usize, batch: Arc<Batch>) -> Option<(Arc<Batc
         let body = batch.events.first()?.body.clone();
         return Some((batch, body));
     }
-    let (batch, body) = joined(&batch);
+    let (batch, body) = joined(&batch.events);
     let batch = Arc::new(batch);
     let goes_on = outbox.replace(lane, Some(Arc::clone(&batch)), &[]);
     goes_on.then_some((batch, body))
 }
 
 /// A JSON array of events, and the events as parts of it.
-fn joined(batch: &Batch) -> (Batch, Bytes) {
-    let length = batch
-        .events
+fn joined(events: &[Waiting]) -> (Batch, Bytes) {
+    let length = events
         .iter()
         .map(|event| event.body.len() + 1)
         .sum::<usize>()
         + 1;
     let mut out = BytesMut::with_capacity(length);
-    for (at, event) in batch.events.iter().enumerate() {
+    for (at, event) in events.iter().enumerate() {
         out.put_u8(if at == 0 { b'[' } else { b',' });
         out.put_slice(&event.body);
     }
@@ -107,7 +196,7 @@ fn joined(batch: &Batch) -> (Batch, Bytes) {
     let body = out.freeze();
     let mut parts = Batch::default();
     let mut begin = 1;
-    for event in &batch.events {
+    for event in events {
         let end = begin + event.body.len();
         parts.push(Waiting {
             body: body.slice(begin..end),
@@ -156,12 +245,15 @@ async fn post(outbox: &Outbox, body: &Bytes, left: u64) -> Outcome {
         Ok(Ok(answer)) => match answer.status {
             ..400 => Outcome::Delivered,
             status @ (408 | 425 | 429 | 500..) => {
-                Outcome::Failed(format!("{}: answers {status}", target.url))
+                Outcome::Failed(format!("{}: answers {status}", target.url), Some(status))
             }
             status => Outcome::Refused(status),
         },
-        Ok(Err(fault)) => Outcome::Failed(fault.why().to_string()),
-        Err(_) => Outcome::Failed(format!("{}: no answer within {patience:?}", target.url)),
+        Ok(Err(fault)) => Outcome::Failed(fault.why().to_string(), None),
+        Err(_) => {
+            let why = format!("{}: no answer within {patience:?}", target.url);
+            Outcome::Failed(why, None)
+        }
     }
 }
 
@@ -228,7 +320,7 @@ mod tests {
                 body: Bytes::from_static(text.as_bytes()),
             });
         }
-        let (parts, body) = joined(&batch);
+        let (parts, body) = joined(&batch.events);
         assert_eq!(body, "[{\"a\":1},{},{\"b\":2}]");
         assert_eq!(parts.amount, batch.amount);
         for (part, event) in parts.events.iter().zip(&batch.events) {
@@ -238,7 +330,7 @@ mod tests {
             // They lie in the body.
             assert!(body.as_ptr_range().contains(&part.body.as_ptr()));
         }
-        assert_eq!(joined(&parts).1, body);
+        assert_eq!(joined(&parts.events).1, body);
     }
 
     #[test]

@@ -575,6 +575,62 @@ fn the_end_shuts_the_disk() {
     assert!(spool.reserve(0, u64::MAX / 2).is_err());
 }
 
+/// One that the server falls over does not stop all others for ever.
+#[test]
+fn an_event_that_is_never_taken() {
+    for batch in ["1", "7"] {
+        let (broker, server) = (FakeBroker::new(), Server::start(Mode::Poison));
+        let keys = [
+            ("web.hook.on_full", "spill"),
+            ("web.hook.queue.max_count", "100"),
+            ("web.hook.queue.max_bytes", "4MB"),
+            ("web.hook.pool", "4"),
+            ("web.hook.deadline", "300ms"),
+            ("web.hook.batch_size", batch),
+        ];
+        let outbox = start(&broker, &server, &keys);
+        push(&outbox, 0, 0);
+        push(&outbox, 0, "poison");
+        push(&outbox, 0, "poison");
+        for number in 1..2000 {
+            push(&outbox, number % 4, number);
+        }
+        await_figure(&broker, "sent", 2000);
+        await_empty(&broker);
+        assert_eq!(outbox.figures.losses(), [0, 0, 2, 0, 0], "{batch}");
+        let all = server.taken().join(",").replace(['[', ']'], "");
+        let mut all: Vec<usize> = all.split(',').map(|n| n.parse().unwrap()).collect();
+        for lane in 0..4 {
+            assert!(all.iter().filter(|n| **n % 4 == lane).is_sorted());
+        }
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..2000));
+    }
+}
+
+/// A server that takes nothing at all has trouble of its own, and nothing is lost.
+#[test]
+fn a_server_with_errors_alone() {
+    let (broker, server) = (FakeBroker::new(), Server::start(Mode::Status(200)));
+    let mut keys = SPILL.to_vec();
+    keys.extend([("web.hook.pool", "3"), ("web.hook.deadline", "200ms")]);
+    let outbox = start(&broker, &server, &keys);
+    for lane in 0..3 {
+        push(&outbox, lane, lane);
+    }
+    await_figure(&broker, "sent", 3);
+    server.set(Mode::Status(500));
+    for number in 3..9 {
+        push(&outbox, number % 2, number);
+    }
+    let begin = Instant::now();
+    broker.eventually(|| (begin.elapsed() > Duration::from_secs(2)).then_some(()));
+    assert!(figure(&broker, "failed") >= 6);
+    server.set(Mode::Status(200));
+    assert_eq!(server.wait_for(9).len(), 9);
+    assert_eq!(outbox.figures.losses(), [0; 5]);
+}
+
 /// What would only seem to be on disk is refused.
 #[test]
 fn a_store_that_is_none() {

@@ -12,6 +12,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Status(u16),
+    /// 500 for what contains `poison`, else 200
+    Poison,
     /// No answer; it closes the connection once it is told something else.
     Hang,
 }
@@ -125,8 +127,11 @@ impl Shared {
                     .wait_while(&mut state, |state| state.mode == Mode::Hang);
                 return;
             }
-            let Mode::Status(status) = state.mode else {
-                return;
+            let status = match state.mode {
+                Mode::Status(status) => status,
+                Mode::Poison if body.contains("poison") => 500,
+                Mode::Poison => 200,
+                Mode::Hang => return,
             };
             state.posts.push(Post {
                 status,
