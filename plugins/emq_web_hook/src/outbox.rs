@@ -396,12 +396,12 @@ impl Outbox {
     }
 }
 
+/// Whose table it is; the table, and what is in it.
+type Opened = (Owner, (Arc<Spool>, Spill));
+
 /// The table in which events wait, and what is in it. Without spill it counts only if an earlier run has left
 /// something.
-fn opened(
-    ctx: &Context,
-    settings: &Settings,
-) -> Result<Option<(Owner, (Arc<Spool>, Spill))>, StartError> {
+fn opened(ctx: &Context, settings: &Settings) -> Result<Option<Opened>, StartError> {
     let wanted = settings.on_full == OnFull::Spill;
     if wanted && !ctx.tables_last() {
         let what = "web.hook.on_full = spill cannot be with persistence.sync = off: nothing is on disk then";
