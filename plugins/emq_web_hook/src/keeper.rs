@@ -26,7 +26,7 @@ const SLICE: usize = 256;
 const WRITERS: usize = 16;
 /// At the end, for all of it: the broker waits a second more. Of that for what the tasks have begun; and for rows that
 /// can also be deleted later.
-const END_PATIENCE: Duration = Duration::from_secs(4);
+pub(crate) const END_PATIENCE: Duration = Duration::from_secs(4);
 pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_millis(1500);
 const DELETE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -243,10 +243,15 @@ pub(crate) async fn delete(outbox: Arc<Outbox>) {
 /// The plugin ends: what was in memory goes to disk; `events` = what was in the lanes. Gives how many events are lost.
 ///
 /// No crash on the way loses what was on disk: first the bounds grow, then rows are written, and then those are void
-/// whose events are in others now.
-pub(crate) fn keep_all(spool: &Spool, spill: Spill, events: Vec<Waiting>) -> usize {
-    let end = Instant::now() + END_PATIENCE;
-    spool.close(CLOSE_PATIENCE);
+/// whose events are in others now. When `patience` is over nothing more is begun.
+pub(crate) fn keep_all(
+    spool: &Spool,
+    spill: Spill,
+    events: Vec<Waiting>,
+    patience: Duration,
+) -> usize {
+    let end = Instant::now() + patience;
+    spool.close(CLOSE_PATIENCE.min(patience));
     let last = spill.last_rows(events);
     let nothing = last.rows.is_empty() && last.void.is_empty() && last.useless.is_empty();
     if nothing && !spool.touched() {

@@ -289,7 +289,8 @@ impl Outbox {
         let spilled = self.spool.as_ref().zip(spill);
         let (lost, reason) = match spilled {
             Some((spool, spill)) if spill.wanted => {
-                (keeper::keep_all(spool, spill, events), Reason::Disk)
+                let lost = keeper::keep_all(spool, spill, events, keeper::END_PATIENCE);
+                (lost, Reason::Disk)
             }
             Some((spool, spill)) => {
                 spool.close(keeper::CLOSE_PATIENCE);

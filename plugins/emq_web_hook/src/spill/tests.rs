@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::keeper::keep_all;
+use crate::keeper::{END_PATIENCE, keep_all};
 use crate::lanes::Taken;
 use crate::spool::Spool;
 use crate::spool::tests::Disk;
@@ -254,7 +254,10 @@ fn an_end_loses_nothing() {
             }
             pushed = bench.pushed;
             delivered.append(&mut bench.delivered);
-            assert_eq!(keep_all(&bench.spool, bench.spill, bench.lanes.drain()), 0);
+            assert_eq!(
+                keep_all(&bench.spool, bench.spill, bench.lanes.drain(), END_PATIENCE),
+                0
+            );
         }
         let mut bench = Bench::open(&disk, 2);
         bench.drain();
@@ -283,9 +286,37 @@ fn half_full() -> Disk {
     }
     bench.spill.limits.low = bench.spill.limits.lanes;
     assert!(bench.refill() && !bench.spill.loaded.is_empty());
-    assert_eq!(keep_all(&bench.spool, bench.spill, bench.lanes.drain()), 0);
+    assert_eq!(
+        keep_all(&bench.spool, bench.spill, bench.lanes.drain(), END_PATIENCE),
+        0
+    );
     assert_ne!(bench.spool.bounds().void.0, bench.spool.bounds().void.1);
     disk.survivor()
+}
+
+/// A disk that takes too long at the end gets nothing more: what was in memory is lost, and what it had is not.
+#[test]
+fn an_end_that_takes_too_long() {
+    let disk = Disk::default();
+    let mut bench = Bench::open(&disk, 2);
+    let mut random = Random(7);
+    while bench.pushed < 150 || bench.spill.in_memory().count == 0 {
+        bench.push(&mut random);
+        if bench.pushed.is_multiple_of(40) {
+            bench.write();
+        }
+    }
+    let in_memory = bench.lanes.all().count + bench.spill.in_memory().count;
+    let (pushed, durable) = (bench.pushed as usize, bench.durable.clone());
+    assert!(in_memory + durable.len() == pushed && !durable.is_empty());
+    let events = bench.lanes.drain();
+    let lost = keep_all(&bench.spool, bench.spill, events, Duration::ZERO);
+    assert_eq!(lost, in_memory);
+    let mut next = Bench::open(&disk.survivor(), 3);
+    next.drain();
+    check_order(&next.delivered);
+    assert_eq!(next.delivered.len(), durable.len());
+    assert!(next.delivered.iter().all(|number| durable.contains(number)));
 }
 
 /// The broker crashes between any two writes, also those of the end: what was on disk arrives.
@@ -314,7 +345,7 @@ fn a_crash_loses_nothing_that_was_on_disk() {
             }
             let before = bench.durable.clone();
             let mut delivered = std::mem::take(&mut bench.delivered);
-            let lost = keep_all(&bench.spool, bench.spill, bench.lanes.drain());
+            let lost = keep_all(&bench.spool, bench.spill, bench.lanes.drain(), END_PATIENCE);
             let mut next = Bench::open(&disk.survivor(), 2);
             next.drain();
             let arrived: HashSet<u64> = next.delivered.iter().copied().collect();
@@ -462,7 +493,7 @@ fn an_end_while_a_row_comes() {
             bench.lanes.push(lane, number, NEVER, body);
         }
         let rest = bench.lanes.drain();
-        assert_eq!(keep_all(&bench.spool, bench.spill, rest), 0);
+        assert_eq!(keep_all(&bench.spool, bench.spill, rest, END_PATIENCE), 0);
         let mut next = Bench::open(&disk, 1);
         next.drain();
         let all = [bench.delivered, next.delivered].concat();
