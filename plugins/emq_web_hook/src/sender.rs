@@ -70,18 +70,17 @@ async fn deliver(
                 outbox.figures.failed.inc();
                 outbox.trouble.fails(&why);
                 pause.failed(outbox.now());
-                let lost = batch.expires() == NEVER && fault.is_the_events(outbox, status);
-                if lost {
-                    pause.reset();
-                }
-                if lost && events > 1 {
+                let bad = fault.is_the_events(outbox, status);
+                let Some(status) = bad.filter(|_| batch.expires() == NEVER) else {
+                    continue;
+                };
+                pause.reset();
+                if events > 1 {
                     alone = true;
                     fault.next();
                     body = joined(&batch.events[..1]).1;
-                }
-                let (true, 1, Some(status)) = (lost, events, status) else {
                     continue;
-                };
+                }
                 outbox.trouble.refuses(status);
                 outbox.figures.dropped(Reason::Refused, 1);
             }
@@ -142,13 +141,13 @@ impl Fault {
         outbox.taken[self.at].store(outbox.now() + 1, Ordering::Relaxed);
     }
 
-    /// It has failed once more. `true` = that is the event's fault: it has been so for the deadline, and another lane
-    /// has had success since and not failed after it.
-    fn is_the_events(&mut self, outbox: &Outbox, status: Option<u16>) -> bool {
+    /// It has failed once more. Gives the status when that is the event's fault: it has been so for the deadline, and
+    /// another lane has had success since and not failed after it.
+    fn is_the_events(&mut self, outbox: &Outbox, status: Option<u16>) -> Option<u16> {
         outbox.taken[self.at].store(0, Ordering::Relaxed);
         if !matches!(status, Some(500..=501 | 505..)) {
             (self.lane, self.since) = (None, None);
-            return false;
+            return None;
         }
         let now = outbox.now();
         let deadline = u64::try_from(outbox.settings.deadline.as_millis()).unwrap_or(u64::MAX);
@@ -163,7 +162,8 @@ impl Fault {
             .taken
             .iter()
             .map(|taken| taken.load(Ordering::Relaxed));
-        now - since >= deadline && others.max().is_some_and(|taken| taken > begin + 1)
+        let others_go = others.max().is_some_and(|taken| taken > begin + 1);
+        status.filter(|_| now - since >= deadline && others_go)
     }
 }
 
