@@ -132,7 +132,8 @@ impl Context {
         }
     }
 
-    /// Whether tables outlast the process: not with `persistence.sync = off`, which has them in memory.
+    /// Whether tables outlast the process: not with `persistence.sync = off`, which has them in memory. A plugin in a
+    /// library is always told that they do.
     pub fn tables_last(&self) -> bool {
         self.host.tables_last()
     }
