@@ -15,7 +15,7 @@ mod web;
 
 use crate::shell::{at, cargo, has, root, run as run_command, target};
 use peers::{ROWS, Relay, Row};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use server::{Extra, Peer, Programs, Server};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -361,6 +361,36 @@ fn measure(peer: Peer, row: &Row, programs: &Programs, options: &Options) -> Res
     } else {
         Err("the broker died".into())
     }
+}
+
+/// Runs the generator with a subscriber for each publisher, `(duration, warmup)` in seconds; what it has measured,
+/// when every message came as it should.
+fn one_to_one(
+    broker: &mut Server,
+    programs: &Programs,
+    args: &[&str],
+    (duration, warmup): (f64, f64),
+) -> Result<Map<String, Value>, String> {
+    let mut command = Command::new(&programs.mqload);
+    command
+        .arg("p2p")
+        .args(args)
+        .args(["--port", &broker.port.to_string(), "--pid", &broker.pids()])
+        .args(["--dur", &duration.to_string()])
+        .args(["--warmup", &warmup.to_string()]);
+    let result = generate(&mut command, Duration::from_secs(150));
+    if !broker.alive() {
+        return Err(format!("the broker died: {}", broker.said()));
+    }
+    let Value::Object(figures) = result? else {
+        return Err("the generator says nothing".into());
+    };
+    for key in ["closed", "lost", "gaps", "bad"] {
+        if figures.get(key).and_then(Value::as_i64).unwrap_or(0) != 0 {
+            return Err(format!("{key}: {}", Value::Object(figures)));
+        }
+    }
+    Ok(figures)
 }
 
 /// Runs the generator; it stops by itself, and `patience` is for a broker that does not answer.

@@ -6,7 +6,7 @@
 
 use crate::bench;
 use crate::node::{self, Broker};
-use crate::plugin_soak::resident;
+use crate::plugin_soak::{KEYS, resident};
 use crate::shell::{at, build, option, target};
 use serde_json::Value;
 use std::fs;
@@ -19,16 +19,6 @@ use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
 const PLUGIN: &str = "emq_web_hook";
-
-/// So that nothing is dropped by the broker itself.
-const KEYS: &str = "\
-log.console.level = error
-mqtt.allow_anonymous = true
-mqtt.acl_nomatch = allow
-mqtt.session.max_inflight = 1000
-mqtt.session.max_awaiting_rel = 0
-mqtt.mqueue.max_length = 0
-";
 
 /// What waits in memory: little more than a second of it, so that each longer outage fills it.
 const QUEUE_MB: u64 = 4;

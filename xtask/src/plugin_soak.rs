@@ -25,7 +25,7 @@ const TEMPLATE: &str = "emq_plugin_template";
 const SILENT: &str = "[{emq_plugin_template, [{say, off}]}].\n";
 
 /// So that nothing is dropped that was accepted: the queues are as long as it takes.
-const KEYS: &str = "\
+pub const KEYS: &str = "\
 log.console.level = error
 mqtt.allow_anonymous = true
 mqtt.acl_nomatch = allow

@@ -3,13 +3,11 @@
 
 use super::Run;
 use super::peers::Relay;
-use super::report::{failures, machine_lines, met, middle, number, values};
+use super::report::{failures, machine_lines, met, micros, middle, sorted, spread};
 use super::server::{Extra, Peer, Programs, Server};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 /// What the rows are run with.
 pub struct Bench<'a> {
@@ -37,6 +35,8 @@ struct Plugin {
     file: (&'static str, &'static str),
 }
 
+/// The figure that is compared.
+const COST: &str = "broker_us_msg";
 /// The row that the others are compared with.
 const NONE: &str = "lua-none";
 
@@ -142,24 +142,12 @@ impl Bench<'_> {
             extra.files.push((path, text.into()));
         }
         let mut broker = Server::start(Peer::Ours, self.programs, Relay::No, &self.home, &extra)?;
-        let mut command = Command::new(&self.programs.mqload);
-        command
-            .args(["p2p", "--pairs", "16", "--window", "100"])
-            .args(["--port", &broker.port.to_string(), "--pid", &broker.pids()])
-            .args(["--dur", &self.duration.to_string()])
-            .args(["--warmup", &self.warmup.to_string()]);
-        let result = super::generate(&mut command, Duration::from_secs(150));
-        if !broker.alive() {
-            return Err(format!("the broker died: {}", broker.said()));
-        }
-        let Value::Object(figures) = result? else {
-            return Err("the generator says nothing".into());
-        };
-        for key in ["closed", "lost", "gaps", "bad"] {
-            if figures.get(key).and_then(Value::as_i64).unwrap_or(0) != 0 {
-                return Err(format!("{key}: {}", Value::Object(figures)));
-            }
-        }
+        let figures = super::one_to_one(
+            &mut broker,
+            self.programs,
+            &["--pairs", "16", "--window", "100"],
+            (self.duration, self.warmup),
+        )?;
         // A plugin that did not start, or complains of each message, would be measured as a cheap one.
         match broker.said() {
             said if said.contains("[error]") => Err(format!("the broker complains: {said}")),
@@ -184,9 +172,9 @@ pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load: &str) -> String 
          | row | | processor time of a message | least to most | added | goal | goal met |\n\
          |---|---|--:|--:|--:|--:|---|"
     );
-    let without = middle(&sorted(NONE, runs));
+    let without = middle(&sorted(runs, NONE, COST));
     for row in rows {
-        let all = sorted(row.name, runs);
+        let all = sorted(runs, row.name, COST);
         let cost = middle(&all);
         let added = cost.zip(without).filter(|_| row.name != NONE);
         let added = added.map(|(with, without)| with - without);
@@ -195,10 +183,10 @@ pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load: &str) -> String 
             "| {} | {} | {} | {} | {} | {} | {} |",
             row.name,
             row.title,
-            cell(cost),
+            micros(cost),
             spread(&all),
-            cell(added),
-            cell(row.goal),
+            micros(added),
+            micros(row.goal),
             met(added, row.goal),
         );
     }
@@ -206,23 +194,6 @@ pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load: &str) -> String 
     failures(&mut notes, runs);
     let _ = write!(out, "\n{notes}");
     out
-}
-
-fn sorted(row: &str, runs: &[Run]) -> Vec<f64> {
-    let mut values = values(runs, row, "emqttd", "broker_us_msg");
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn cell(value: Option<f64>) -> String {
-    value.map_or("–".into(), |value| format!("{} µs", number(value)))
-}
-
-fn spread(values: &[f64]) -> String {
-    match values {
-        [least, .., most] => format!("{} – {}", number(*least), number(*most)),
-        _ => "–".into(),
-    }
 }
 
 #[cfg(test)]

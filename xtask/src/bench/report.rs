@@ -241,6 +241,26 @@ pub fn number(value: f64) -> String {
     grouped + &rest
 }
 
+/// A time as a cell of a table.
+pub fn micros(value: Option<f64>) -> String {
+    value.map_or("–".into(), |value| format!("{} µs", number(value)))
+}
+
+/// The least and the greatest of sorted values, as a cell.
+pub fn spread(sorted: &[f64]) -> String {
+    match sorted {
+        [least, .., most] => format!("{} – {}", number(*least), number(*most)),
+        _ => "–".into(),
+    }
+}
+
+/// What our broker's runs of a row gave for a key, the least first.
+pub fn sorted(runs: &[Run], row: &str, key: &str) -> Vec<f64> {
+    let mut values = values(runs, row, "emqttd", key);
+    values.sort_by(f64::total_cmp);
+    values
+}
+
 fn date() -> String {
     let output = Command::new("date")
         .args(["-u", "+%Y-%m-%d %H:%M UTC"])

@@ -3,15 +3,13 @@
 
 use super::Run;
 use super::peers::Relay;
-use super::report::{failures, machine_lines, met, middle, number, values};
+use super::report::{failures, machine_lines, met, micros, middle, sorted, spread};
 use super::server::{Extra, Peer, Programs, Server};
 use crate::hook_soak::Sink;
 use crate::node;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 /// Messages a second, at QoS 1.
 const RATE: &str = "10000";
@@ -97,24 +95,12 @@ impl Bench<'_> {
             extra.plugin = Some(("emq_web_hook", keys));
         }
         let mut broker = Server::start(Peer::Ours, self.programs, Relay::No, &self.home, &extra)?;
-        let mut command = Command::new(&self.programs.mqload);
-        command
-            .args(["p2p", "--pairs", "8", "--qos", "1", "--rate", RATE])
-            .args(["--port", &broker.port.to_string(), "--pid", &broker.pids()])
-            .args(["--dur", &self.duration.to_string()])
-            .args(["--warmup", &self.warmup.to_string()]);
-        let result = super::generate(&mut command, Duration::from_secs(150));
-        if !broker.alive() {
-            return Err(format!("the broker died: {}", broker.said()));
-        }
-        let Value::Object(figures) = result? else {
-            return Err("the generator says nothing".into());
-        };
-        for key in ["closed", "lost", "gaps", "bad"] {
-            if figures.get(key).and_then(Value::as_i64).unwrap_or(0) != 0 {
-                return Err(format!("{key}: {}", Value::Object(figures)));
-            }
-        }
+        let figures = super::one_to_one(
+            &mut broker,
+            self.programs,
+            &["--pairs", "8", "--qos", "1", "--rate", RATE],
+            (self.duration, self.warmup),
+        )?;
         // A plugin that posts nothing would be measured as one that costs nothing.
         if let Some(sink) = &mut sink {
             let arrived = sink.report()?;
@@ -144,11 +130,7 @@ pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load: &str) -> String 
          | row | | p50 | p99 | least to most | goal | goal met | processor time of a message |\n\
          |---|---|--:|--:|--:|--:|---|--:|"
     );
-    let of = |row: &str, key| {
-        let mut values = values(runs, row, "emqttd", key);
-        values.sort_by(f64::total_cmp);
-        values
-    };
+    let of = |row: &str, key| sorted(runs, row, key);
     let without = middle(&of(NONE, "p99_us"));
     for row in rows {
         let p99 = of(row.name, "p99_us");
@@ -159,29 +141,18 @@ pub fn markdown(rows: &[&Row], runs: &[Run], reps: usize, load: &str) -> String 
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
             row.name,
             row.title,
-            cell(middle(&of(row.name, "p50_us"))),
-            cell(middle(&p99)),
+            micros(middle(&of(row.name, "p50_us"))),
+            micros(middle(&p99)),
             spread(&p99),
-            cell(goal),
+            micros(goal),
             met(middle(&p99), goal),
-            cell(middle(&of(row.name, "broker_us_msg"))),
+            micros(middle(&of(row.name, "broker_us_msg"))),
         );
     }
     let mut notes = String::new();
     failures(&mut notes, runs);
     let _ = write!(out, "\n{notes}");
     out
-}
-
-fn cell(value: Option<f64>) -> String {
-    value.map_or("–".into(), |value| format!("{} µs", number(value)))
-}
-
-fn spread(values: &[f64]) -> String {
-    match values {
-        [least, .., most] => format!("{} – {}", number(*least), number(*most)),
-        _ => "–".into(),
-    }
 }
 
 #[cfg(test)]
