@@ -39,8 +39,7 @@ pub fn make(out: &Path, profile: &str) -> Result<(), String> {
         at(&from, fs::copy(&from, out.join("bin").join(program)))?;
     }
     copy_tree(&root().join("etc"), &out.join("etc"))?;
-    let scripts = root().join("plugins/emq_lua_hook/hook_lua");
-    copy_tree(&scripts, &out.join("hook_lua"))?;
+    scripts(out)?;
     at(
         out,
         fs::write(out.join("data/loaded_plugins"), LOADED_PLUGINS),
@@ -51,6 +50,12 @@ pub fn make(out: &Path, profile: &str) -> Result<(), String> {
         at(&from, fs::copy(&from, out.join(file)))?;
     }
     Ok(())
+}
+
+/// The directory of Lua scripts, as it is shipped.
+pub fn scripts(out: &Path) -> Result<(), String> {
+    let shipped = root().join("plugins/emq_lua_hook/hook_lua");
+    copy_tree(&shipped, &out.join("hook_lua"))
 }
 
 /// Everything but keys: each node makes its own.

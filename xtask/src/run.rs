@@ -1,5 +1,6 @@
 //! `cargo xtask run`: the broker in the foreground, out of the repository.
 
+use crate::dist;
 use crate::shell::{at, binaries, build, root};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -10,6 +11,10 @@ pub fn run(args: &[String]) -> Result<(), String> {
     for dir in ["data", "log"] {
         let dir = root().join(dir);
         at(&dir, std::fs::create_dir_all(&dir))?;
+    }
+    // Once: what is in it then is the user's.
+    if !root().join("hook_lua").exists() {
+        dist::scripts(&root())?;
     }
     let program = binaries("fast").join("emqttd");
     println!("Starting the broker with ./etc and ./data; stop it with Ctrl-C.");
