@@ -2,6 +2,7 @@
 
 use crate::emq::Library;
 use crate::engine::{Engine, ScriptStatus};
+use crate::script::unix_seconds;
 use crate::scripts::{Directory, Files, Unread, name_of, word};
 use emqttd_plugin_sdk::{Call, Context, Reloadable, Reply};
 use parking_lot::Mutex;
@@ -360,8 +361,7 @@ impl Row {
 
 /// How long ago a moment is, of Unix seconds.
 fn ago(at: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let seconds = now.map_or(0, |now| now.as_secs()).saturating_sub(at);
+    let seconds = unix_seconds().saturating_sub(at);
     match seconds {
         0..120 => format!("{seconds} s ago"),
         120..7200 => format!("{} min ago", seconds / 60),

@@ -247,7 +247,8 @@ impl Errors {
     }
 }
 
-fn unix_seconds() -> u64 {
+/// Seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |time| time.as_secs())
 }

@@ -230,8 +230,6 @@ fn registered(sandbox: &Sandbox, names: MultiValue) -> mlua::Result<Registered> 
 fn failure(script: &str, budget: &Budget, error: &Error) -> Failure {
     let file = chunk_name(script);
     let text = errors::text(error);
-    // mlua appends it to errors of scripts.
-    let text = text.split("\nstack traceback:").next().unwrap_or_default();
     let text = match place(error, &file) {
         Some(place) if !text.starts_with(&file) => format!("{place}: {text}"),
         _ if !text.starts_with(&file) => format!("{file}: {text}"),
