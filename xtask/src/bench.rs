@@ -87,15 +87,9 @@ pub fn run(args: &[String]) -> Result<(), String> {
         duration: options.duration,
         warmup: options.warmup,
     };
-    let hear = hooks::Bench {
+    let beside = OneToOne {
         programs: &programs,
-        home: hooks::home(scratch),
-        duration: options.duration,
-        warmup: options.warmup,
-    };
-    let post = web::Bench {
-        programs: &programs,
-        home: web::home(scratch),
+        home: scratch.join("hooks"),
         duration: options.duration,
         warmup: options.warmup,
     };
@@ -133,17 +127,16 @@ pub fn run(args: &[String]) -> Result<(), String> {
             add(row.name, Peer::Ours, result);
         }
         for row in &options.hooks {
-            let result = hear.run(row).map(Value::Object);
+            let result = row.run(&beside).map(Value::Object);
             add(row.name, Peer::Ours, result);
         }
         for row in &options.web {
-            let result = post.run(row).map(Value::Object);
+            let result = row.run(&beside).map(Value::Object);
             add(row.name, Peer::Ours, result);
         }
     }
     let _ = std::fs::remove_dir_all(&ask.home);
-    let _ = std::fs::remove_dir_all(&hear.home);
-    let _ = std::fs::remove_dir_all(&post.home);
+    let _ = std::fs::remove_dir_all(&beside.home);
     let _ = std::fs::remove_dir_all(&bench.scratch);
     let parts = parts(&options, &runs, &before, &bench, &ask);
     print!("{}", results::with("", &parts));
@@ -363,34 +356,44 @@ fn measure(peer: Peer, row: &Row, programs: &Programs, options: &Options) -> Res
     }
 }
 
-/// Runs the generator with a subscriber for each publisher, `(duration, warmup)` in seconds; what it has measured,
-/// when every message came as it should.
-fn one_to_one(
-    broker: &mut Server,
-    programs: &Programs,
-    args: &[&str],
-    (duration, warmup): (f64, f64),
-) -> Result<Map<String, Value>, String> {
-    let mut command = Command::new(&programs.mqload);
-    command
-        .arg("p2p")
-        .args(args)
-        .args(["--port", &broker.port.to_string(), "--pid", &broker.pids()])
-        .args(["--dur", &duration.to_string()])
-        .args(["--warmup", &warmup.to_string()]);
-    let result = generate(&mut command, Duration::from_secs(150));
-    if !broker.alive() {
-        return Err(format!("the broker died: {}", broker.said()));
+/// What rows are run with that send messages from each publisher to a subscriber, beside plugins or without.
+struct OneToOne<'a> {
+    programs: &'a Programs,
+    /// where the broker has its directory
+    home: PathBuf,
+    /// seconds of a measurement
+    duration: f64,
+    warmup: f64,
+}
+
+impl OneToOne<'_> {
+    fn start(&self, extra: &Extra) -> Result<Server, String> {
+        Server::start(Peer::Ours, self.programs, Relay::No, &self.home, extra)
     }
-    let Value::Object(figures) = result? else {
-        return Err("the generator says nothing".into());
-    };
-    for key in ["closed", "lost", "gaps", "bad"] {
-        if figures.get(key).and_then(Value::as_i64).unwrap_or(0) != 0 {
-            return Err(format!("{key}: {}", Value::Object(figures)));
+
+    /// Runs the generator; what it has measured, when every message came as it should.
+    fn measure(&self, broker: &mut Server, args: &[&str]) -> Result<Map<String, Value>, String> {
+        let mut command = Command::new(&self.programs.mqload);
+        command
+            .arg("p2p")
+            .args(args)
+            .args(["--port", &broker.port.to_string(), "--pid", &broker.pids()])
+            .args(["--dur", &self.duration.to_string()])
+            .args(["--warmup", &self.warmup.to_string()]);
+        let result = generate(&mut command, Duration::from_secs(150));
+        if !broker.alive() {
+            return Err(format!("the broker died: {}", broker.said()));
         }
+        let Value::Object(figures) = result? else {
+            return Err("the generator says nothing".into());
+        };
+        for key in ["closed", "lost", "gaps", "bad"] {
+            if figures.get(key).and_then(Value::as_i64).unwrap_or(0) != 0 {
+                return Err(format!("{key}: {}", Value::Object(figures)));
+            }
+        }
+        Ok(figures)
     }
-    Ok(figures)
 }
 
 /// Runs the generator; it stops by itself, and `patience` is for a broker that does not answer.

@@ -1,23 +1,11 @@
 //! Rows about plugins that hear of each message: what a message costs with one, beside what it costs without, in the
 //! same run.
 
-use super::Run;
-use super::peers::Relay;
 use super::report::{failures, machine_lines, met, micros, middle, sorted, spread};
-use super::server::{Extra, Peer, Programs, Server};
+use super::server::Extra;
+use super::{OneToOne, Run};
 use serde_json::{Map, Value};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-
-/// What the rows are run with.
-pub struct Bench<'a> {
-    pub programs: &'a Programs,
-    /// where the broker has its directory
-    pub home: PathBuf,
-    /// seconds of a measurement
-    pub duration: f64,
-    pub warmup: f64,
-}
 
 /// One row: messages at QoS 0, one to one in a closed loop.
 pub struct Row {
@@ -132,33 +120,23 @@ pub const ROWS: &[Row] = &[
     ),
 ];
 
-impl Bench<'_> {
+impl Row {
     /// Starts the broker, runs the generator, and stops it.
-    pub fn run(&self, row: &Row) -> Result<Map<String, Value>, String> {
+    pub(super) fn run(&self, bench: &OneToOne<'_>) -> Result<Map<String, Value>, String> {
         let mut extra = Extra::default();
-        if let Some(plugin) = &row.plugin {
+        if let Some(plugin) = &self.plugin {
             let (path, text) = plugin.file;
             extra.plugin = Some((plugin.name, plugin.keys.into()));
             extra.files.push((path, text.into()));
         }
-        let mut broker = Server::start(Peer::Ours, self.programs, Relay::No, &self.home, &extra)?;
-        let figures = super::one_to_one(
-            &mut broker,
-            self.programs,
-            &["--pairs", "16", "--window", "100"],
-            (self.duration, self.warmup),
-        )?;
+        let mut broker = bench.start(&extra)?;
+        let figures = bench.measure(&mut broker, &["--pairs", "16", "--window", "100"])?;
         // A plugin that did not start, or complains of each message, would be measured as a cheap one.
         match broker.said() {
             said if said.contains("[error]") => Err(format!("the broker complains: {said}")),
             _ => Ok(figures),
         }
     }
-}
-
-/// Where the broker of these rows lives, below the scratch directory.
-pub fn home(scratch: &Path) -> PathBuf {
-    scratch.join("hooks")
 }
 
 /// The part of the report, without a title.

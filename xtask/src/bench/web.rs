@@ -1,31 +1,19 @@
 //! Rows about publishing beside a web hook: how long a message takes from its publisher to its subscriber, at a fixed
 //! rate, while the hook's target answers or hangs; beside the same without the plugin, in the same run.
 
-use super::Run;
-use super::peers::Relay;
 use super::report::{failures, machine_lines, met, micros, middle, sorted, spread};
-use super::server::{Extra, Peer, Programs, Server};
+use super::server::Extra;
+use super::{OneToOne, Run};
 use crate::hook_soak::Sink;
 use crate::node;
 use serde_json::{Map, Value};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 /// Messages a second, at QoS 1.
 const RATE: &str = "10000";
 /// With a target that hangs, the 99th of a hundred may take so many times what it takes without the plugin: what is
 /// beyond is more than two runs of the same row differ by.
 const TIMES: f64 = 1.25;
-
-/// What the rows are run with.
-pub struct Bench<'a> {
-    pub programs: &'a Programs,
-    /// where the broker has its directory
-    pub home: PathBuf,
-    /// seconds of a measurement
-    pub duration: f64,
-    pub warmup: f64,
-}
 
 /// One row.
 pub struct Row {
@@ -76,14 +64,14 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-impl Bench<'_> {
+impl Row {
     /// Starts the target and the broker, runs the generator, and stops them.
-    pub fn run(&self, row: &Row) -> Result<Map<String, Value>, String> {
+    pub(super) fn run(&self, bench: &OneToOne<'_>) -> Result<Map<String, Value>, String> {
         let mut extra = Extra::default();
         let mut sink = None;
-        if let Some(hook) = &row.hook {
+        if let Some(hook) = &self.hook {
             let port = node::free_port()?;
-            let mut target = Sink::start(&self.programs.mqload, port)?;
+            let mut target = Sink::start(&bench.programs.mqload, port)?;
             target.tell(hook.target)?;
             sink = Some(target);
             let keys = format!(
@@ -94,13 +82,9 @@ impl Bench<'_> {
             );
             extra.plugin = Some(("emq_web_hook", keys));
         }
-        let mut broker = Server::start(Peer::Ours, self.programs, Relay::No, &self.home, &extra)?;
-        let figures = super::one_to_one(
-            &mut broker,
-            self.programs,
-            &["--pairs", "8", "--qos", "1", "--rate", RATE],
-            (self.duration, self.warmup),
-        )?;
+        let mut broker = bench.start(&extra)?;
+        let figures =
+            bench.measure(&mut broker, &["--pairs", "8", "--qos", "1", "--rate", RATE])?;
         // A plugin that posts nothing would be measured as one that costs nothing.
         if let Some(sink) = &mut sink {
             let arrived = sink.report()?;
@@ -110,11 +94,6 @@ impl Bench<'_> {
         }
         Ok(figures)
     }
-}
-
-/// Where the broker of these rows lives, below the scratch directory.
-pub fn home(scratch: &Path) -> PathBuf {
-    scratch.join("web")
 }
 
 /// The part of the report, without a title.
