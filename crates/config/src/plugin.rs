@@ -74,7 +74,7 @@ pub const PLUGINS: &[Plugin] = &[
         "emq_auth_username",
         "Authentication with Username/Password",
     )),
-    plugin("emq_coap", "CoAP Gateway"),
+    present(plugin("emq_coap", "CoAP Gateway")),
     plugin("emq_dashboard", "EMQ Web Dashboard"),
     present(plugin("emq_lua_hook", "EMQ Hooks in lua")),
     Plugin {
@@ -94,12 +94,13 @@ pub const PLUGINS: &[Plugin] = &[
         present: true,
         ..plugin("emq_retainer", "EMQ Retainer")
     },
-    plugin("emq_sn", "MQTT-SN Gateway"),
+    present(plugin("emq_sn", "MQTT-SN Gateway")),
     Plugin {
         old_names: &["emqttd_sockjs"],
+        present: true,
         ..plugin("emq_sockjs", "SockJS(Stomp) Plugin for emqttd broker")
     },
-    plugin("emq_stomp", "Stomp Protocol Plugin"),
+    present(plugin("emq_stomp", "Stomp Protocol Plugin")),
     present(plugin("emq_web_hook", "EMQ Webhook Plugin")),
 ];
 

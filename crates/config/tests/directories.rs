@@ -107,7 +107,7 @@ fn every_shipped_plugin_file_belongs_to_a_plugin() {
         );
         count += 1;
     }
-    assert_eq!(count, 20);
+    assert_eq!(count, 21);
 }
 
 #[test]

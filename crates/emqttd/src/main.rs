@@ -13,11 +13,15 @@ fn main() -> ExitCode {
         emq_auth_pgsql::plugin(),
         emq_auth_redis::plugin(),
         emq_auth_username::plugin(),
+        emq_coap::plugin(),
         emq_lua_hook::plugin(),
         emq_modules::plugin(),
         emq_recon::plugin(),
         emq_reloader::plugin(),
         emq_retainer::plugin(),
+        emq_sn::plugin(),
+        emq_sockjs::plugin(),
+        emq_stomp::plugin(),
         emq_web_hook::plugin(),
     ])
 }

@@ -1,0 +1,1 @@
+//! What gateways share: sockets over TCP with TLS, and over UDP.
