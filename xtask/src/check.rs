@@ -159,6 +159,7 @@ fn cargo_test(args: &[&str]) -> Command {
     // Where the tests find clients and servers from the registries.
     command.env("EMQTTD_TEST_PYTHON", tools::python());
     command.env("EMQTTD_TEST_MONGO_PYTHON", tools::mongo_python());
+    command.env("EMQTTD_TEST_GATEWAYS_PYTHON", tools::gateways_python());
     command.env("EMQTTD_TEST_NODE_DIR", tools::node_dir());
     command
 }

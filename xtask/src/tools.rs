@@ -37,6 +37,12 @@ const PROGRAMS: &[(&str, &[&str], &str)] = &[
     ),
     ("slapd", &["slapd"], "tests of logins against LDAP"),
     ("ldapadd", &["ldap-utils"], "tests of logins against LDAP"),
+    (
+        "coap-client-openssl",
+        &["libcoap3-bin"],
+        "tests of CoAP with libcoap's client",
+    ),
+    ("chromium", &["chromium"], "tests of SockJS in a browser"),
 ];
 
 /// Installs packages as root. Those that are servers are wanted as programs only: none of them is started, now
@@ -68,7 +74,16 @@ exit $status
 /// The versions that the tests run with.
 const SECANTUS: &[&str] = &["secantusdb==0.7.0b3", "pymongo==4.20.0"];
 const PAHO: &str = "paho-mqtt==2.1.0";
-const MQTT_JS: &str = "mqtt@5";
+/// Clients of the gateways. DTLS of aiocoap has to be built with autoconf: libcoap's is there for it.
+const GATEWAYS: &[&str] = &["stomp.py==9.0.0", "aiocoap==0.4.17", "mqtt-sn-12==1.0.9"];
+/// Packages of npm and their versions. `ws` is the WebSocket of Node for stompjs.
+const NODE: &[(&str, &str)] = &[
+    ("mqtt", "5"),
+    ("@stomp/stompjs", "7.5.0"),
+    ("sockjs-client", "1.6.1"),
+    ("ws", "8.23.0"),
+    ("playwright-core", "1.58.0"),
+];
 
 /// Where the tests find the interpreter that has paho-mqtt.
 pub fn python() -> PathBuf {
@@ -80,7 +95,12 @@ pub fn mongo_python() -> PathBuf {
     target().join("tools/mongo/bin/python")
 }
 
-/// Where the tests find `node_modules/mqtt`.
+/// Where the tests find the interpreter that has clients of the gateways: stomp.py, aiocoap, mqtt-sn-12.
+pub fn gateways_python() -> PathBuf {
+    target().join("tools/gateways/bin/python")
+}
+
+/// Where the tests find `node_modules` with mqtt.js and the clients of the gateways.
 pub fn node_dir() -> PathBuf {
     target().join("tools/node")
 }
@@ -115,8 +135,11 @@ pub fn ensure() -> Vec<String> {
             "secantusdb for tests of logins against MongoDB: {e}"
         ));
     }
-    if let Err(e) = mqtt_js() {
-        missing.push(format!("mqtt.js: {e}"));
+    if let Err(e) = gateways() {
+        missing.push(format!("clients of the gateways: {e}"));
+    }
+    if let Err(e) = node() {
+        missing.push(format!("clients for Node: {e}"));
     }
     missing
 }
@@ -177,12 +200,24 @@ fn venv(python: &Path, check: &str, packages: &[&str]) -> Result<(), String> {
         .args(packages))
 }
 
-fn mqtt_js() -> Result<(), String> {
+fn gateways() -> Result<(), String> {
+    let check = "import stomp, aiocoap, mqttsn12";
+    venv(&gateways_python(), check, GATEWAYS)
+}
+
+fn node() -> Result<(), String> {
     let dir = node_dir();
-    if dir.join("node_modules/mqtt/package.json").is_file() {
+    let there = |name: &str| {
+        let package = dir.join("node_modules").join(name).join("package.json");
+        package.is_file()
+    };
+    if NODE.iter().all(|(name, _)| there(name)) {
         return Ok(());
     }
     at(&dir, fs::create_dir_all(&dir))?;
     let npm = ["install", "--silent", "--no-fund", "--no-audit", "--prefix"];
-    run(Command::new("npm").args(npm).arg(&dir).arg(MQTT_JS))
+    let packages = NODE
+        .iter()
+        .map(|(name, version)| format!("{name}@{version}"));
+    run(Command::new("npm").args(npm).arg(&dir).args(packages))
 }
