@@ -13,8 +13,10 @@ pub mod client;
 pub mod conformance;
 pub mod connect;
 pub mod packet;
+pub mod peers;
 pub mod plugins;
 pub mod servers;
+pub mod stomp;
 pub mod transport;
 
 pub use broker::{Broker, Config, End};
