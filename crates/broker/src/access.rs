@@ -255,22 +255,21 @@ impl AccessControl {
         !self.acl.load().is_empty()
     }
 
-    /// Walks the authentication chain: providers, then `mqtt.allow_anonymous`.
+    /// Walks the authentication chain; `nobody_knows` is the answer when no provider has one.
     pub(crate) fn authenticate(
         &self,
         client: &Arc<Client>,
         password: Option<&[u8]>,
-        mqtt: &Mqtt,
+        nobody_knows: AuthAnswer,
     ) -> Ask<AuthAnswer> {
         let chain = self.auth.load_full();
-        let anonymous = anonymous_answer(client.peername.ip(), mqtt);
         if chain.is_empty() {
-            return Ask::Now(anonymous);
+            return Ask::Now(nobody_knows);
         }
         let (client, password) = (Arc::clone(client), password.map(<[u8]>::to_vec));
         poll_once(Box::pin(async move {
             let answer = walk_auth(&chain, &client, password, None).await;
-            answer.unwrap_or(anonymous)
+            answer.unwrap_or(nobody_knows)
         }))
     }
 
@@ -411,7 +410,7 @@ impl AccessControl {
 }
 
 /// What `mqtt.allow_anonymous` says when nobody has decided.
-fn anonymous_answer(ip: IpAddr, mqtt: &Mqtt) -> AuthAnswer {
+pub(crate) fn anonymous_answer(ip: IpAddr, mqtt: &Mqtt) -> AuthAnswer {
     let allow = match mqtt.allow_anonymous {
         AllowAnonymous::True => true,
         AllowAnonymous::False => false,

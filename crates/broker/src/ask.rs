@@ -5,7 +5,7 @@
 //! finds them here. An answer that a chain gave which has changed meanwhile counts nothing: it is asked
 //! again.
 
-use crate::access::{AccessRequest, Ask, Permit};
+use crate::access::{AccessRequest, Ask, Permit, anonymous_answer};
 use crate::conn::{ConnId, Phase};
 use crate::node::Node;
 use crate::shard::{Mail, Next, Shard, Step};
@@ -212,13 +212,13 @@ impl Shard {
             return Some(AuthAnswer::Unavailable);
         }
         let client = Arc::new(self.connecting_client(id, connect, publisher));
-        let settings = Arc::clone(&self.settings);
-        let generation = self.node.access.generation();
-        match self
-            .node
-            .access
-            .authenticate(&client, connect.password, &settings.mqtt)
-        {
+        let nobody_knows = match self.conns[id as usize].peek().peer.anonymous {
+            true => anonymous_answer(client.peername.ip(), &self.settings.mqtt),
+            false => AuthAnswer::Deny,
+        };
+        let access = &self.node.access;
+        let generation = access.generation();
+        match access.authenticate(&client, connect.password, nobody_knows) {
             Ask::Now(answer) => Some(answer),
             Ask::Later(future) => {
                 let (serial, asking) = self.begin_asking(id, generation);

@@ -37,6 +37,8 @@ pub struct Peer {
     pub listener: Arc<ListenerState>,
     /// user name from the client certificate, where the listener asks for it
     pub cert_username: Option<Box<str>>,
+    /// whether `mqtt.allow_anonymous` counts for it
+    pub anonymous: bool,
     /// headers of the WebSocket handshake
     pub headers: Option<Arc<[(String, String)]>>,
 }

@@ -78,6 +78,7 @@ impl Broker {
             addr: peer.peername,
             listener,
             cert_username: peer.cert_username.map(Into::into),
+            anonymous: peer.anonymous,
             headers: None,
         };
         control.open_pipe(peer, events)

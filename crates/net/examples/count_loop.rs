@@ -97,6 +97,7 @@ fn over_pipe(broker: &Broker, packet: &[u8], answer: usize, times: u64) -> Resul
         listener: name,
         peername: SocketAddr::from(([10, 0, 0, 1], 5000)),
         cert_username: None,
+        anonymous: true,
     };
     let (sender, answers) = mpsc::channel();
     let pipe = broker.open_pipe(peer, Box::new(Answers(sender)))?;

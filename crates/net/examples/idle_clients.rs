@@ -48,6 +48,7 @@ fn main() -> Result<(), Failure> {
         listener: name.clone(),
         peername: SocketAddr::from(([10, 0, 0, 1], n as u16)),
         cert_username: None,
+        anonymous: true,
     };
     let each = |before: usize| -> Result<usize, Failure> { Ok((resident()? - before) / many) };
 

@@ -156,6 +156,7 @@ impl ShardLoop {
                     addr,
                     listener: state,
                     cert_username: None,
+                    anonymous: true,
                     headers: None,
                 },
             ),

@@ -137,6 +137,7 @@ impl Layers {
             addr,
             listener: Arc::clone(listener),
             cert_username: None,
+            anonymous: true,
             headers: None,
         };
         let mut layers = Layers {

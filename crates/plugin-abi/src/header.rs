@@ -7,7 +7,7 @@ pub const MAGIC: [u8; 16] = *b"emqttd plugin\0\x1a\n";
 pub const MAJOR: u16 = 1;
 
 /// Version of the ABI that changes when something is added.
-pub const MINOR: u16 = 0;
+pub const MINOR: u16 = 1;
 
 /// The static `emqttd_plugin_abi` of a library. Its first four fields have this place in every version.
 #[repr(C)]

@@ -93,6 +93,9 @@ pub struct PeerInfo {
     pub peername: SocketAddr,
     /// user name from a certificate
     pub cert_username: Option<String>,
+    /// whether `mqtt.allow_anonymous` counts when no authentication provider knows it; `false` = then it is
+    /// refused (code 4)
+    pub anonymous: bool,
 }
 
 /// A virtual connection into the broker: MQTT packets as bytes, as if through a socket. All that holds for

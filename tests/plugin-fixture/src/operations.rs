@@ -198,6 +198,7 @@ fn peer(protocol: &str) -> PeerInfo {
         listener: (protocol.into(), "127.0.0.1:9".into()),
         peername: ([192, 0, 2, 7], 4711).into(),
         cert_username: None,
+        anonymous: true,
     }
 }
 

@@ -79,6 +79,7 @@ fn start(ctx: &Context) -> Result<Box<dyn Plugin>, StartError> {
                 listener: (PROTOCOL.into(), listen_on.clone()),
                 peername,
                 cert_username: None,
+                anonymous: true,
             };
             accepting.spawn(serve(accepting.clone(), stream, peer));
         }

@@ -123,6 +123,7 @@ impl Net {
                 addr,
                 listener,
                 cert_username: None,
+                anonymous: true,
                 headers: None,
             },
         );

@@ -91,6 +91,7 @@ impl Loop {
                 addr,
                 listener,
                 cert_username: None,
+                anonymous: true,
                 headers: None,
             },
         );

@@ -1,9 +1,10 @@
 //! Who may come in, and what they may do.
 
 use crate::world::*;
-use emqttd_plugin_sdk::virtual_client::{ConnectOptions, Outgoing, Refused};
+use emqttd_plugin_sdk::virtual_client::{ConnectOptions, Outgoing, Refused, VirtualClient};
 use emqttd_plugin_sdk::{
-    Access, AclAnswer, AclProvider, AuthAnswer, AuthProvider, Client, DynAcl, DynAuth, QoS,
+    Access, AclAnswer, AclProvider, AuthAnswer, AuthProvider, Client, DynAcl, DynAuth, HostError,
+    PeerInfo, QoS,
 };
 use std::sync::Arc;
 
@@ -66,6 +67,50 @@ fn the_chain_decides_who_comes_in() {
         });
         world.until_left(&[("auth_failure", 6)]);
     }
+}
+
+/// Knows `tom` only.
+struct Book;
+
+impl AuthProvider for Book {
+    async fn check(&self, client: &Client, password: Option<&[u8]>) -> AuthAnswer {
+        match (client.username.as_deref(), password) {
+            (Some("tom"), Some(b"sesame")) => AuthAnswer::Allow { superuser: false },
+            (Some("tom"), _) => AuthAnswer::Deny,
+            _ => AuthAnswer::Ignore,
+        }
+    }
+}
+
+#[test]
+fn a_client_that_somebody_must_know() {
+    // mqtt.allow_anonymous = true lets in everybody else.
+    let world = World::new(2);
+    let connect = async |anonymous: bool, username: &str| {
+        let peer = PeerInfo {
+            anonymous,
+            ..peer(1)
+        };
+        let options = ConnectOptions::new("device").credentials(username, "sesame");
+        let open = |events| world.broker.open_pipe(peer, events).map_err(HostError);
+        match soon(VirtualClient::connect_by(open, options)).await {
+            Ok((client, _events)) => {
+                soon(client.disconnect()).await;
+                0
+            }
+            Err(refused) => refused.code(),
+        }
+    };
+    world.run(async {
+        assert_eq!(connect(true, "tom").await, 0);
+        assert_eq!(connect(false, "tom").await, 4);
+        let book: Arc<dyn DynAuth> = Arc::new(Book);
+        world.broker.access().add_auth(0, "book", &book);
+        assert_eq!(connect(false, "tom").await, 0);
+        assert_eq!(connect(true, "bob").await, 0);
+        assert_eq!(connect(false, "bob").await, 4);
+    });
+    world.until_left(&[("auth_failure", 2)]);
 }
 
 #[test]

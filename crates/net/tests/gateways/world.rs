@@ -206,6 +206,7 @@ pub fn peer(number: u8) -> PeerInfo {
         listener: (LISTENER.0.into(), LISTENER.1.into()),
         peername: device(number),
         cert_username: None,
+        anonymous: true,
     }
 }
 

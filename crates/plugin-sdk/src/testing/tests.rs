@@ -227,6 +227,7 @@ fn a_pipe_has_an_end_in_the_test() {
             listener: (protocol.into(), "127.0.0.1:1".into()),
             peername: ([127, 0, 0, 1], 9).into(),
             cert_username: None,
+            anonymous: true,
         };
         ctx.listener(PluginListener {
             protocol: "gw:udp".into(),

@@ -12,8 +12,9 @@ use minicbor::{Decode, Encode};
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-/// Reads and writes types as maps of numbered fields. Fields after `added` have a default for messages
-/// written before there were any; those after `beside` go beside the message.
+/// Reads and writes types as maps of numbered fields. Fields after `added` came after the first version: they
+/// are written when they are not what is read for messages without them. Those after `beside` go beside the
+/// message.
 macro_rules! fields {
     ($($type:ident {
         $($number:literal $field:ident),*
@@ -26,10 +27,12 @@ macro_rules! fields {
                 e: &mut Encoder<W>,
                 ctx: &mut C,
             ) -> Result<(), minicbor::encode::Error<W::Error>> {
-                let count = [$($number,)* $($($later),*)?].len();
+                let count = [$($number),*].len() $($(+ usize::from(self.$added != $default))*)?;
                 e.map(count as u64)?;
                 $(e.u8($number)?.encode_with(&self.$field, ctx)?;)*
-                $($(e.u8($later)?.encode_with(&self.$added, ctx)?;)*)?
+                $($(if self.$added != $default {
+                    e.u8($later)?.encode_with(&self.$added, ctx)?;
+                })*)?
                 e.ok()
             }
         }
@@ -63,7 +66,7 @@ fields! {
     HttpRequest { 0 method, 1 path, 2 query, 3 headers; beside body }
     HttpResponse { 0 status, 1 content_type; beside body }
     PluginListener { 0 protocol, 1 listen_on, 2 acceptors, 3 max_clients, 4 mountpoint }
-    PeerInfo { 0 listener, 1 peername, 2 cert_username }
+    PeerInfo { 0 listener, 1 peername, 2 cert_username; added 3 anonymous = true }
     RetainSettings { 0 storage, 1 max_message_num, 2 max_payload_size, 3 expiry_interval }
     Figures { 0 loops, 1 held, 2 traffic, 3 tasks, 4 uptime }
     LoopFigures { 0 connections, 1 sessions, 2 rounds, 3 busy, 4 longest, 5 mail }

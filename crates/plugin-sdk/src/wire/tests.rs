@@ -82,6 +82,12 @@ fn there_and_back() {
         listener: ("p".into(), "l".into()),
         peername: ([1, 2, 3, 4], 5).into(),
         cert_username: None,
+        anonymous: true,
     };
     assert_eq!(decode::<PeerInfo>(&encode(&peer)).unwrap(), peer);
+    let known = PeerInfo {
+        anonymous: false,
+        ..peer
+    };
+    assert_eq!(decode::<PeerInfo>(&encode(&known)).unwrap(), known);
 }

@@ -230,6 +230,16 @@ fn of_services() -> Vec<String> {
                 listener: ("p".into(), "l".into()),
                 peername: ([1, 2, 3, 4], 5).into(),
                 cert_username: Some("u".into()),
+                anonymous: true,
+            },
+        ),
+        line(
+            "PeerInfo-anonymous",
+            &PeerInfo {
+                listener: ("p".into(), "l".into()),
+                peername: ([1, 2, 3, 4], 5).into(),
+                cert_username: Some("u".into()),
+                anonymous: false,
             },
         ),
         line(
