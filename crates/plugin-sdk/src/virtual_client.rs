@@ -49,11 +49,13 @@
 //! meanwhile may wait for an acknowledgement that stands behind a message he does not take.
 
 mod options;
+mod publishing;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use options::{ConnectOptions, Outgoing, Will};
+pub use publishing::{NotNow, Publishing};
 pub use state::{End, Event, Incoming};
 
 use crate::{Context, HostError, PeerInfo, Pipe, PipeEvents, QoS};
@@ -68,7 +70,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 /// SUBSCRIBE and UNSUBSCRIBE that wait for their answers at the most.
 const ASKS: usize = 16;
 
-/// How long an acknowledgement may take before the broker is asked about it.
+/// How long an acknowledgement may take before the broker is asked about it: it is there at once when the message
+/// waits for nothing, and never when the ACL denies it.
+const SOON: Duration = Duration::from_millis(100);
+/// The same, once the broker has been asked.
 const LONG: Duration = Duration::from_secs(1);
 
 /// Why there is no connection.
@@ -220,22 +225,29 @@ impl Inner {
 
     async fn permit(&self, semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failed> {
         let permit = Arc::clone(semaphore).acquire_owned();
-        let permit = self.patiently(permit, None).await;
+        let permit = self.patiently(permit).await;
         permit.map_err(|_| self.failed())
     }
 
-    /// Awaits what the broker's answer to a message will bring about; when that takes long, asks what has become
-    /// of that message, or of all.
-    async fn patiently<F: Future>(&self, answer: F, serial: Option<u64>) -> F::Output {
+    /// Awaits what the broker's answers to messages will bring about; when that takes long, asks what has become
+    /// of all of them.
+    async fn patiently<F: Future>(&self, answer: F) -> F::Output {
         let mut answer = pin!(answer);
+        let mut patience = SOON;
         loop {
-            if let Ok(answer) = tokio::time::timeout(LONG, answer.as_mut()).await {
+            if let Ok(answer) = tokio::time::timeout(patience, answer.as_mut()).await {
                 return answer;
             }
-            let mut state = self.lock();
-            state.ask_after(serial);
-            self.flush(&mut state);
+            self.ask_after(None);
+            patience = LONG;
         }
+    }
+
+    /// Asks what has become of the messages up to `serial`, or of all.
+    fn ask_after(&self, serial: Option<u64>) {
+        let mut state = self.lock();
+        state.ask_after(serial);
+        self.flush(&mut state);
     }
 
     async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Failed> {
@@ -398,8 +410,8 @@ impl VirtualClient {
 
     /// Publishes. Done when the broker has acknowledged it, at QoS 0 when it is on its way. The answer is the
     /// reason code: 0 and others below 0x80 = the broker has it; 0x87 = the ACL denies it. MQTT 3.1.1 has no answer
-    /// for what is not taken: there it is 0x87 whatever the reason, and known only after a second or two. Messages of one task keep their order;
-    /// dropping the future does not call one back that is on its way.
+    /// for what is not taken: there it is 0x87 whatever the reason, and known only after 100 milliseconds or more.
+    /// Messages of one task keep their order; dropping the future does not call one back that is on its way.
     ///
     /// # Errors
     /// When the connection ends before that, or the message cannot be said in MQTT.
@@ -416,8 +428,41 @@ impl VirtualClient {
         let serial = inner
             .put(|state| state.publish(message, Some(pending)))
             .await?;
-        let answer = inner.patiently(answer, Some(serial)).await;
-        answer.map_err(|_| inner.failed())
+        Publishing::new(inner, answer, serial).await
+    }
+
+    /// Publishes without waiting for room, or for an answer. At QoS 0 the message is on its way when this returns.
+    /// At QoS 1 and 2 it is in its place in the order, and [`Publishing`] is awaited for the reason code, as that
+    /// of [`VirtualClient::publish`]; or dropped, which calls nothing back.
+    ///
+    /// # Errors
+    /// When there is no room now, the connection has ended, or the message cannot be said in MQTT. Nothing is sent
+    /// then.
+    pub fn try_publish(&self, message: &Outgoing) -> Result<Publishing, NotNow> {
+        message.check().map_err(NotNow::Invalid)?;
+        let inner = &self.0.inner;
+        let mut state = inner.lock();
+        if let Some(end) = state.ended() {
+            return Err(NotNow::Closed(end.reason.clone()));
+        }
+        if !state.has_room() {
+            return Err(NotNow::Busy);
+        }
+        if message.qos == QoS::AtMostOnce {
+            state.publish(message, None);
+            inner.flush(&mut state);
+            return Ok(Publishing::done());
+        }
+        let Ok(permit) = Arc::clone(&inner.window).try_acquire_owned() else {
+            // Places may be taken by messages that the ACL has denied, whose senders await nothing.
+            state.ask_after(None);
+            inner.flush(&mut state);
+            return Err(NotNow::Busy);
+        };
+        let (sender, answer) = oneshot::channel();
+        let serial = state.publish(message, Some(Answer::new(sender, permit)));
+        inner.flush(&mut state);
+        Ok(Publishing::new(inner, answer, serial))
     }
 
     /// Subscribes; the answer has for each filter the QoS granted, or a code of 0x80 and more.

@@ -2,6 +2,7 @@
 
 use super::*;
 use emqttd_mqtt::{ConnAckOut, ConnAckProps, Packet, PublishHead, ReasonCode, Version};
+use std::pin::Pin;
 use tokio::runtime::Builder;
 
 /// The broker's end of a pipe, in the hands of a test.
@@ -618,5 +619,94 @@ fn what_is_denied_is_known_in_the_end() {
         // A PINGRESP that nobody asked for says nothing.
         broker.output(&[0xD0, 0]);
         assert!(!client.is_closed());
+    });
+}
+
+/// The packet identifier of the PUBLISH that comes next.
+fn published(broker: &Broker) -> u16 {
+    broker.next(|packet| match packet {
+        Packet::Publish(publish) => publish.packet_id,
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn who_does_not_wait_is_told_that_there_is_no_room() {
+    use emqttd_mqtt::AckKind::PubAck;
+    fn awaited_anywhere<T: Send + Unpin + 'static>(_: &T) {}
+    run(async {
+        let broker = Broker::new(Version::V311);
+        let mut options = ConnectOptions::new("id");
+        options.inflight = 2;
+        let (client, _events) = broker.connect(options, ConnAckProps::default()).await;
+        let message = |qos| Outgoing::new("t", "x").qos(qos);
+        let (lightly, once) = (message(QoS::AtMostOnce), message(QoS::AtLeastOnce));
+        // QoS 0 is done at once.
+        assert_eq!(client.try_publish(&lightly).unwrap().await, Ok(0));
+        assert_eq!(published(&broker), 0);
+        // QoS 1 is in its place before anybody awaits it.
+        let first = client.try_publish(&once).unwrap();
+        awaited_anywhere(&first);
+        let second = client.try_publish(&once).unwrap();
+        let ids = (published(&broker), published(&broker));
+        assert_ne!(ids.0, ids.1);
+        broker.ack(PubAck, ids.0, ReasonCode::SUCCESS);
+        assert_eq!(first.await, Ok(0));
+        // Nobody awaits the second one, nor the next: their places come back all the same.
+        drop(second);
+        drop(client.try_publish(&once).unwrap());
+        assert_ne!(published(&broker), 0);
+        assert_eq!(client.try_publish(&once).err(), Some(NotNow::Busy));
+        broker.next(|packet| assert_eq!(packet, Packet::PingReq));
+        assert_eq!(client.try_publish(&once).err(), Some(NotNow::Busy));
+        assert!(broker.nothing(), "it is asked once");
+        broker.output(&[0xD0, 0]);
+        let third = client.try_publish(&once).unwrap();
+        let third_id = published(&broker);
+        // No room for packets.
+        broker.far().room = 0;
+        let large = Outgoing::new("t", vec![b'x'; 70_000]);
+        assert_eq!(client.try_publish(&large).unwrap().await, Ok(0));
+        assert_eq!(client.try_publish(&lightly).err(), Some(NotNow::Busy));
+        assert_eq!(client.try_publish(&once).err(), Some(NotNow::Busy));
+        broker.far().room = usize::MAX;
+        broker.events(|events| events.room());
+        assert_eq!(published(&broker), 0);
+        assert!(broker.nothing(), "what was not taken is not sent");
+        broker.ack(PubAck, third_id, ReasonCode::SUCCESS);
+        assert_eq!(third.await, Ok(0));
+        let bad = client.try_publish(&Outgoing::new("a/#", "x")).err();
+        assert_eq!(bad, Some(NotNow::Invalid("not a topic name")));
+        // The end.
+        let last = client.try_publish(&once).unwrap();
+        broker.events(|events| events.closed("kick"));
+        assert_eq!(last.await, Err(Failed::Closed("kick".into())));
+        for message in [&lightly, &once] {
+            let closed = client.try_publish(message).err();
+            assert_eq!(closed, Some(NotNow::Closed("kick".into())));
+        }
+    });
+}
+
+#[test]
+fn what_is_denied_is_known_soon() {
+    run(async {
+        let broker = Broker::new(Version::V311);
+        let options = ConnectOptions::new("id");
+        let (client, _events) = broker.connect(options, ConnAckProps::default()).await;
+        let once = Outgoing::new("t", "x").qos(QoS::AtLeastOnce);
+        let mut denied = client.try_publish(&once).unwrap();
+        assert!(is_pending(Pin::new(&mut denied)).await);
+        assert_ne!(published(&broker), 0);
+        assert!(broker.nothing());
+        let begun = std::time::Instant::now();
+        tokio::select! {
+            _ = &mut denied => panic!("nothing has come"),
+            () = async { while broker.nothing() { tokio::task::yield_now().await } } => {}
+        }
+        assert!((SOON..LONG).contains(&begun.elapsed()));
+        broker.next(|packet| assert_eq!(packet, Packet::PingReq));
+        broker.output(&[0xD0, 0]);
+        assert_eq!(denied.await, Ok(0x87));
     });
 }
