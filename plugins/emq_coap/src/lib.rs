@@ -1,4 +1,12 @@
-//! `emq_coap`.
+//! `emq_coap`: devices that speak CoAP (RFC 7252) as clients of the broker.
+//!
+//! The transport is `codec` (bytes and messages), `message` (duplicates, retransmission), `block` (RFC 7959), `observe`
+//! (RFC 7641) and `machine`, which puts them together without any I/O; `gateway` is the task around it.
+//! `request` is what the resources see of it.
+
+mod codec;
+mod endpoint;
+mod request;
 
 use emqttd_plugin_sdk::{Descriptor, StartError};
 
