@@ -7,6 +7,7 @@
 mod codec;
 mod endpoint;
 mod request;
+mod settings;
 
 use emqttd_plugin_sdk::{Descriptor, StartError};
 
