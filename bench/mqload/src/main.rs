@@ -1,6 +1,7 @@
 //! mqload: MQTT 3.1.1 load generator and raw relay. `cargo xtask bench` drives it.
 mod codec;
 mod floor;
+mod gate;
 mod hist;
 mod load;
 mod relay;
@@ -77,6 +78,10 @@ const USAGE: &str = "usage: mqload MODE [--port 1883] [--pid BROKER[,PID]] [--pe
           publish to sessions that outlive their connections; acknowledgements are what counts
   resume  --subs 1 --expect N                     connect them again and take what they are owed
   populate --sessions 1000000 --slots 128         connect, subscribe to three filters, leave
+  gate    --in mqtt|stomp|sockjs|sn|coap|echo --out mqtt|...|none --gate PORT [--con] --pairs 16 --qos 0 --size 64
+          [--window 16 | --rate MSG_S --burst 1]  each from a sender to a receiver, by these protocols
+  udp-echo --port P                               sends datagrams back: what `gate --in echo` talks to
+  sn-sleep --n 20000 --gate PORT                  MQTT-SN clients, half of them asleep: memory
   floor   --dir DIR --bytes N --dur 2 [--zeros]   write and fdatasync without a broker
   sink    --port P                                what a web hook posts to; see sink.rs for what it reads
   relay   --port P [--ack] [--coalesce] [--nap-us N] [--procs K]
@@ -111,6 +116,9 @@ fn main() {
         "durable" => load::durable::publish(&a),
         "resume" => load::durable::resume(&a),
         "populate" => load::durable::populate(&a),
+        "gate" => gate::run(&a),
+        "udp-echo" => gate::echo(&a),
+        "sn-sleep" => gate::sleep(&a),
         "floor" => floor::run(&a),
         "sink" => sink::run(&a),
         "relay" => relay::run(&a),
