@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod coap;
+mod common;
 mod crossing;
 mod sn;
 mod sockjs;

@@ -1,1 +1,7 @@
-//! coap
+//! `emq_coap`: three dialects of CoAP, byte by byte and with the clients of others.
+
+mod dialects;
+mod endpoint;
+mod others;
+mod ps;
+mod transport;

@@ -1,1 +1,9 @@
-//! sn
+//! `emq_sn`: MQTT-SN 1.2, byte by byte as EMQ answered, and with a client of others.
+
+mod device;
+mod flows;
+mod hostile;
+mod others;
+mod sleep;
+mod topics;
+mod wills;
