@@ -184,6 +184,17 @@ impl<W: Wire> WebSocket<W> {
         }
     }
 
+    /// Opens another path, without a sub-protocol.
+    pub fn open_at(mut wire: W, path: &str) -> WebSocket<W> {
+        let answer = http(&mut wire, &ws_request(path, None));
+        assert_eq!(answer.status, 101, "{answer:?}");
+        assert_eq!(answer.header("sec-websocket-accept"), Some(WS_ACCEPT));
+        WebSocket {
+            wire,
+            unread: Vec::new(),
+        }
+    }
+
     /// Sends one frame, masked as a client must.
     pub fn send_frame(&mut self, fin: bool, opcode: u8, payload: &[u8]) -> io::Result<()> {
         self.send_raw(&masked_frame(fin, opcode, payload))

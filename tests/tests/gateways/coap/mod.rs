@@ -1,7 +1,7 @@
 //! `emq_coap`: three dialects of CoAP, byte by byte and with the clients of others.
 
 mod dialects;
-mod endpoint;
+pub mod endpoint;
 mod others;
 mod ps;
 mod transport;

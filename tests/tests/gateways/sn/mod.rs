@@ -1,6 +1,6 @@
 //! `emq_sn`: MQTT-SN 1.2, byte by byte as EMQ answered, and with a client of others.
 
-mod device;
+pub mod device;
 mod flows;
 mod hostile;
 mod others;
