@@ -5,6 +5,7 @@
 //! durable sessions (`durable`) have the disk for a floor.
 
 mod durable;
+mod gateways;
 mod hooks;
 mod logins;
 mod peers;
@@ -26,10 +27,11 @@ use std::time::{Duration, Instant};
 const USAGE: &str = "usage: cargo xtask bench [options]
   --reps N         repetitions of each row (3)
   --rows A,B       only these rows; `memory`, `durable`, `logins`,
-                   `hooks` and `web` stand for all of a kind
+                   `hooks`, `web` and `gateways` stand for all of a kind
   --big            also the row durable-start, which takes minutes
   --sessions N     its sessions (1000000)
   --logins N       new clients of the rows about logins (2000)
+  --sleepers N     MQTT-SN clients of the row sn-sleep (20000)
   --sync MODE      persistence.sync of the durable rows, in place of its default: always, off, 100ms ...
   --scratch DIR    where brokers keep their data: the durable rows measure its disk
   --peers A,B      only these of emqttd, relay, mosquitto
@@ -45,7 +47,9 @@ struct Options {
     logins: Vec<&'static logins::Row>,
     hooks: Vec<&'static hooks::Row>,
     web: Vec<&'static web::Row>,
+    gateways: Vec<&'static gateways::Row>,
     clients: u64,
+    sleepers: u64,
     peers: Vec<Peer>,
     duration: f64,
     warmup: f64,
@@ -93,6 +97,13 @@ pub fn run(args: &[String]) -> Result<(), String> {
         duration: options.duration,
         warmup: options.warmup,
     };
+    let through = gateways::Bench {
+        programs: &programs,
+        home: scratch.join("gateways"),
+        duration: options.duration,
+        warmup: options.warmup,
+        sleepers: options.sleepers,
+    };
     let before = report::load_average();
     let mut runs = Vec::new();
     for rep in 1..=options.reps {
@@ -134,11 +145,17 @@ pub fn run(args: &[String]) -> Result<(), String> {
             let result = row.run(&beside).map(Value::Object);
             add(row.name, Peer::Ours, result);
         }
+        for row in &options.gateways {
+            let result = row.run(&through).map(Value::Object);
+            add(row.name, Peer::Ours, result);
+        }
     }
     let _ = std::fs::remove_dir_all(&ask.home);
     let _ = std::fs::remove_dir_all(&beside.home);
+    let _ = std::fs::remove_dir_all(&through.home);
     let _ = std::fs::remove_dir_all(&bench.scratch);
-    let parts = parts(&options, &runs, &before, &bench, &ask);
+    let mut parts = parts(&options, &runs, &before, &bench, &ask);
+    parts.extend(gateway_part(&options, &runs, &before, &through));
     print!("{}", results::with("", &parts));
     if options.write {
         let path = root().join("bench/RESULTS.md");
@@ -200,6 +217,22 @@ fn parts(
     parts
 }
 
+/// The part about gateways, if there are rows of it.
+fn gateway_part(
+    options: &Options,
+    runs: &[Run],
+    before: &str,
+    bench: &gateways::Bench,
+) -> Option<(&'static str, String)> {
+    let rows = &options.gateways;
+    let of_them = |run: &&Run| rows.iter().any(|row| row.name == run.row);
+    let runs: Vec<Run> = runs.iter().filter(of_them).cloned().collect();
+    (!rows.is_empty()).then(|| {
+        let text = gateways::markdown(rows, &runs, options.reps, before, bench);
+        ("gateways", text)
+    })
+}
+
 impl Options {
     fn parse(args: &[String]) -> Result<Options, String> {
         let mut options = Options {
@@ -209,7 +242,9 @@ impl Options {
             logins: logins::ROWS.iter().collect(),
             hooks: hooks::ROWS.iter().collect(),
             web: web::ROWS.iter().collect(),
+            gateways: gateways::ROWS.iter().collect(),
             clients: 2000,
+            sleepers: 20_000,
             peers: vec![Peer::Relay, Peer::Ours, Peer::Mosquitto],
             duration: 3.0,
             warmup: 0.7,
@@ -237,9 +272,10 @@ impl Options {
                     let rows = rows(value()?)?;
                     (options.rows, options.durable) = (rows.memory, rows.durable);
                     (options.logins, options.hooks) = (rows.logins, rows.hooks);
-                    options.web = rows.web;
+                    (options.web, options.gateways) = (rows.web, rows.gateways);
                 }
                 "--logins" => options.clients = number(value()?)?.max(1.0) as u64,
+                "--sleepers" => options.sleepers = number(value()?)?.max(1.0) as u64,
                 "--big" => big = true,
                 "--sessions" => options.sessions = number(value()?)? as u64,
                 "--sync" => options.sync = Some(value()?.clone()),
@@ -256,7 +292,7 @@ impl Options {
                 "--broker" => options.broker = Some(value()?.into()),
                 "--quick" => {
                     (options.reps, options.duration, options.warmup) = (1, 1.0, 0.3);
-                    options.clients = 100;
+                    (options.clients, options.sleepers) = (100, 2000);
                 }
                 "--write" => options.write = true,
                 other => return Err(format!("{other}?\n{USAGE}")),
@@ -272,13 +308,14 @@ impl Options {
             options.logins.clear();
             options.hooks.clear();
             options.web.clear();
+            options.gateways.clear();
         }
         Ok(options)
     }
 }
 
 /// Rows about messages in memory, about durable sessions, about logins, about plugins that hear of messages,
-/// and about those that tell others.
+/// about those that tell others, and about gateways.
 #[derive(Default)]
 struct Rows {
     memory: Vec<&'static Row>,
@@ -286,12 +323,13 @@ struct Rows {
     logins: Vec<&'static logins::Row>,
     hooks: Vec<&'static hooks::Row>,
     web: Vec<&'static web::Row>,
+    gateways: Vec<&'static gateways::Row>,
 }
 
 impl Rows {
     fn len(&self) -> usize {
         let all = self.memory.len() + self.durable.len() + self.logins.len();
-        all + self.hooks.len() + self.web.len()
+        all + self.hooks.len() + self.web.len() + self.gateways.len()
     }
 }
 
@@ -320,12 +358,18 @@ fn rows(names: &str) -> Result<Rows, String> {
         found
             .web
             .extend(web.filter(|r| [r.name, "web"].contains(&name)));
+        let gateways = gateways::ROWS.iter();
+        found
+            .gateways
+            .extend(gateways.filter(|r| [r.name, "gateways"].contains(&name)));
         if found.len() == before {
             let known = ROWS.iter().map(|r| r.name);
             let known = known.chain(durable::ROWS.iter().map(|r| r.name));
             let known = known.chain(logins::ROWS.iter().map(|r| r.name));
             let known = known.chain(hooks::ROWS.iter().map(|r| r.name));
-            let known: Vec<&str> = known.chain(web::ROWS.iter().map(|r| r.name)).collect();
+            let known = known.chain(web::ROWS.iter().map(|r| r.name));
+            let known = known.chain(gateways::ROWS.iter().map(|r| r.name));
+            let known: Vec<&str> = known.collect();
             return Err(format!("no row {name}; there are {}", known.join(", ")));
         }
     }

@@ -140,7 +140,7 @@ pub fn failures(out: &mut String, runs: &[Run]) {
 }
 
 /// What went wrong in all runs of a row together; `None` when nothing did.
-fn faults(runs: &[Run], row: &str, peer: &str) -> Option<String> {
+pub fn faults(runs: &[Run], row: &str, peer: &str) -> Option<String> {
     let sum = |key| values(runs, row, peer, key).iter().sum::<f64>();
     // The retained row tells how many arrived in each of its rounds.
     let missing = results(runs, row, peer).filter_map(|result| {

@@ -5,13 +5,14 @@ const HEAD: &str = "# Benchmark results\n\nWritten by `cargo xtask bench --write
 const BY_HAND: &str = "<!-- written by hand from here on: --write keeps it -->";
 
 /// The parts in their order: name and title.
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 7] = [
     ("memory", "In memory"),
     ("durable", "On disk"),
     ("start", "Starting with a large store"),
     ("logins", "Logins that other servers decide"),
     ("hooks", "Plugins that hear of each message"),
     ("web", "Publishing beside a web hook"),
+    ("gateways", "Other protocols"),
 ];
 
 fn marker(name: &str) -> String {
