@@ -409,6 +409,11 @@ impl Stomp {
         let _ = self.wire.tcp().shutdown(Shutdown::Both);
     }
 
+    /// How long [`Stomp::try_send`] waits for room.
+    pub fn set_write_timeout(&self, limit: Duration) {
+        self.wire.tcp().set_write_timeout(Some(limit)).unwrap();
+    }
+
     /// The address of this end.
     pub fn local_addr(&self) -> SocketAddr {
         self.wire.tcp().local_addr().unwrap()

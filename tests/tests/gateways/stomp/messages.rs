@@ -235,7 +235,11 @@ fn what_lacks_something_is_refused() {
         let mut stomp = guest();
         stomp.say(command, &[&headers[..], &[("receipt", "r7")]].concat(), "x");
         let error = stomp.refused();
-        assert_eq!(error.header("receipt-id"), Some("r7"), "{command} {headers:?}");
+        assert_eq!(
+            error.header("receipt-id"),
+            Some("r7"),
+            "{command} {headers:?}"
+        );
         assert_eq!(error.header("content-type"), Some("text/plain"));
         assert!(!error.body.is_empty());
     }
@@ -285,7 +289,11 @@ fn every_frame_that_asks_gets_its_receipt() {
     let topic = unique("t");
     let mut stomp = guest();
     stomp.done("BEGIN", &[("transaction", "t")], "");
-    stomp.done("SUBSCRIBE", &[("id", "1"), ("destination", &topic), ("ack", "client")], "");
+    stomp.done(
+        "SUBSCRIBE",
+        &[("id", "1"), ("destination", &topic), ("ack", "client")],
+        "",
+    );
     let to = [("destination", topic.as_str()), ("transaction", "t")];
     stomp.done("SEND", &to, "x");
     stomp.quiet();

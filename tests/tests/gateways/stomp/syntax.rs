@@ -28,7 +28,8 @@ fn single_bytes_make_a_frame() {
     let topic = unique("t");
     let mut watcher = watcher(broker(), &topic, 0);
     let mut stomp = Stomp::open(here());
-    let mut bytes = b"\nCONNECT\naccept-version:1.2\nlogin:guest\npasscode:guest\n\n\0\n\r\n".to_vec();
+    let mut bytes =
+        b"\nCONNECT\naccept-version:1.2\nlogin:guest\npasscode:guest\n\n\0\n\r\n".to_vec();
     let body = b"a\0b\n\nc\0";
     let length = body.len().to_string();
     let headers = [("destination", topic.as_str()), ("content-length", &length)];
@@ -52,7 +53,15 @@ fn any_body_comes_through() {
     stomp.sub("1", &topic, &[]);
     let all: Vec<u8> = (0..=255).collect();
     let long = vec![0; 8192];
-    for body in [&b""[..], b"\0", b"\0\0", b"\n", b"MESSAGE\n\n\0", &all, &long] {
+    for body in [
+        &b""[..],
+        b"\0",
+        b"\0\0",
+        b"\n",
+        b"MESSAGE\n\n\0",
+        &all,
+        &long,
+    ] {
         let length = body.len().to_string();
         let headers = [("destination", topic.as_str()), ("content-length", &length)];
         stomp.say("SEND", &headers, body);
@@ -70,7 +79,8 @@ fn any_body_comes_through() {
 fn lines_may_end_with_carriage_return() {
     for version in ["1.0", "1.1", "1.2"] {
         let (mut stomp, mut watcher, base) = speaking(version);
-        let text = format!("SEND\r\ndestination:{base}/a\r\ncontent-length:3\r\n\r\na\r\n\0\r\n\r\n");
+        let text =
+            format!("SEND\r\ndestination:{base}/a\r\ncontent-length:3\r\n\r\na\r\n\0\r\n\r\n");
         stomp.send(text);
         watcher.expect(&format!("{base}/a"), "a\r\n");
         stomp.send(format!("\r\nSEND\r\ndestination:{base}/b\r\n\r\nx\0\n\n\n"));
@@ -123,7 +133,10 @@ fn escapes_are_those_of_the_version() {
             // A colon in a value is escaped on the way out.
             let text = String::from_utf8(message.bytes).unwrap();
             let value = topic.replace('\\', r"\\").replace(':', r"\c");
-            assert!(text.contains(&format!("destination:{base}/{value}\n")), "{text}");
+            assert!(
+                text.contains(&format!("destination:{base}/{value}\n")),
+                "{text}"
+            );
         }
     }
     // An escape in a name.
@@ -134,7 +147,12 @@ fn escapes_are_those_of_the_version() {
 
 #[test]
 fn an_escape_that_is_none_is_an_error() {
-    for (version, value) in [("1.1", r"a\t"), ("1.2", r"a\t"), ("1.2", r"a\"), ("1.1", r"a\r")] {
+    for (version, value) in [
+        ("1.1", r"a\t"),
+        ("1.2", r"a\t"),
+        ("1.2", r"a\"),
+        ("1.1", r"a\r"),
+    ] {
         let (mut stomp, mut watcher, base) = speaking(version);
         stomp.say("SEND", &[("destination", &format!("{base}/{value}"))], "x");
         stomp.refused();
@@ -170,11 +188,18 @@ fn frames_that_are_none_are_errors() {
 fn version_1_0_needs_no_id() {
     let (mut stomp, mut watcher, base) = speaking("1.0");
     let topic = format!("{base}/a");
-    stomp.done("SUBSCRIBE", &[("destination", &topic), ("ack", "client")], "");
+    stomp.done(
+        "SUBSCRIBE",
+        &[("destination", &topic), ("ack", "client")],
+        "",
+    );
     stomp.say("SEND", &[("destination", &topic)], "x");
     watcher.expect(&topic, "x");
     let message = stomp.recv();
-    assert_eq!((message.command.as_str(), message.text()), ("MESSAGE", "x".into()));
+    assert_eq!(
+        (message.command.as_str(), message.text()),
+        ("MESSAGE", "x".into())
+    );
     assert_eq!(message.value("destination"), topic);
     let ack = [("message-id", message.value("message-id"))];
     stomp.done("ACK", &ack, "");

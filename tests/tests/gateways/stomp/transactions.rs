@@ -1,7 +1,7 @@
 //! BEGIN, COMMIT, ABORT.
 
-use emqttd_tests::{Broker, Version, unique};
 use emqttd_tests::stomp::Stomp;
+use emqttd_tests::{Broker, Version, unique};
 
 use super::{at, broker, config, guest};
 use crate::common::watcher;
@@ -50,7 +50,10 @@ fn a_transaction_that_is_not_there_is_an_error() {
     for (command, headers) in [
         ("COMMIT", vec![("transaction", "tx9")]),
         ("ABORT", vec![("transaction", "tx9")]),
-        ("SEND", vec![("destination", topic.as_str()), ("transaction", "tx9")]),
+        (
+            "SEND",
+            vec![("destination", topic.as_str()), ("transaction", "tx9")],
+        ),
         ("ACK", vec![("id", "1"), ("transaction", "tx9")]),
         ("NACK", vec![("id", "1"), ("transaction", "tx9")]),
     ] {
