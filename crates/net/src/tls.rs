@@ -3,14 +3,9 @@
 //! A listener has one [`TlsContext`]; each of its connections has a [`TlsStream`] between the
 //! socket and everything else.
 
-mod ciphers;
-mod context;
-mod files;
 mod stream;
-mod username;
 
-pub(crate) use context::files;
+pub(crate) use emqttd_tls::files;
 
-pub use context::TlsContext;
+pub use emqttd_tls::{TlsContext, cert_username};
 pub use stream::{TlsError, TlsStream};
-pub use username::cert_username;

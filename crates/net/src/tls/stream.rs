@@ -2,11 +2,10 @@
 
 use std::fmt;
 
+use emqttd_tls::TlsContext;
 use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-
-use super::context::TlsContext;
 
 /// Most bytes that are kept for a handshake message or record that has not come whole: the
 /// longest handshake message rustls' own buffers take (64 KB) and a record.

@@ -17,8 +17,8 @@ use x509_parser::prelude::{
     ASN1Time, CertificateRevocationList, FromDer as _, SubjectPublicKeyInfo, X509Certificate,
 };
 
-use super::ciphers;
-use super::files::{Fingerprint, PemFile};
+use crate::ciphers;
+use crate::files::{Fingerprint, PemFile};
 
 /// Most intermediate certificates that are looked for in `cacertfile`.
 const MAX_CHAIN: usize = 8;
@@ -83,7 +83,7 @@ impl TlsContext {
 }
 
 /// The files that make up these settings.
-pub(crate) fn files(settings: &Tls) -> impl Iterator<Item = &PathBuf> {
+pub fn files(settings: &Tls) -> impl Iterator<Item = &PathBuf> {
     let files = [
         &settings.keyfile,
         &settings.certfile,

@@ -8,14 +8,14 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 
 /// A file that a key of the configuration names.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PemFile<'a> {
-    pub(super) key: &'static str,
-    pub(super) path: &'a Path,
+pub(crate) struct PemFile<'a> {
+    pub(crate) key: &'static str,
+    pub(crate) path: &'a Path,
 }
 
 impl PemFile<'_> {
     /// `certfile etc/certs/cert.pem <problem>`
-    pub(super) fn problem(&self, problem: impl std::fmt::Display) -> String {
+    pub(crate) fn problem(&self, problem: impl std::fmt::Display) -> String {
         format!("{} {} {problem}", self.key, self.path.display())
     }
 
@@ -31,7 +31,7 @@ impl PemFile<'_> {
     }
 
     /// At least one certificate.
-    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
         let found = self.objects()?;
         if found.is_empty() {
             return Err(self.problem("holds no certificate (BEGIN CERTIFICATE)"));
@@ -40,7 +40,7 @@ impl PemFile<'_> {
     }
 
     /// At least one revocation list.
-    pub(super) fn revocation_lists(
+    pub(crate) fn revocation_lists(
         &self,
     ) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
         let found = self.objects()?;
@@ -51,7 +51,7 @@ impl PemFile<'_> {
     }
 
     /// The private key: PKCS#8, PKCS#1 or SEC1, not encrypted.
-    pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, String> {
+    pub(crate) fn private_key(&self) -> Result<PrivateKeyDer<'static>, String> {
         let text = self.read()?;
         // Asked before parsing: the old form of an encrypted key is not even PEM to the parser.
         if String::from_utf8_lossy(&text)
@@ -71,10 +71,10 @@ impl PemFile<'_> {
 
 /// What tells one state of some files from another: inode, time of change, length of each.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint(Vec<Option<(u64, i64, i64, u64)>>);
+pub(crate) struct Fingerprint(Vec<Option<(u64, i64, i64, u64)>>);
 
 impl Fingerprint {
-    pub(super) fn of<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Fingerprint {
+    pub(crate) fn of<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Fingerprint {
         let state = |path| {
             let meta = std::fs::metadata(path).ok()?;
             Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))

@@ -56,7 +56,7 @@ const NAMES: &[(&str, &str, SupportedCipherSuite)] = &[
 ///
 /// As with OpenSSL a list that names no suite of TLS 1.3 does not speak of TLS 1.3: all of that
 /// version stay.
-pub(super) fn choose(
+pub(crate) fn choose(
     names: &[String],
     tls12: bool,
     tls13: bool,
