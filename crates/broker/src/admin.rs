@@ -359,7 +359,7 @@ impl Broker {
                 protocol: listener.protocol().into(),
                 listen_on: listener.listen_on(),
                 acceptors: listener.settings.acceptors,
-                max_clients: listener.settings.max_clients,
+                max_clients: listener.max_clients(),
                 current_clients: listener.current(),
                 shutdown_count: listener.shutdown_count(),
             })

@@ -20,6 +20,7 @@ pub struct ListenerState {
     protocol: Cow<'static, str>,
     of_plugin: bool,
     current: AtomicUsize,
+    most: AtomicUsize,
     closed: AtomicBool,
     shutdowns: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -71,6 +72,7 @@ impl ListenerState {
 
     fn with(settings: Listener, protocol: Cow<'static, str>, of_plugin: bool) -> ListenerState {
         ListenerState {
+            most: AtomicUsize::new(settings.max_clients),
             settings,
             protocol,
             of_plugin,
@@ -101,7 +103,7 @@ impl ListenerState {
 
     /// Counts a connection in; `false` when there are `max_clients` already.
     pub fn enter(&self) -> bool {
-        let most = self.settings.max_clients;
+        let most = self.max_clients();
         let entered = self
             .current
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
@@ -126,6 +128,16 @@ impl ListenerState {
     /// Whether it has been closed.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Most connections at a time.
+    pub fn max_clients(&self) -> usize {
+        self.most.load(Ordering::Acquire)
+    }
+
+    /// Most connections at a time from now on; those that are there stay.
+    pub(crate) fn set_max_clients(&self, most: usize) {
+        self.most.store(most, Ordering::Release);
     }
 
     /// Connections open now.

@@ -20,6 +20,16 @@ impl Broker {
         state
     }
 
+    /// Changes how many clients may come by a listener of a plugin; the newest with that name.
+    pub fn set_max_clients(&self, listener: &PluginListener) {
+        let newest = self
+            .listeners_of_plugins(&listener.protocol, &listener.listen_on)
+            .last();
+        if let Some(newest) = newest {
+            newest.set_max_clients(listener.max_clients);
+        }
+    }
+
     /// As [`Broker::close_plugin_listener`], for the oldest with that name, if there is one.
     pub fn plugin_listener_gone(&self, protocol: &str, listen_on: &str) {
         let oldest = self.listeners_of_plugins(protocol, listen_on).next();

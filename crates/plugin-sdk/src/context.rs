@@ -167,9 +167,16 @@ impl Context {
         self.host.alarm(id, severity, title, summary);
     }
 
-    /// Shows a listener of the plugin's own in `emqttd_ctl listeners`.
+    /// Shows a listener of the plugin's own in `emqttd_ctl listeners`. Said again of the same protocol and address,
+    /// it changes how many clients may come; nobody is ended for it.
     pub fn listener(&self, listener: PluginListener) {
         self.host.listener(listener);
+    }
+
+    /// Takes a listener of the plugin's own out of the list, and ends the connections that were opened with its
+    /// name. When the plugin is unloaded that is done without being asked for. Blocks.
+    pub fn listener_gone(&self, protocol: &str, listen_on: &str) {
+        self.host.listener_gone(protocol, listen_on);
     }
 
     /// Opens a virtual connection: bytes of MQTT in both directions.

@@ -90,6 +90,8 @@ pub trait Host: Send + Sync {
 
     /// Shows a listener of the plugin's own.
     fn listener(&self, listener: PluginListener);
+    /// Takes one away again. Blocks.
+    fn listener_gone(&self, protocol: &str, listen_on: &str);
     /// Opens a virtual connection.
     fn open(&self, peer: PeerInfo, events: Box<dyn PipeEvents>)
     -> Result<Arc<dyn Pipe>, HostError>;

@@ -84,6 +84,13 @@ pub struct PluginListener {
     pub mountpoint: Option<String>,
 }
 
+impl PluginListener {
+    /// Whether both have the same protocol and address.
+    pub fn is(&self, other: &PluginListener) -> bool {
+        self.protocol == other.protocol && self.listen_on == other.listen_on
+    }
+}
+
 /// Who is at the far end of a virtual client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerInfo {

@@ -40,8 +40,8 @@
 //! | what waits | bound | when it is full |
 //! |---|---|---|
 //! | events that the gateway has not taken | [`ConnectOptions::events`] events, 1 MB | nothing more comes in, acknowledgements of what the client publishes included. The broker keeps what follows as for a client that does not read: QoS 1 and 2 in the session's queue, QoS 0 until the send buffer is full; and ends the connection (`timeout`) when nothing is taken for 15 seconds |
-//! | packets that the broker has not taken | 64 KB | `publish`, `subscribe` and `unsubscribe` wait |
-//! | messages at QoS 1 and 2 without acknowledgement | [`ConnectOptions::inflight`] | `publish` waits |
+//! | packets that the broker has not taken | 64 KB | `publish`, `subscribe` and `unsubscribe` wait, `try_publish` says so |
+//! | messages at QoS 1 and 2 without acknowledgement | [`ConnectOptions::inflight`] | `publish` waits, `try_publish` says so |
 //! | SUBSCRIBE and UNSUBSCRIBE without answer | 16 | `subscribe` and `unsubscribe` wait |
 //! | messages at QoS 1 and 2 that the gateway has not acknowledged | the broker's window (`mqtt.session.max_inflight`) | they wait in the session's queue |
 //!
@@ -470,6 +470,22 @@ impl VirtualClient {
     /// # Errors
     /// When the connection ends before that, or a filter is too long.
     pub async fn subscribe(&self, filters: &[(&str, QoS)]) -> Result<Vec<u8>, Failed> {
+        self.subscribe_as(filters, 0).await
+    }
+
+    /// As [`VirtualClient::subscribe`], and messages that come by these filters say so in
+    /// [`Incoming::subscriptions`]. Only MQTT 5; 0 = they do not, as in 3.1.1.
+    ///
+    /// # Errors
+    /// As [`VirtualClient::subscribe`]; when the identifier is greater than 268,435,455.
+    pub async fn subscribe_as(
+        &self,
+        filters: &[(&str, QoS)],
+        identifier: u32,
+    ) -> Result<Vec<u8>, Failed> {
+        if identifier > 0x0FFF_FFFF {
+            return Err(Failed::Invalid("a subscription identifier is too large"));
+        }
         check_filters(filters.iter().map(|(filter, _)| *filter))?;
         if filters.is_empty() {
             return Ok(Vec::new());
@@ -478,7 +494,9 @@ impl VirtualClient {
         let permit = inner.permit(&inner.asks).await?;
         let (sender, answer) = oneshot::channel();
         let pending = Answer::new(sender, permit);
-        inner.put(|state| state.subscribe(filters, pending)).await?;
+        inner
+            .put(|state| state.subscribe(filters, identifier, pending))
+            .await?;
         inner.answer(answer).await
     }
 

@@ -94,6 +94,8 @@ pub mod to_broker {
     pub const LISTENER: u32 = 17;
     /// something that can be reloaded
     pub const RELOADABLE: u32 = 18;
+    /// a listener is no more: protocol and address
+    pub const LISTENER_GONE: u32 = 19;
 
     /// on a ticket: [`Completion`](super::request::Completion)
     pub const COMPLETE: u32 = 20;

@@ -196,9 +196,33 @@ impl Host for NativeHost {
 
     fn listener(&self, listener: PluginListener) {
         self.register(|registered, _| {
-            self.shared.broker.plugin_listener(listener.clone());
-            registered.listeners.push(listener);
+            let broker = &self.shared.broker;
+            let known = registered.listeners.iter_mut();
+            match known.into_iter().find(|known| known.is(&listener)) {
+                Some(known) => {
+                    broker.set_max_clients(&listener);
+                    *known = listener;
+                }
+                None => {
+                    broker.plugin_listener(listener.clone());
+                    registered.listeners.push(listener);
+                }
+            }
         });
+    }
+
+    fn listener_gone(&self, protocol: &str, listen_on: &str) {
+        let known = {
+            let listeners = &mut self.registered.lock().listeners;
+            let at = listeners
+                .iter()
+                .position(|known| (&*known.protocol, &*known.listen_on) == (protocol, listen_on));
+            at.map(|at| listeners.remove(at))
+        };
+        // With the lock open: connections that end call hooks, and those may ask for something.
+        if known.is_some() {
+            self.shared.broker.plugin_listener_gone(protocol, listen_on);
+        }
     }
 
     fn open(

@@ -236,6 +236,11 @@ impl Host for RemoteHost {
         self.tell(to_broker::LISTENER, &encoded(&listener), &[]);
     }
 
+    fn listener_gone(&self, protocol: &str, listen_on: &str) {
+        let name = encoded(&(protocol, listen_on));
+        self.tell(to_broker::LISTENER_GONE, &name, &[]);
+    }
+
     fn open(
         &self,
         peer: PeerInfo,

@@ -187,8 +187,21 @@ impl Host for FakeHost {
     }
 
     fn listener(&self, listener: PluginListener) {
-        self.fake
-            .change(|state| state.registered.listeners.push(listener));
+        self.fake.change(|state| {
+            let listeners = &mut state.registered.listeners;
+            match listeners.iter_mut().find(|known| known.is(&listener)) {
+                Some(known) => *known = listener,
+                None => listeners.push(listener),
+            }
+        });
+    }
+
+    fn listener_gone(&self, protocol: &str, listen_on: &str) {
+        self.fake.change(|state| {
+            let listeners = &mut state.registered.listeners;
+            listeners
+                .retain(|known| (&*known.protocol, &*known.listen_on) != (protocol, listen_on));
+        });
     }
 
     fn open(

@@ -3,8 +3,8 @@
 use super::options::{ConnectOptions, Outgoing};
 use crate::{Pipe, QoS};
 use emqttd_mqtt::{
-    AckKind, ConnAck, Packet, Properties, Publish, PublishHead, ReasonCode, SubscriptionOptions,
-    Version, fixed_header,
+    AckKind, ConnAck, Packet, Properties, Property, Publish, PublishHead, ReasonCode,
+    SubscriptionOptions, Version, fixed_header,
 };
 use std::collections::{HashMap, VecDeque};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -45,6 +45,9 @@ pub struct Incoming {
     pub dup: bool,
     /// for [`VirtualClient::ack`](super::VirtualClient::ack); 0 at QoS 0
     pub id: u16,
+    /// identifiers of the subscriptions it is for, as given to
+    /// [`VirtualClient::subscribe_as`](super::VirtualClient::subscribe_as); only MQTT 5
+    pub subscriptions: Vec<u32>,
 }
 
 /// How a connection has ended.
@@ -261,8 +264,8 @@ impl State {
         self.serial
     }
 
-    /// Adds a SUBSCRIBE.
-    pub fn subscribe(&mut self, filters: &[(&str, QoS)], answer: Answer<Vec<u8>>) {
+    /// Adds a SUBSCRIBE; `identifier` 0 = the subscriptions have none.
+    pub fn subscribe(&mut self, filters: &[(&str, QoS)], identifier: u32, answer: Answer<Vec<u8>>) {
         let id = self.next_id();
         self.pending.insert(id, Pending::Subscribe(answer));
         let filters = filters.iter().map(|(filter, qos)| {
@@ -273,7 +276,12 @@ impl State {
             (*filter, options)
         });
         let filters: Vec<_> = filters.collect();
-        emqttd_mqtt::encode_subscribe(&mut self.out, self.version, id, Properties::EMPTY, &filters);
+        let mut properties = Vec::new();
+        if identifier != 0 && self.version.is_v5() {
+            Property::SubscriptionIdentifier(identifier).encode(&mut properties);
+        }
+        let properties = Properties::new(&properties);
+        emqttd_mqtt::encode_subscribe(&mut self.out, self.version, id, properties, &filters);
     }
 
     /// Adds an UNSUBSCRIBE.
@@ -517,6 +525,7 @@ impl State {
             retain: publish.retain,
             dup: publish.dup,
             id,
+            subscriptions: publish.properties.subscription_ids().collect(),
         };
         self.event_bytes += size_of_event(&message);
         self.events.push_back(Event::Message(message));

@@ -160,6 +160,7 @@ fn incoming(topic: &str, payload: &[u8], qos: QoS, id: u16) -> Event {
         retain: false,
         dup: false,
         id,
+        subscriptions: Vec::new(),
     })
 }
 
@@ -708,5 +709,39 @@ fn what_is_denied_is_known_soon() {
         broker.next(|packet| assert_eq!(packet, Packet::PingReq));
         broker.output(&[0xD0, 0]);
         assert_eq!(denied.await, Ok(0x87));
+    });
+}
+
+#[test]
+fn messages_name_the_subscriptions_they_are_for() {
+    run(async {
+        let broker = Broker::new(Version::V5);
+        let options = ConnectOptions::new("id").v5(0);
+        let (client, mut events) = broker.connect(options, ConnAckProps::default()).await;
+        let filters = [("t/+", QoS::AtMostOnce)];
+        let mut asked = pin!(client.subscribe_as(&filters, 7));
+        assert!(is_pending(asked.as_mut()).await);
+        broker.next(|packet| match packet {
+            Packet::Subscribe(subscribe) => {
+                assert_eq!(subscribe.properties.subscription_id(), Some(7));
+            }
+            other => panic!("{other:?}"),
+        });
+        let head = PublishHead {
+            topic: "t/1",
+            payload_len: 1,
+            subscription_ids: &[7, 9],
+            ..PublishHead::default()
+        };
+        let mut packet = Vec::new();
+        emqttd_mqtt::encode_publish_head(&mut packet, Version::V5, &head);
+        packet.push(b'x');
+        assert_eq!(broker.output(&packet), packet.len());
+        let Some(Event::Message(message)) = events.try_recv() else {
+            panic!("no message");
+        };
+        assert_eq!(message.subscriptions, [7, 9]);
+        let too_large = client.subscribe_as(&filters, 0x1000_0000).await;
+        assert!(matches!(too_large, Err(Failed::Invalid(_))));
     });
 }

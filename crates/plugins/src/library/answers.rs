@@ -270,6 +270,11 @@ impl Answer for Answers {
             }
             to_broker::METRIC => self.metric(&call).map(done),
             to_broker::LISTENER => self.listener(&call).map(done),
+            to_broker::LISTENER_GONE => {
+                let (protocol, listen_on): (&str, &str) = wire::decode(call.args)?;
+                host.listener_gone(protocol, listen_on);
+                Ok(Reply::default())
+            }
             to_broker::COMPLETE => self.complete(&call).map(done),
             to_broker::FORGET_DECISIONS => {
                 host.forget_decisions();

@@ -3,8 +3,8 @@
 use super::bench::*;
 use emqttd_management::PluginControl;
 use emqttd_plugin_sdk::{
-    AuthAnswer, AuthProvider, Client, Context, HttpResponse, Plugin, Publish, Reloadable,
-    RetainSettings, RetainStorage, Severity,
+    AuthAnswer, AuthProvider, Client, Context, HttpResponse, Plugin, PluginListener, Publish,
+    Reloadable, RetainSettings, RetainStorage, Severity,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -234,4 +234,42 @@ fn what_closures_hold_may_ask_for_something_when_it_is_dropped() {
     let notes = over.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(notes, [(String::new(), String::new())]);
     coming_and_going.join().unwrap();
+}
+
+#[test]
+fn a_listener_may_change_and_go_while_its_plugin_runs() {
+    let listener = |listen_on: &str, max_clients| PluginListener {
+        protocol: "toy:udp".into(),
+        listen_on: listen_on.into(),
+        acceptors: 1,
+        max_clients,
+        mountpoint: None,
+    };
+    let kept: Arc<Mutex<Option<Context>>> = Arc::default();
+    let keep = Arc::clone(&kept);
+    let bench = Bench::new(vec![simple("toy", move |ctx| {
+        ctx.listener(listener("127.0.0.1:1", 5));
+        ctx.listener(listener("127.0.0.1:2", 6));
+        *keep.lock() = Some(ctx.clone());
+    })]);
+    bench.manager.load("toy").unwrap();
+    let ctx = kept.lock().take().unwrap();
+    let rows = || {
+        let rows = bench.broker.listeners().into_iter();
+        rows.map(|row| (row.listen_on, row.max_clients)).collect()
+    };
+    let row = |on: &str, most: usize| (on.to_string(), most);
+    let seen: Vec<(String, usize)> = rows();
+    assert_eq!(seen, [row("127.0.0.1:1", 5), row("127.0.0.1:2", 6)]);
+    // The same once more is no second one.
+    ctx.listener(listener("127.0.0.1:1", 7));
+    let seen: Vec<(String, usize)> = rows();
+    assert_eq!(seen, [row("127.0.0.1:1", 7), row("127.0.0.1:2", 6)]);
+    ctx.listener_gone("toy:udp", "127.0.0.1:3");
+    ctx.listener_gone("toy:udp", "127.0.0.1:1");
+    ctx.listener_gone("toy:udp", "127.0.0.1:1");
+    let seen: Vec<(String, usize)> = rows();
+    assert_eq!(seen, [row("127.0.0.1:2", 6)]);
+    bench.manager.unload("toy").unwrap();
+    assert!(bench.broker.listeners().is_empty());
 }
