@@ -108,6 +108,13 @@ impl UdpSocket {
         }
     }
 
+    /// Takes it out of the list of listeners and ends its clients, when another takes its place. Blocks; the socket
+    /// itself is closed when the last clone is gone.
+    pub fn retire(&self, ctx: &Context) {
+        let (protocol, listen_on) = &self.0.listener;
+        ctx.listener_gone(protocol, listen_on);
+    }
+
     /// Lets datagrams go to broadcast addresses.
     ///
     /// # Errors
