@@ -69,6 +69,13 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Makes a message that is written already one of this type.
+    pub fn set(self, message: &mut [u8]) {
+        if let Some(first) = message.first_mut() {
+            *first = *first & !0x30 | (self as u8) << 4;
+        }
+    }
+
     fn from_bits(bits: u8) -> Kind {
         match bits & 3 {
             0 => Kind::Confirmable,
@@ -301,6 +308,11 @@ impl<'a> Options<'a> {
                 }
             }
         }
+    }
+
+    /// Bytes of all of them.
+    pub fn size(&self) -> usize {
+        self.0.len()
     }
 
     /// Numbers and values, in their order.

@@ -4,9 +4,16 @@
 //! (RFC 7641) and `machine`, which puts them together without any I/O; `gateway` is the task around it.
 //! `request` is what the resources see of it.
 
+mod block;
 mod codec;
 mod endpoint;
+mod machine;
+mod message;
+mod notify;
+mod observe;
+mod peer;
 mod request;
+mod respond;
 mod settings;
 
 use emqttd_plugin_sdk::{Descriptor, StartError};

@@ -247,9 +247,11 @@ pub enum Ended {
 /// What became of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The device has acknowledged it, or it was a NON and is on its way.
+    /// The device has acknowledged it.
+    Acknowledged,
+    /// It was a NON, and is on its way.
     Sent,
-    /// It was dropped: too much waits for this device, or it is larger than a message may be.
+    /// It was dropped: the observation is over, too much waits for this device, or it is larger than a message may be.
     Dropped,
 }
 
@@ -263,12 +265,13 @@ pub enum Action {
         /// the answer
         response: Response,
     },
-    /// Tells an observer something; unknown observations are ignored. A response that is no success (4.xx, 5.xx) ends the
-    /// observation, without [`Application::ended`].
+    /// Tells an observer something. A response that is no success (4.xx, 5.xx) ends the observation, without
+    /// [`Application::ended`].
     Notify {
         /// which
         observation: Ticket,
-        /// comes back with [`Application::notified`], unless it is 0. One with 0 is dropped first when there is no room.
+        /// comes back with [`Application::notified`], exactly once, unless it is 0. One with 0 is dropped first when
+        /// there is no room.
         receipt: u64,
         /// 2.05 and its payload
         response: Response,
@@ -286,8 +289,8 @@ pub trait Application {
     /// Answers a request.
     fn handle(&mut self, now: Instant, request: &Request<'_>) -> Outcome;
 
-    /// What became of a notification with a receipt. Those of an observation come in their order. None comes for what an
-    /// observation still had when it ended.
+    /// What became of a notification with a receipt. Those of an observation come in their order, and before
+    /// [`Application::ended`].
     fn notified(&mut self, now: Instant, observation: Ticket, receipt: u64, fate: Fate);
 
     /// An observation is over. Not called after [`Action::Forget`] or a notification that ended it.
@@ -330,7 +333,7 @@ pub(crate) struct Head<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OptionError {
     /// 4.02 for a CON, silence for a NON (RFC 7252, section 5.4.1)
-    Critical(u16),
+    Critical,
     /// 5.05: Proxy-Uri, Proxy-Scheme
     Proxy,
 }
@@ -390,7 +393,7 @@ impl<'a> Head<'a> {
             };
             // Odd numbers are critical.
             if !understood && number & 1 == 1 {
-                return Err(OptionError::Critical(number));
+                return Err(OptionError::Critical);
             }
         }
         if proxy {
