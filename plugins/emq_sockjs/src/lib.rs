@@ -1,4 +1,8 @@
-//! `emq_sockjs`.
+//! `emq_sockjs`: STOMP for web pages, through SockJS.
+//!
+//! [`sockjs`] is a server of that protocol for any application.
+
+pub mod sockjs;
 
 use emqttd_plugin_sdk::{Descriptor, StartError};
 

@@ -1,0 +1,204 @@
+//! WebSockets: with frames of SockJS, or with the bare messages.
+
+use super::frame::{Close, Frame, Refused, messages_or_one};
+use super::reply::{Reply, empty, not_allowed, set, text};
+use super::session::{Receiver, Session};
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use hyper::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::{Method, Request, StatusCode, Version};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+/// How long the peer's answer to a close frame is waited for.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// The answer to a request for a WebSocket: 101, or why not.
+///
+/// # Errors
+/// When it asks for no WebSocket, or for one that is not spoken here.
+pub fn accept<B>(request: &Request<B>, protocols: &[&'static str]) -> Result<Reply, Reply> {
+    if request.method() != Method::GET {
+        return Err(not_allowed("GET"));
+    }
+    let headers = request.headers();
+    let bad = |why: &'static str| Err(text(StatusCode::BAD_REQUEST, why));
+    if !has_token(headers, &UPGRADE, "websocket") {
+        return bad("Can \"Upgrade\" only to \"WebSocket\".");
+    }
+    if !has_token(headers, &CONNECTION, "upgrade") {
+        return bad("\"Connection\" must be \"Upgrade\".");
+    }
+    if request.version() != Version::HTTP_11 {
+        return bad("HTTP/1.1 is expected.");
+    }
+    // 7 and 8 are drafts of 13 with the same frames.
+    let version = headers.get(SEC_WEBSOCKET_VERSION);
+    if !version.is_some_and(|version| [&b"13"[..], b"8", b"7"].contains(&version.as_bytes())) {
+        let mut reply = empty(StatusCode::UPGRADE_REQUIRED);
+        set(&mut reply, SEC_WEBSOCKET_VERSION, "13, 8, 7");
+        return Err(reply);
+    }
+    let Some(key) = headers.get(SEC_WEBSOCKET_KEY) else {
+        return bad("\"Sec-WebSocket-Key\" is missing.");
+    };
+    let Ok(answer) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) else {
+        return bad("\"Sec-WebSocket-Key\" is wrong.");
+    };
+    let mut reply = empty(StatusCode::SWITCHING_PROTOCOLS);
+    set(&mut reply, UPGRADE, "websocket");
+    set(&mut reply, CONNECTION, "Upgrade");
+    reply.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, answer);
+    let offered = |protocol: &&&str| has_token(headers, &SEC_WEBSOCKET_PROTOCOL, protocol);
+    if let Some(protocol) = protocols.iter().find(offered) {
+        set(&mut reply, SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    Ok(reply)
+}
+
+/// Whether a header is a list that has the word in it.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|word| word.trim().eq_ignore_ascii_case(token))
+}
+
+/// Carries a session until it or the connection ends. `raw`: without frames of SockJS. Messages have `most` bytes at
+/// the most.
+pub async fn carry<S>(stream: S, session: Arc<Session>, raw: bool, most: usize)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most))
+        .read_buffer_size(8 * 1024);
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+    let (mut sink, mut source) = socket.split();
+    // What has come since the last ping.
+    let heard = AtomicBool::new(true);
+    let mut receiver = session.attach();
+    let ended = tokio::select! {
+        ended = take(&mut source, &session, raw, &heard) => ended,
+        ended = give(&mut sink, &mut receiver, raw, &heard) => ended,
+    };
+    receiver.detach();
+    session.end(Close::INTERRUPTED);
+    let parting = async {
+        if let Some(close) = ended {
+            let frame = CloseFrame {
+                code: CloseCode::from(close.code),
+                reason: Utf8Bytes::from(close.reason.as_ref()),
+            };
+            if sink.send(Message::Close(Some(frame))).await.is_err() {
+                return;
+            }
+        } else if sink.close().await.is_err() {
+            return;
+        }
+        while let Some(Ok(_)) = source.next().await {}
+    };
+    let _ = tokio::time::timeout(PARTING, parting).await;
+}
+
+/// Takes what comes, until the peer ends or breaks the rules: then the answer is what it is told.
+async fn take<S>(
+    source: &mut SplitStream<WebSocketStream<S>>,
+    session: &Session,
+    raw: bool,
+    heard: &AtomicBool,
+) -> Option<Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let message = source.next().await?.ok()?;
+        heard.store(true, Ordering::Relaxed);
+        let messages = match message {
+            Message::Text(text) if text.is_empty() => continue,
+            Message::Text(text) if raw => Ok(vec![Bytes::from(text)]),
+            Message::Text(text) => messages_or_one(&text),
+            Message::Binary(bytes) if raw => Ok(vec![bytes]),
+            Message::Binary(_) => Err(Refused::Broken),
+            Message::Close(_) => return None,
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
+        };
+        match messages {
+            Ok(messages) => session.deliver(messages).await,
+            Err(_) => return Some(Close::new(3000, "Broken framing.")),
+        }
+    }
+}
+
+/// Sends the frames of the session, until it is over or the peer is gone.
+async fn give<S>(
+    sink: &mut SplitSink<WebSocketStream<S>, Message>,
+    receiver: &mut Receiver,
+    raw: bool,
+    heard: &AtomicBool,
+) -> Option<Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let frame = receiver.frame().await;
+        match &frame {
+            Frame::Open if raw => continue,
+            Frame::Messages(messages) if raw => {
+                for message in messages {
+                    sink.feed(bare(message)).await.ok()?;
+                }
+                sink.flush().await.ok()?;
+            }
+            Frame::Heartbeat => {
+                // Nothing since the last one, not even the answer to the ping.
+                if !heard.swap(false, Ordering::Relaxed) {
+                    return None;
+                }
+                if !raw {
+                    sink.feed(line(&frame)).await.ok()?;
+                }
+                sink.send(Message::Ping(Bytes::new())).await.ok()?;
+            }
+            Frame::Close(close) if raw => {
+                // Codes below 1000 are none of WebSockets.
+                let code = if close.code < 1000 { 1011 } else { close.code };
+                return Some(Close {
+                    code,
+                    reason: close.reason.clone(),
+                });
+            }
+            Frame::Close(_) => {
+                sink.send(line(&frame)).await.ok()?;
+                return Some(Close::new(1000, "Normal closure"));
+            }
+            Frame::Open | Frame::Messages(_) => sink.send(line(&frame)).await.ok()?,
+        }
+    }
+}
+
+fn line(frame: &Frame) -> Message {
+    // It is text always; if it were not, it would not be sent.
+    Message::Text(Utf8Bytes::try_from(Bytes::from(frame.text())).unwrap_or_default())
+}
+
+/// A message without a frame: text when it is text.
+fn bare(message: &Bytes) -> Message {
+    match Utf8Bytes::try_from(message.clone()) {
+        Ok(text) => Message::Text(text),
+        Err(_) => Message::Binary(message.clone()),
+    }
+}
