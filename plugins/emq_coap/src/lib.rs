@@ -4,17 +4,32 @@
 //! (RFC 7641) and `machine`, which puts them together without any I/O; `gateway` is the task around it.
 //! `request` is what the resources see of it.
 
+mod app;
 mod block;
+mod brokerage;
+mod clients;
 mod codec;
 mod endpoint;
+mod form;
+mod gateway;
+mod link_format;
 mod machine;
 mod message;
+mod mqtt;
 mod notify;
 mod observe;
 mod peer;
+mod plan;
+mod ps;
 mod request;
+mod resource;
 mod respond;
+mod seed;
 mod settings;
+mod store;
+mod topics;
+mod watching;
+mod well_known;
 
 use emqttd_plugin_sdk::{Descriptor, StartError};
 
