@@ -1,6 +1,34 @@
-//! `emq_sn`.
+//! `emq_sn`: a gateway for clients that speak MQTT-SN 1.2 over UDP.
+//!
+//! Datagrams are read and written by [`packet`]. [`machine`] is all clients of the gateway as a machine without I/O;
+//! [`device`] is one of them, with the ids of its topics ([`topics`]) and what the broker has for it ([`downlink`]).
+//! [`gateway`] is the one task that has the socket and does what the machine asks for. To the broker each client is a
+//! virtual client.
 
-use emqttd_plugin_sdk::{Descriptor, StartError};
+mod advertise;
+mod device;
+mod downlink;
+mod gateway;
+mod machine;
+mod packet;
+mod settings;
+mod topics;
+mod unconnected;
+mod world;
+
+use emqttd_gateway::{Gone, UdpSettings, UdpSocket, address, until_dropped};
+use emqttd_plugin_sdk::{Call, Context, Descriptor, Plugin, Reply, StartError};
+use gateway::{Command, Commands};
+use machine::Listed;
+use settings::Settings;
+use std::fmt::Write;
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::unbounded_channel;
+
+/// How long the end of the task is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The plugin, for the list of a broker's plugins.
 pub fn plugin() -> Descriptor {
@@ -8,6 +36,114 @@ pub fn plugin() -> Descriptor {
         "emq_sn",
         env!("CARGO_PKG_VERSION"),
         "MQTT-SN Gateway",
-        |_| Err(StartError("it is being written".into())),
+        |ctx| Ok(Box::new(Running::start(ctx)?)),
     )
+}
+
+/// The plugin while it runs.
+struct Running {
+    commands: Commands,
+    gone: Gone,
+    /// `mqtt.sn.port` as it was when the socket was opened
+    listens_on: Mutex<String>,
+}
+
+impl Running {
+    fn start(ctx: &Context) -> Result<Running, StartError> {
+        let settings = Settings::read(&ctx.config())?;
+        let listens_on = settings.listen_on.clone();
+        let socket = open(ctx, &settings)?;
+        let (commands, to_obey) = unbounded_channel();
+        let (guard, gone) = until_dropped();
+        ctx.spawn(gateway::run(ctx.clone(), settings, socket, to_obey, guard));
+        let asking = commands.clone();
+        let usage = [("sn clients", "MQTT-SN clients, and what they do")];
+        ctx.command("sn", &usage, move |call| list(&asking, &call));
+        Ok(Running {
+            commands,
+            gone,
+            listens_on: Mutex::new(listens_on),
+        })
+    }
+}
+
+fn open(ctx: &Context, settings: &Settings) -> Result<UdpSocket, StartError> {
+    UdpSocket::open(
+        ctx,
+        UdpSettings {
+            protocol: "mqtt-sn:udp".into(),
+            listen_on: settings.listen_on.clone(),
+            key: "mqtt.sn.port",
+            max_clients: settings.rules.max_clients,
+        },
+    )
+}
+
+impl Plugin for Running {
+    fn reconfigure(&self, ctx: &Context) -> Result<(), String> {
+        let settings = Settings::read(&ctx.config()).map_err(|error| error.0)?;
+        let mut listens_on = self
+            .listens_on
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let moves = address(&settings.listen_on) != address(&listens_on);
+        let socket = match moves {
+            true => Some(open(ctx, &settings).map_err(|error| error.0)?),
+            false => None,
+        };
+        listens_on.clone_from(&settings.listen_on);
+        // Without the task the broker is about to end the plugin.
+        let _ = self
+            .commands
+            .send(Command::Settings(Box::new(settings), socket));
+        Ok(())
+    }
+
+    fn stop(&self) {
+        let _ = self.commands.send(Command::Stop);
+        if !self.gone.wait(PATIENCE) {
+            log::warn!("emq_sn: its task has not ended within {PATIENCE:?}");
+        }
+    }
+}
+
+/// `sn clients`
+fn list(commands: &Commands, call: &Call<'_>) -> Reply {
+    if call.args != ["clients"] {
+        return Reply::Usage;
+    }
+    let (sender, receiver) = mpsc::channel();
+    let _ = commands.send(Command::List(sender));
+    match receiver.recv_timeout(PATIENCE) {
+        Ok(mut clients) => {
+            clients.sort_by(|a, b| a.client_id.cmp(&b.client_id));
+            Reply::Text(clients.iter().fold(String::new(), row))
+        }
+        Err(_) => Reply::Failed("the gateway does not answer".into()),
+    }
+}
+
+fn row(mut text: String, listed: &Listed) -> String {
+    let Listed {
+        client_id,
+        peer,
+        state,
+        traffic: (received, sent),
+    } = listed;
+    let state = format!("{state:?}").to_lowercase();
+    let address = peer.address;
+    // Writing to a String does not fail.
+    let _ = write!(
+        text,
+        "Client({}, peername={address}",
+        client_id.escape_debug()
+    );
+    if let Some(node) = &peer.node {
+        text.push_str(", node=");
+        node.iter().for_each(|byte| {
+            let _ = write!(text, "{byte:02x}");
+        });
+    }
+    let _ = writeln!(text, ", state={state}, received={received}, sent={sent})");
+    text
 }
