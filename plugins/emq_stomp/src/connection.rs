@@ -1,10 +1,28 @@
-//! A STOMP connection, whatever carries it.
+//! A STOMP connection, whatever carries it: the I/O around the [machine](crate::machine).
+//!
+//! One task serves a client. Nothing in it waits for one thing alone: while the broker is asked or output is on its way,
+//! events of the broker are taken, so that neither holds up the other. Frames are read as long as the machine takes
+//! them; TCP holds back a client that sends more.
 
+use crate::machine::{Answer, Ask, Counts, Machine};
 use crate::settings::{Settings, Shared};
 use bytes::BytesMut;
-use emqttd_plugin_sdk::{Context, PeerInfo};
-use std::future::Future;
+use emqttd_plugin_sdk::virtual_client::{
+    Event, Events, Failed, NotNow, Publishing, Refused, VirtualClient,
+};
+use emqttd_plugin_sdk::{Context, Metric, PeerInfo};
+use std::collections::VecDeque;
+use std::future::{Future, pending};
 use std::io;
+use std::pin::{Pin, pin};
+use std::time::{Duration, Instant};
+
+/// How long a client that was sent ERROR is still listened to, so that the frame is not lost to a reset connection.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Bytes of it that are listened to.
+const FAREWELL_BYTES: usize = 1024 * 1024;
+/// An output buffer that is larger is not kept.
+const BUFFER: usize = 128 * 1024;
 
 /// What carries the bytes of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +41,8 @@ pub enum End {
     Normal,
     /// The client broke the rules; an ERROR frame has told it how.
     ProtocolError,
-    /// The broker has ended it, for this reason (`kick`, `conflict`, `shutdown`, ...); an ERROR frame has told so.
+    /// It has ended for this reason: by the broker (`kick`, `conflict`, `shutdown`, ...), of which an ERROR frame has
+    /// told, or because the client was silent (`idle_timeout`, `keepalive_timeout`).
     Closed(String),
 }
 
@@ -48,9 +67,371 @@ pub async fn serve<R: FrameReader, W: FrameWriter>(
     settings: Shared<Settings>,
     mode: Mode,
     reader: R,
-    mut writer: W,
+    writer: W,
 ) {
-    // The engine itself is on its way; these are the signatures.
-    let _ = (ctx, peer, settings, mode, reader);
-    writer.close(End::Normal).await;
+    let now = Instant::now();
+    let machine = Machine::new(mode, settings.load_full(), now);
+    let connection = Connection {
+        ctx,
+        peer,
+        settings,
+        machine,
+        reader,
+        input: BytesMut::new(),
+        at_end: false,
+        client: None,
+        events: None,
+        publishing: VecDeque::new(),
+        step: None,
+    };
+    connection.run(writer).await;
 }
+
+/// Something that the broker is asked and that frames wait for.
+type StepFuture = Pin<Box<dyn Future<Output = Stepped> + Send>>;
+
+/// How it ended.
+enum Stepped {
+    Connected(Result<(VirtualClient, Events), Refused>),
+    Subscribed(Answer),
+    Unsubscribed(Answer),
+    Published { answered: bool, answer: Answer },
+    Disconnected,
+}
+
+/// A message whose answer the machine is to be told, in the order of the messages.
+enum Sent {
+    Publishing(Publishing),
+    Answered(Answer),
+}
+
+struct Connection<R> {
+    ctx: Context,
+    peer: PeerInfo,
+    settings: Shared<Settings>,
+    machine: Machine,
+    reader: R,
+    input: BytesMut,
+    /// the client sends nothing more
+    at_end: bool,
+    client: Option<VirtualClient>,
+    events: Option<Events>,
+    publishing: VecDeque<Sent>,
+    step: Option<StepFuture>,
+}
+
+impl<R: FrameReader> Connection<R> {
+    async fn run<W: FrameWriter>(mut self, writer: W) {
+        // The writer goes into the future of a write, and comes back with its end.
+        let mut idle = Some((writer, Vec::new()));
+        let mut writing = pin!(None);
+        let mut acknowledge = Vec::new();
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut armed: Option<Instant> = None;
+        loop {
+            self.work();
+            if self.machine.has_output()
+                && let Some((writer, spare)) = idle.take()
+            {
+                let (frames, written) = self.machine.take_output(spare);
+                acknowledge = written;
+                writing.set(Some(write(writer, frames)));
+            }
+            if let (Some((writer, _)), Some(end)) = (&mut idle, self.machine.ended().cloned()) {
+                return self.finish(writer, end).await;
+            }
+            // Set anew only when it would be late: most that happens puts deadlines off.
+            let deadline = self.machine.deadline();
+            if let Some(deadline) = deadline
+                && armed.is_none_or(|armed| deadline < armed)
+            {
+                timer.as_mut().reset(deadline.into());
+                armed = Some(deadline);
+            }
+            let listening = self.listens();
+            tokio::select! {
+                biased;
+                (writer, mut frames, result) = current(writing.as_mut()) => {
+                    writing.set(None);
+                    if result.is_err() {
+                        // Nobody is there to be told anything.
+                        return self.lost();
+                    }
+                    self.machine.told(Instant::now());
+                    if let Some(client) = &self.client {
+                        for id in acknowledge.drain(..) {
+                            client.ack(id);
+                        }
+                    }
+                    frames.clear();
+                    if frames.capacity() > BUFFER {
+                        frames = Vec::new();
+                    }
+                    idle = Some((writer, frames));
+                }
+                stepped = step(self.step.as_mut()) => {
+                    self.step = None;
+                    self.stepped(stepped);
+                }
+                answer = first(&mut self.publishing) => {
+                    self.publishing.pop_front();
+                    self.machine.published(answer);
+                }
+                result = self.reader.read(&mut self.input), if listening => match result {
+                    Ok(0) | Err(_) => self.at_end = true,
+                    Ok(_) => {
+                        self.machine.heard(Instant::now());
+                        self.machine.configure(&self.settings.load());
+                    }
+                },
+                event = next(self.events.as_mut()), if self.machine.has_room() => {
+                    self.machine.event(event);
+                }
+                () = timer.as_mut(), if armed.is_some() => {
+                    armed = None;
+                    self.machine.configure(&self.settings.load());
+                    self.machine.on_time(Instant::now(), listening, idle.is_none());
+                }
+            }
+        }
+    }
+
+    /// Whether the client is read from.
+    fn listens(&self) -> bool {
+        !self.at_end && self.step.is_none() && self.machine.takes_frames()
+    }
+
+    /// Does all that can be done without waiting.
+    fn work(&mut self) {
+        loop {
+            while self.step.is_none()
+                && let Some(ask) = self.machine.next_ask()
+            {
+                self.ask(ask);
+            }
+            if self.input.is_empty() || self.step.is_some() || !self.machine.takes_frames() {
+                break;
+            }
+            let before = self.input.len();
+            self.machine.input(&mut self.input, Instant::now());
+            if self.input.len() == before {
+                break;
+            }
+        }
+        while self.machine.has_room()
+            && let Some(event) = self.events.as_mut().and_then(Events::try_recv)
+        {
+            self.machine.event(event);
+        }
+        self.machine.message_again();
+        // Unless frames are left that the machine does not take yet.
+        if self.at_end && self.step.is_none() && self.machine.takes_frames() {
+            self.machine.gone();
+        }
+        while self.step.is_none()
+            && let Some(ask) = self.machine.next_ask()
+        {
+            self.ask(ask);
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        if let Ask::Connect(login) = ask {
+            let peer = PeerInfo {
+                anonymous: login.anonymous,
+                ..self.peer.clone()
+            };
+            let ctx = self.ctx.clone();
+            self.step = Some(Box::pin(async move {
+                Stepped::Connected(VirtualClient::connect(&ctx, peer, login.options).await)
+            }));
+            return;
+        }
+        // Nothing else is asked before there is a client.
+        let Some(client) = &self.client else { return };
+        match ask {
+            Ask::Connect(_) => {}
+            Ask::Ack(id) => {
+                client.ack(id);
+            }
+            Ask::Publish { message, answered } => match client.try_publish(&message) {
+                Ok(publishing) => {
+                    if answered {
+                        self.publishing.push_back(Sent::Publishing(publishing));
+                    }
+                }
+                Err(NotNow::Busy) => {
+                    let client = client.clone();
+                    self.step = Some(Box::pin(async move {
+                        let answer = granted(client.publish(&message).await);
+                        Stepped::Published { answered, answer }
+                    }));
+                }
+                // Of its end an event tells.
+                Err(NotNow::Closed(_)) => {}
+                Err(NotNow::Invalid(why)) => self.answered(answered, Err(why.into())),
+            },
+            Ask::Subscribe(asked) => {
+                let client = client.clone();
+                self.step = Some(Box::pin(async move {
+                    let filters = [(asked.filter.as_str(), asked.qos)];
+                    let codes = client.subscribe_as(&filters, asked.identifier).await;
+                    let code = codes.map(|codes| codes.first().copied().unwrap_or(0x80));
+                    Stepped::Subscribed(granted(code))
+                }));
+            }
+            Ask::Unsubscribe(filter) => {
+                let client = client.clone();
+                self.step = Some(Box::pin(async move {
+                    let done = client.unsubscribe(&[filter.as_str()]).await;
+                    Stepped::Unsubscribed(done.map_err(|failed| failed.to_string()))
+                }));
+            }
+            Ask::Disconnect => {
+                let client = client.clone();
+                self.step = Some(Box::pin(async move {
+                    client.disconnect().await;
+                    Stepped::Disconnected
+                }));
+            }
+        }
+    }
+
+    fn stepped(&mut self, stepped: Stepped) {
+        match stepped {
+            Stepped::Connected(Ok((client, events))) => {
+                (self.client, self.events) = (Some(client), Some(events));
+                self.machine.connected(Ok(()), Instant::now());
+            }
+            Stepped::Connected(Err(refused)) => {
+                log::debug!("emq_stomp: {}: {refused}", self.peer.peername);
+                let why = match refused {
+                    // Bad user name or password, not authorized; the same in MQTT 5.
+                    Refused::Code(4 | 5 | 0x86 | 0x87) => None,
+                    other => Some(other.to_string()),
+                };
+                self.machine.connected(Err(why), Instant::now());
+            }
+            Stepped::Subscribed(answer) => self.machine.subscribed(answer),
+            Stepped::Unsubscribed(answer) => self.machine.unsubscribed(answer),
+            Stepped::Published { answered, answer } => self.answered(answered, answer),
+            Stepped::Disconnected => self.machine.disconnected(),
+        }
+    }
+
+    /// There is an answer to the last message already; those before it may have none yet.
+    fn answered(&mut self, wanted: bool, answer: Answer) {
+        if wanted {
+            self.publishing.push_back(Sent::Answered(answer));
+        }
+    }
+
+    /// Ends both sides. An ERROR frame is waited for until the client has it, or a while.
+    async fn finish<W: FrameWriter>(mut self, writer: &mut W, end: End) {
+        self.leave(match &end {
+            End::Normal => "closed",
+            End::ProtocolError => "protocol_error",
+            End::Closed(reason) => reason,
+        });
+        let listen = end != End::Normal && !self.at_end;
+        writer.close(end).await;
+        if listen {
+            let mut heard = 0;
+            let listening = async {
+                while heard < FAREWELL_BYTES {
+                    self.input.clear();
+                    match self.reader.read(&mut self.input).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(bytes) => heard += bytes,
+                    }
+                }
+            };
+            // However it ends.
+            let _ = tokio::time::timeout(FAREWELL, listening).await;
+        }
+    }
+
+    /// The client is gone without a word.
+    fn lost(self) {
+        self.leave("closed");
+    }
+
+    fn leave(&self, reason: &str) {
+        if let Some(client) = &self.client {
+            // Nothing when it has ended already.
+            client.abort(reason);
+        }
+        count(&self.ctx, &self.machine.counts);
+    }
+}
+
+/// Adds what happened on a connection to the plugin's counters.
+fn count(ctx: &Context, counts: &Counts) {
+    let add = |name: &str, number: u64| {
+        if number > 0 {
+            Metric::add(&ctx.metric(name), number);
+        }
+    };
+    add("logins/refused", counts.refused_logins);
+    add("frames/refused", counts.refused_frames);
+    add("messages/requeued", counts.requeued);
+    add("transactions/expired", counts.expired_transactions);
+}
+
+/// A reason code as an answer.
+fn granted(code: Result<u8, Failed>) -> Answer {
+    let why = match code {
+        Ok(code) if code < 0x80 => return Ok(()),
+        Ok(0x87) => "not authorized".into(),
+        Ok(0x8F) => "the filter is not valid".into(),
+        Ok(0x90) => "the topic is not valid".into(),
+        Ok(0x95) => "it is too large".into(),
+        Ok(0x97) => "a quota is used up".into(),
+        Ok(code) => format!("the broker refuses it ({code:#x})"),
+        Err(failed) => failed.to_string(),
+    };
+    Err(why)
+}
+
+async fn write<W: FrameWriter>(mut writer: W, frames: Vec<u8>) -> (W, Vec<u8>, io::Result<()>) {
+    let result = writer.write(&frames).await;
+    (writer, frames, result)
+}
+
+/// The future, if there is one.
+async fn current<F: Future>(future: Pin<&mut Option<F>>) -> F::Output {
+    match future.as_pin_mut() {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+async fn step(step: Option<&mut StepFuture>) -> Stepped {
+    match step {
+        Some(step) => step.await,
+        None => pending().await,
+    }
+}
+
+/// The answer to the first message.
+async fn first(publishing: &mut VecDeque<Sent>) -> Answer {
+    match publishing.front_mut() {
+        Some(Sent::Publishing(publishing)) => granted(publishing.await),
+        Some(Sent::Answered(answer)) => std::mem::replace(answer, Ok(())),
+        None => pending().await,
+    }
+}
+
+/// The next event of the broker.
+async fn next(events: Option<&mut Events>) -> Event {
+    match events {
+        Some(events) => match events.recv().await {
+            Some(event) => event,
+            None => pending().await,
+        },
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -98,9 +98,14 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Malformed(what) => write!(f, "Malformed frame: {what}"),
-            Fault::TooManyHeaders(most) => write!(f, "More headers than frame.max_headers = {most}"),
+            Fault::TooManyHeaders(most) => {
+                write!(f, "More headers than frame.max_headers = {most}")
+            }
             Fault::HeaderTooLong(most) => {
-                write!(f, "A header is longer than frame.max_header_length = {most}")
+                write!(
+                    f,
+                    "A header is longer than frame.max_header_length = {most}"
+                )
             }
             Fault::BodyTooLong(most) => {
                 write!(f, "The body is longer than frame.max_body_length = {most}")
@@ -286,11 +291,7 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// `None` = it is not whole yet.
-    fn read(
-        bytes: &'a [u8],
-        version: Version,
-        limits: &Limits,
-    ) -> Result<Option<Head<'a>>, Fault> {
+    fn read(bytes: &'a [u8], version: Version, limits: &Limits) -> Result<Option<Head<'a>>, Fault> {
         let Some((command, mut at)) = line(bytes, COMMAND, Fault::Malformed("no command"))? else {
             return Ok(None);
         };
@@ -395,8 +396,7 @@ pub fn receipt_of(bytes: &[u8], version: Version, limits: &Limits) -> Option<Str
             if version == Version::V1_0 {
                 return Some(value.into());
             }
-            return has_valid_escapes(value.as_bytes(), version)
-                .then(|| unescaped(value, version));
+            return has_valid_escapes(value.as_bytes(), version).then(|| unescaped(value, version));
         }
     }
     None
