@@ -96,7 +96,6 @@ pub(crate) struct Asked {
     pub confirmable: bool,
     pub id: u16,
     pub token: Token,
-    pub code: Code,
     /// an ACK has gone out: the response is a message of its own
     pub acknowledged: bool,
     pub observe: Option<u32>,
@@ -541,7 +540,6 @@ impl Asked {
             confirmable: message.kind == Kind::Confirmable,
             id: message.id,
             token: message.token,
-            code: message.code,
             acknowledged: false,
             observe: head.observe.filter(|_| message.code == Code::GET),
             renews: None,
@@ -579,3 +577,10 @@ fn datagram_size(message: &Message<'_>) -> usize {
     let marker = usize::from(payload > 0);
     4 + message.token.as_bytes().len() + message.options.size() + marker + payload
 }
+
+#[cfg(test)]
+mod observing;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod tests;

@@ -234,7 +234,7 @@ mod tests {
     fn bytes_are_bounded_but_one_always_fits() {
         let (mut queue, mut held) = (Queue::default(), 0);
         let large = 2 * WAITING_BYTES;
-        let mut push = |queue: &mut Queue, held: &mut usize, one, most| {
+        let push = |queue: &mut Queue, held: &mut usize, one, most| {
             queue.push(one, held, most, &mut 0).is_none()
         };
         assert!(push(&mut queue, &mut held, waiting(1, 1, large), large));
