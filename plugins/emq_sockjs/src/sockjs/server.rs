@@ -15,7 +15,10 @@ use bytes::Bytes;
 use emqttd_plugin_sdk::PeerInfo;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{
+    CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    ORIGIN,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
@@ -186,6 +189,12 @@ impl Server {
         for endpoint in &self.endpoints {
             endpoint.sessions.close();
         }
+    }
+
+    /// Whether some client still receives.
+    pub fn is_receiving(&self) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|endpoint| endpoint.sessions.is_receiving())
     }
 
     /// Serves a connection until its end.
@@ -409,7 +418,7 @@ impl Server {
         };
         let reply = match websocket::accept(&request, protocols) {
             Ok(reply) => reply,
-            Err(reply) => return reply,
+            Err(reply) => return *reply,
         };
         let Some((session, socket, place)) = endpoint.sessions.open_nameless(raw) else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "Too many sessions.\n");
@@ -443,7 +452,7 @@ impl Endpoint {
                 text(StatusCode::OK, "Welcome to SockJS!\n")
             }
             (Route::Iframe, &Method::GET | &Method::HEAD) => {
-                cached(tagged(headers, HTML, self.iframe.clone()))
+                self.embedded(cached(tagged(headers, HTML, self.iframe.clone())))
             }
             (Route::Info, &Method::GET | &Method::HEAD) => shared(not_cached(self.info()), headers),
             (Route::Info, &Method::OPTIONS) => shared(options("OPTIONS, GET"), headers),
@@ -455,6 +464,17 @@ impl Endpoint {
             }
             _ => not_allowed(methods),
         }
+    }
+
+    /// The page of an iframe acts for the page around it, whose origin must be one that may connect.
+    fn embedded(&self, mut reply: Reply) -> Reply {
+        if let Origins::These(list) = &self.options.origins {
+            let policy = format!("frame-ancestors 'self' {}", list.join(" "));
+            if let Ok(policy) = HeaderValue::try_from(policy) {
+                reply.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+            }
+        }
+        reply
     }
 
     fn info(&self) -> Reply {

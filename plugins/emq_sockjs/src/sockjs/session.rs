@@ -134,6 +134,11 @@ impl Session {
         self.over();
     }
 
+    /// Whether somebody receives.
+    pub fn is_received(&self) -> bool {
+        self.state.lock().received
+    }
+
     /// Done when nobody has received for the time that a session may be alone.
     pub async fn abandoned(&self) {
         loop {

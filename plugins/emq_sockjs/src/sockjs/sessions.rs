@@ -90,14 +90,21 @@ impl Sessions {
 
     /// Ends all of them, and lets no more in.
     pub fn close(&self) {
-        let mut open = self.open.lock();
-        open.closed = true;
-        let nameless = open.nameless.iter().filter_map(Weak::upgrade);
-        let all: Vec<_> = open.named.values().cloned().chain(nameless).collect();
-        drop(open);
-        for session in all {
+        self.open.lock().closed = true;
+        for session in self.all() {
             session.end(Close::GO_AWAY);
         }
+    }
+
+    /// Whether some client still receives.
+    pub fn is_receiving(&self) -> bool {
+        self.all().iter().any(|session| session.is_received())
+    }
+
+    fn all(&self) -> Vec<Arc<Session>> {
+        let open = self.open.lock();
+        let nameless = open.nameless.iter().filter_map(Weak::upgrade);
+        open.named.values().cloned().chain(nameless).collect()
     }
 
     fn place(&self, open: &Open) -> Option<Place> {

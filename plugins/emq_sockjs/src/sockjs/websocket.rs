@@ -28,12 +28,12 @@ const PARTING: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When it asks for no WebSocket, or for one that is not spoken here.
-pub fn accept<B>(request: &Request<B>, protocols: &[&'static str]) -> Result<Reply, Reply> {
+pub fn accept<B>(request: &Request<B>, protocols: &[&'static str]) -> Result<Reply, Box<Reply>> {
     if request.method() != Method::GET {
-        return Err(not_allowed("GET"));
+        return Err(Box::new(not_allowed("GET")));
     }
     let headers = request.headers();
-    let bad = |why: &'static str| Err(text(StatusCode::BAD_REQUEST, why));
+    let bad = |why: &'static str| Err(Box::new(text(StatusCode::BAD_REQUEST, why)));
     if !has_token(headers, &UPGRADE, "websocket") {
         return bad("Can \"Upgrade\" only to \"WebSocket\".");
     }
@@ -48,7 +48,7 @@ pub fn accept<B>(request: &Request<B>, protocols: &[&'static str]) -> Result<Rep
     if !version.is_some_and(|version| [&b"13"[..], b"8", b"7"].contains(&version.as_bytes())) {
         let mut reply = empty(StatusCode::UPGRADE_REQUIRED);
         set(&mut reply, SEC_WEBSOCKET_VERSION, "13, 8, 7");
-        return Err(reply);
+        return Err(Box::new(reply));
     }
     let Some(key) = headers.get(SEC_WEBSOCKET_KEY) else {
         return bad("\"Sec-WebSocket-Key\" is missing.");
