@@ -1,4 +1,4 @@
-"""stomp.py against the broker: stomp_client.py <port> <1.0|1.1|1.2> <base>
+"""stomp.py against the broker: stomp_client.py <port> <1.0|1.1|1.2> <base> [<path of a WebSocket>]
 
 An MQTT client answers each message to <base>/up with the same to <base>/down. Prints "ok", or ends with an error.
 """
@@ -11,6 +11,10 @@ import stomp
 
 PORT, VERSION, BASE = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 KIND = {"1.0": stomp.Connection10, "1.1": stomp.Connection11, "1.2": stomp.Connection12}[VERSION]
+OPTIONS = {}
+if len(sys.argv) > 4:
+    # It speaks 1.2.
+    KIND, OPTIONS = stomp.WSStompConnection, {"ws_path": sys.argv[4]}
 WAIT = 10
 
 
@@ -39,7 +43,7 @@ class Listener(stomp.ConnectionListener):
 
 class Client:
     def __init__(self, **options):
-        self.connection = KIND([("127.0.0.1", PORT)], **options)
+        self.connection = KIND([("127.0.0.1", PORT)], **OPTIONS, **options)
         self.listener = Listener()
         self.connection.set_listener("", self.listener)
         self.kept = []

@@ -1,12 +1,12 @@
-// @stomp/stompjs against the broker: node stompjs_client.js <url> <1.0|1.1|1.2> <base>
+// @stomp/stompjs against the broker: node stompjs_client.js <url> <1.0|1.1|1.2> <base> [<transport>]
 //
-// The URL is tcp://host:port, ws://... for STOMP frames in WebSocket messages, or http://... for SockJS. An MQTT
-// client answers each message to <base>/up with the same to <base>/down. Prints "ok", or ends with an error.
+// The URL is tcp://host:port, ws://... for STOMP frames in WebSocket messages, or http://... for SockJS over that
+// transport. An MQTT client answers each message to <base>/up with the same to <base>/down. Prints "ok", or ends with an error.
 
 const net = require('node:net')
 const { Client, Versions } = require('@stomp/stompjs')
 
-const [url, version, base] = process.argv.slice(2)
+const [url, version, base, transport] = process.argv.slice(2)
 const wait = 10000
 
 function check (condition, what) {
@@ -42,7 +42,11 @@ class TcpSocket {
 function socket () {
   const { protocol, hostname, port } = new URL(url)
   if (protocol === 'tcp:') return new TcpSocket(hostname, port)
-  if (protocol === 'http:') return new (require('sockjs-client'))(url)
+  if (protocol === 'http:') {
+    const sock = new (require('sockjs-client'))(url, null, { transports: [transport] })
+    sock.addEventListener('open', () => check(sock.transport === transport, `transport ${sock.transport}`))
+    return sock
+  }
   return new (require('ws'))(url, [`v${version.replace('.', '')}.stomp`])
 }
 

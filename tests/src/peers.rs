@@ -52,12 +52,16 @@ pub fn gateways_python(modules: &str) -> Option<PathBuf> {
     found
 }
 
-/// `node` with these packages: a command that finds them by `require`. They lie in `$EMQTTD_TEST_NODE_DIR` or in
-/// `target/tools/node`.
-pub fn node(packages: &[&str]) -> Option<Command> {
+/// Where packages of npm lie: below `$EMQTTD_TEST_NODE_DIR` or `target/tools/node`.
+pub fn node_modules() -> PathBuf {
     let named = std::env::var_os("EMQTTD_TEST_NODE_DIR").map(PathBuf::from);
     let dir = named.unwrap_or_else(|| crate::servers::target().join("tools/node"));
-    let modules = dir.join("node_modules");
+    dir.join("node_modules")
+}
+
+/// `node` with these packages: a command that finds them by `require`.
+pub fn node(packages: &[&str]) -> Option<Command> {
+    let modules = node_modules();
     for package in packages {
         if !modules.join(package).join("package.json").is_file() {
             skip(&format!("no npm package {package} (cargo xtask tools)"));

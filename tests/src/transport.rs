@@ -195,6 +195,14 @@ impl<W: Wire> WebSocket<W> {
         }
     }
 
+    /// One whose handshake is done.
+    pub fn over(wire: W) -> WebSocket<W> {
+        WebSocket {
+            wire,
+            unread: Vec::new(),
+        }
+    }
+
     /// Sends one frame, masked as a client must.
     pub fn send_frame(&mut self, fin: bool, opcode: u8, payload: &[u8]) -> io::Result<()> {
         self.send_raw(&masked_frame(fin, opcode, payload))

@@ -1,9 +1,12 @@
 //! What the tests of all gateways need: where a gateway listens, and what the broker shows of its clients.
 
 use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use emqttd_tests::{Broker, Client, Version};
+use emqttd_tests::{Broker, Client, Packet, Publish, Version, peers, unique};
 
 /// How long something that has to come may take, on a machine that compiles beside us.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -90,4 +93,28 @@ pub fn memory(broker: &Broker) -> u64 {
         .unwrap();
     let kb: u64 = row.trim().trim_end_matches(" kB").parse().unwrap();
     kb * 1024
+}
+
+/// Runs a client while what it sends to `<base>/up` comes back at `<base>/down` by way of MQTT; it has to print `ok`.
+#[track_caller]
+pub fn run_with_echo(broker: &Broker, command: impl FnOnce(&str) -> Command) {
+    let base = unique("peer");
+    let mut mqtt = broker.client(Version::V5, "echo");
+    mqtt.sub(&format!("{base}/up"), 0);
+    let over = AtomicBool::new(false);
+    let down = format!("{base}/down");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                if let Some(Some(Packet::Publish { payload, .. })) =
+                    mqtt.recv_within(Duration::from_millis(100))
+                {
+                    mqtt.publish(Publish::new(&down, payload).qos(1));
+                }
+            }
+        });
+        let (ok, text) = peers::attempt(&mut command(&base));
+        over.store(true, Ordering::Relaxed);
+        assert!(ok && text.trim() == "ok", "{text}");
+    });
 }

@@ -199,7 +199,6 @@ fn presence_tells_of_stomp_clients() {
         r#""username":"guest""#,
         r#""ipaddress":"127.0.0.1""#,
         r#""clean_sess":true"#,
-        r#""protocol":4"#,
         r#""connack":0"#,
     ];
     let stomp = open();

@@ -159,7 +159,7 @@ fn who_does_not_connect_is_closed() {
                 // It may say why.
                 Some(Some(frame)) => assert_eq!(frame.command, "ERROR"),
                 Some(None) => break,
-                None => stomp.send(&bytes.next().map_or(vec![], |byte| vec![*byte])),
+                None => stomp.send(bytes.next().map_or(vec![], |byte| vec![*byte])),
             }
             assert!(begun.elapsed() < Duration::from_secs(14));
         }
