@@ -30,8 +30,6 @@ pub mod option {
     pub const URI_QUERY: u16 = 15;
     /// number of up to 2 bytes
     pub const ACCEPT: u16 = 17;
-    /// text, several
-    pub const LOCATION_QUERY: u16 = 20;
     /// block of the response (RFC 7959)
     pub const BLOCK2: u16 = 23;
     /// block of the request (RFC 7959)
@@ -101,8 +99,6 @@ impl Code {
     pub const PUT: Code = Code::new(0, 3);
     /// 0.04
     pub const DELETE: Code = Code::new(0, 4);
-    /// 0.05 (RFC 8132)
-    pub const FETCH: Code = Code::new(0, 5);
     /// 2.01
     pub const CREATED: Code = Code::new(2, 1);
     /// 2.02
@@ -159,11 +155,6 @@ impl Code {
     /// The byte.
     pub const fn to_byte(self) -> u8 {
         self.0
-    }
-
-    /// Of that byte.
-    pub const fn from_byte(byte: u8) -> Code {
-        Code(byte)
     }
 
     /// A method.

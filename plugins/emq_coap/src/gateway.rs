@@ -6,7 +6,7 @@ use crate::request::{Action, Application};
 use crate::settings::{Settings, Shared};
 use arc_swap::ArcSwap;
 use emqttd_gateway::{Gone, Guard, Inbox, UdpSettings, UdpSocket, until_dropped};
-use emqttd_plugin_sdk::{Context, Metric, PeerInfo, Plugin, StartError};
+use emqttd_plugin_sdk::{Context, Metric, Plugin, StartError};
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::{Pin, pin};
@@ -32,9 +32,9 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// The device at that endpoint, for the broker.
-    pub fn peer(&self, endpoint: &Endpoint) -> PeerInfo {
-        self.plain.load().peer(endpoint.address())
+    /// The listener that hears an endpoint: its protocol and address.
+    pub fn of(&self, endpoint: &Endpoint) -> (String, String) {
+        self.plain.load().peer(endpoint.address()).listener
     }
 }
 

@@ -31,7 +31,9 @@ mod topics;
 mod watching;
 mod well_known;
 
-use emqttd_plugin_sdk::{Descriptor, StartError};
+use emqttd_plugin_sdk::Descriptor;
+use gateway::Gateway;
+use resource::Resources;
 
 /// The plugin, for the list of a broker's plugins.
 pub fn plugin() -> Descriptor {
@@ -39,6 +41,11 @@ pub fn plugin() -> Descriptor {
         "emq_coap",
         env!("CARGO_PKG_VERSION"),
         "CoAP Gateway",
-        |_| Err(StartError("it is being written".into())),
+        |ctx| {
+            let gateway = Gateway::start(ctx, |ctx, settings, listeners| {
+                Resources::new(ctx, settings, Box::new(move |from| listeners.of(from)))
+            })?;
+            Ok(Box::new(gateway))
+        },
     )
 }

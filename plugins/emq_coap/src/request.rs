@@ -53,8 +53,7 @@ impl Method {
 pub enum Observe {
     /// 0
     Register,
-    /// 1. The observation with the token of this request, if there is one, has ended already
-    /// ([`Ended::Cancelled`]).
+    /// 1. If there is an observation with the token of this request, it has ended already, as [`Ended::Cancelled`].
     Deregister,
 }
 
@@ -69,8 +68,6 @@ pub struct Request<'a> {
     pub identity: Option<&'a str>,
     /// method
     pub method: Method,
-    /// a CON; else a NON
-    pub confirmable: bool,
     /// Content-Format of the payload
     pub content_format: Option<u16>,
     /// Content-Format that the response should have. A 2.05 with another one becomes 4.06 on its way out; a resource
@@ -422,7 +419,6 @@ impl<'a> Head<'a> {
             endpoint,
             identity,
             method,
-            confirmable: message.kind == crate::codec::Kind::Confirmable,
             content_format: self.content_format,
             accept: self.accept,
             observe,

@@ -1,4 +1,5 @@
 //! A machine with an application that does as it is told, and times of its own.
+#![allow(clippy::unwrap_used)]
 
 use crate::codec::{Code, Kind, Message, Token, Writer, uint};
 use crate::endpoint::Endpoint;

@@ -268,7 +268,7 @@ fn options_that_are_not_obeyed() {
     let put = Msg::con(PUT, 10).number(option::OBSERVE, 5);
     assert_eq!(rig.ask(peer(0), &put).code, Code::CHANGED);
     assert_eq!(rig.app.seen[1].observe, None);
-    let unknown = Msg::con(Code::from_byte(31), 11);
+    let unknown = Msg::con(Code::new(0, 31), 11);
     rig.ask(peer(0), &unknown);
     assert_eq!(rig.app.seen[2].method, Method::Other);
 }
