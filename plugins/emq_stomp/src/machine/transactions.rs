@@ -45,7 +45,9 @@ impl Refusal {
             Refusal::TooMany(most) => {
                 format!("More transactions at the same time than max_transactions = {most}")
             }
-            Refusal::TooLarge => format!("More than {BYTES} bytes wait for COMMIT"),
+            Refusal::TooLarge => {
+                format!("More than {BYTES} bytes of open transactions wait for COMMIT")
+            }
         }
     }
 }
