@@ -36,7 +36,7 @@ pub struct Names {
     pub clientid: String,
     /// user name
     pub username: Option<String>,
-    /// password; without a user name it means nothing, and is not kept
+    /// password
     pub password: Option<String>,
 }
 
@@ -199,10 +199,12 @@ impl<'a> Query<'a> {
             return Err(bad("client identifier is longer than 96 bytes"));
         }
         let username = self.username.filter(|name| !name.is_empty());
+        let password = self.password;
+        let password = password.filter(|word| username.is_some() || !word.is_empty());
         Ok(Who::Named(Names {
             clientid: clientid.into(),
             username: username.map(Into::into),
-            password: self.password.map(Into::into),
+            password: password.map(Into::into),
         }))
     }
 

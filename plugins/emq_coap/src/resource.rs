@@ -113,3 +113,6 @@ impl Application for Resources {
         self.app.broker.close()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(store.publish(now, publication("a", &[0; 999])), Err(Full));
         assert_eq!(store.size().0, 2);
         // The one without a value goes for one with a value.
-        assert_eq!(store.publish(now, publication("c", &[0; 1])), Ok(true));
+        assert_eq!(store.publish(now, publication("c", b"")), Ok(true));
         assert!(store.get("b").is_none());
         store.remove("a");
         store.remove("c");

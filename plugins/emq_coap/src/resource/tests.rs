@@ -1,0 +1,9 @@
+#![allow(clippy::unwrap_used)]
+
+mod bench;
+mod mqtt;
+mod observing;
+mod ps;
+mod seed;
+mod sessions;
+mod well_known;
