@@ -169,6 +169,24 @@ impl<C> Device<C> {
         self.asks.iter().any(subscribes)
     }
 
+    /// Whether something is remembered of what the broker has for it.
+    #[doc(hidden)]
+    pub fn owes(&self) -> bool {
+        self.downlink.is_some()
+    }
+
+    /// What is remembered is within its bounds.
+    ///
+    /// # Panics
+    /// When that is not so.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        assert!(self.asks.len() <= ASKS && self.received.len() <= RECEIVED);
+        if let Some(downlink) = &self.downlink {
+            downlink.check();
+        }
+    }
+
     /// Takes its connection to the broker away.
     pub fn take_client(&mut self) -> Option<C> {
         self.client.take()
@@ -199,7 +217,7 @@ impl<C> Device<C> {
     }
 
     fn end<W: World<Client = C>>(&mut self, env: &mut Env<'_, W>, reason: &'static str) -> After {
-        env.world.send(&self.peer, &Packet::Disconnect(None));
+        self.tell_end(env);
         if let Some(client) = self.client.take() {
             env.world.abort(client, reason);
         }
@@ -831,6 +849,12 @@ impl<C> Device<C> {
 
     /// The broker has ended the connection.
     pub fn closed<W: World<Client = C>>(&mut self, env: &mut Env<'_, W>) {
+        self.client = None;
+        self.tell_end(env);
+    }
+
+    /// Tells the client that it is not connected any more.
+    pub fn tell_end<W: World<Client = C>>(&self, env: &mut Env<'_, W>) {
         env.world.send(&self.peer, &Packet::Disconnect(None));
     }
 

@@ -93,6 +93,20 @@ impl Downlink {
         self.is_flushed() && self.flights.is_empty() && self.given_up.is_empty()
     }
 
+    /// What is remembered is within its bounds, and counted rightly.
+    ///
+    /// # Panics
+    /// When that is not so.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        assert!(self.waiting.len() <= WAITING && self.bytes <= WAITING_BYTES);
+        let sizes = self.waiting.iter().map(|w| size(&w.message));
+        assert_eq!(self.bytes, sizes.sum::<usize>());
+        let qos = self.waiting.iter().map(|w| w.message.qos);
+        let at_qos_0 = qos.filter(|qos| *qos == QoS::AtMostOnce);
+        assert_eq!(self.at_qos_0, at_qos_0.count());
+    }
+
     /// Whether all that waited has been sent.
     pub fn is_flushed(&self) -> bool {
         self.waiting.is_empty() && self.registering.is_none()

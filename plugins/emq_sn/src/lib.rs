@@ -6,15 +6,21 @@
 //! virtual client.
 
 mod advertise;
-mod device;
+// What has no I/O is open to the fuzz target.
+#[doc(hidden)]
+pub mod device;
 mod downlink;
 mod gateway;
-mod machine;
-mod packet;
+#[doc(hidden)]
+pub mod machine;
+#[doc(hidden)]
+pub mod packet;
 mod settings;
-mod topics;
+#[doc(hidden)]
+pub mod topics;
 mod unconnected;
-mod world;
+#[doc(hidden)]
+pub mod world;
 
 use emqttd_gateway::{Gone, UdpSettings, UdpSocket, address, until_dropped};
 use emqttd_plugin_sdk::{Call, Context, Descriptor, Plugin, Reply, StartError};

@@ -70,7 +70,7 @@ impl<W: World> Machine<W> {
     }
 
     /// Clients there are.
-    pub fn len(&self) -> usize {
+    pub fn clients(&self) -> usize {
         self.devices.len()
     }
 
@@ -355,7 +355,7 @@ impl<W: World> Machine<W> {
         let slots: Vec<usize> = self.devices.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let slot = slot as u32;
-            self.with(now, slot, world, |device, env| device.closed(env));
+            self.with(now, slot, world, |device, env| device.tell_end(env));
             self.remove(slot, world);
         }
     }
@@ -428,3 +428,31 @@ impl<W: World> Machine<W> {
         }
     }
 }
+
+/// For tests and fuzzing.
+#[doc(hidden)]
+impl<W: World> Machine<W> {
+    /// Every index is about clients that are there, and what waits is within its bounds.
+    ///
+    /// # Panics
+    /// When that is not so.
+    pub fn check(&self) {
+        assert_eq!(self.by_peer.len(), self.devices.len());
+        assert!(self.by_id.len() <= self.devices.len());
+        assert!(self.devices.len() <= self.rules.max_clients);
+        let timers = self.devices.iter().filter(|(_, device)| device.timer != 0);
+        assert_eq!(self.timers.len(), timers.count());
+        for (slot, device) in &self.devices {
+            let slot = slot as u32;
+            assert_eq!(self.by_peer.get(&device.peer), Some(&slot));
+            assert!(device.timer == 0 || self.timers.contains(&(device.timer, slot)));
+            device.check();
+        }
+        for slot in self.by_id.values() {
+            assert!(self.devices.contains(*slot as usize));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

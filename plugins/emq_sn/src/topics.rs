@@ -55,7 +55,8 @@ impl Predefined {
 #[derive(Debug, Default)]
 pub struct Registry {
     names: Vec<Arc<str>>,
-    /// only when there are many
+    /// only when there are many; in a box, since mostly there are not
+    #[allow(clippy::box_collection)]
     ids: Option<Box<HashMap<Arc<str>, u16>>>,
     /// ids that the client has not been told of yet, or has not understood
     untold: Vec<u16>,

@@ -1,0 +1,154 @@
+//! Bounds of the whole gateway.
+
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn no_more_clients_than_configured() {
+    let mut bench = Bench::with(Rules {
+        max_clients: 2,
+        ..rules()
+    });
+    let first = bench.client();
+    bench.client_at(2, "sn2");
+    assert_eq!(bench.from(3, "09 04 04 01 003c 736e33"), ["030501"]);
+    assert_eq!(bench.asked(), [""; 0]);
+    bench.closed(first);
+    bench.client_at(3, "sn3");
+}
+
+#[test]
+fn half_of_a_connect_is_bounded() {
+    let mut bench = Bench::with(Rules {
+        max_clients: 100_000,
+        ..rules()
+    });
+    for port in 1..=5000 {
+        assert_eq!(bench.from(port, "09 04 0c 01 003c 736e31"), ["0206"]);
+        assert!(bench.machine.clients() <= OPENING);
+        assert!(bench.machine.opening.len() <= OPENING);
+    }
+    // The oldest have been forgotten.
+    assert_eq!(bench.from(4000, "02 07"), [""; 0]);
+    assert_eq!(bench.asked(), [""; 0]);
+    assert_eq!(bench.from(4001, "02 07"), [""; 0]);
+    assert_eq!(bench.asked().len(), 1);
+    assert_eq!(bench.machine.timers.len(), OPENING);
+    bench.wait(30);
+    assert_eq!(bench.machine.clients(), 1);
+}
+
+#[test]
+fn packets_are_counted_when_that_is_configured() {
+    let mut bench = Bench::with(Rules {
+        stats: true,
+        ..rules()
+    });
+    let key = bench.client();
+    bench.say("02 16");
+    bench.say("08 0c 00 0001 0000 78");
+    bench.message(key, "xy", "a", 0, 0);
+    let listed = bench.machine.list();
+    assert_eq!(listed[0].traffic, (2, 3));
+    assert_eq!(listed[0].state, State::Active);
+    assert_eq!(&*listed[0].client_id, "sn1");
+}
+
+#[test]
+fn settings_change_and_predefined_topics_stay() {
+    let mut bench = Bench::new();
+    bench.machine.set_rules(Rules {
+        gateway_id: 7,
+        predefined: Arc::default(),
+        ..rules()
+    });
+    assert_eq!(bench.say("03 01 00"), ["030207"]);
+    assert!(bench.machine.rules().predefined.name(1).is_some());
+}
+
+/// What can happen to a gateway.
+#[derive(Debug, Clone)]
+enum Step {
+    Datagram(u16, Vec<u8>),
+    Connected(bool),
+    Answered(u8, u16, u8),
+    Message(u8, u8, u16),
+    Released(u16),
+    Closed,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let say = |hex: &'static str| (1u16..4).prop_map(move |port| Step::Datagram(port, bytes(hex)));
+    prop_oneof![
+        say("09 04 04 01 003c 736e31"),
+        say("09 04 0c 01 003c 736e31"),
+        say("04 07 20 77"),
+        say("03 09 78"),
+        say("04 18 000a"),
+        say("05 16 736e31"),
+        say("02 18"),
+        say("09 0a 0000 0001 742f31"),
+        say("07 12 20 0001 7879"),
+        say("09 12 20 0002 742f3132"),
+        (1u16..4, 0u8..4, 1u16..4).prop_map(|(port, qos, id)| {
+            let flags = qos << 5 | 1;
+            Step::Datagram(port, vec![8, 0x0C, flags, 0, 1, 0, id as u8, b'x'])
+        }),
+        (1u16..4, 0x0Bu8..0x11, 0u8..5, 0u8..5, 0u8..4).prop_map(|(port, kind, a, b, code)| {
+            let body = match kind {
+                0x0B | 0x0D => vec![7, kind, 0, a, 0, b, code],
+                _ => vec![4, kind, 0, b],
+            };
+            Step::Datagram(port, body)
+        }),
+        any::<bool>().prop_map(Step::Connected),
+        (0u8..3, 0u16..4, any::<u8>()).prop_map(|(kind, id, code)| Step::Answered(kind, id, code)),
+        (0u8..4, 0u8..3, 1u16..5).prop_map(|(topic, qos, id)| Step::Message(topic, qos, id)),
+        (1u16..5).prop_map(Step::Released),
+        Just(Step::Closed),
+        (0u64..20).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    /// Whatever comes in whatever order, every index is about clients that are there.
+    #[test]
+    fn nothing_is_left_behind(steps in proptest::collection::vec(step(), 0..200)) {
+        let mut bench = Bench::new();
+        let mut keys: Vec<Key> = Vec::new();
+        for step in steps {
+            let last = keys.last().copied().unwrap_or(Key { slot: 0, serial: 0 });
+            match step {
+                Step::Datagram(port, bytes) => {
+                    let world = &mut bench.world;
+                    bench.machine.datagram(bench.now, address(port), &bytes, world);
+                }
+                Step::Connected(lets_in) => {
+                    if let Some(key) = bench.world.connecting.pop() {
+                        let client = lets_in.then_some(1);
+                        bench.machine.connected(bench.now, key, client, &mut bench.world);
+                        keys.push(key);
+                    }
+                }
+                Step::Answered(kind, msg_id, code) => {
+                    use crate::world::Kind::{Publish, Subscribe, Unsubscribe};
+                    let kind = [Publish, Subscribe, Unsubscribe][usize::from(kind)];
+                    bench.answer(last, kind, msg_id, code);
+                }
+                Step::Message(topic, qos, id) => {
+                    let topic = ["xy", "t/1", "t/2", "/predefined/topic/name/nice"][usize::from(topic)];
+                    bench.message(last, topic, "x", qos, if qos == 0 { 0 } else { id });
+                }
+                Step::Released(id) => drop(bench.released(last, id)),
+                Step::Closed => drop(bench.closed(last)),
+                Step::Wait(seconds) => drop(bench.wait(seconds)),
+            }
+            bench.machine.check();
+            bench.sent();
+        }
+        bench.machine.end(bench.now, &mut bench.world);
+        bench.machine.check();
+        prop_assert_eq!(bench.machine.clients(), 0);
+    }
+}
