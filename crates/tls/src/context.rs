@@ -31,7 +31,17 @@ const MAX_CHAIN: usize = 8;
 pub struct TlsContext {
     settings: Tls,
     config: ArcSwap<ServerConfig>,
+    credentials: ArcSwap<Credentials>,
     fingerprint: Mutex<Fingerprint>,
+}
+
+/// Who we are, and whom we let in.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// our certificates, the own one first, and its key
+    pub identity: Arc<CertifiedKey>,
+    /// checks the certificates of clients, where they are asked for
+    pub verifier: Arc<dyn ClientCertVerifier>,
 }
 
 impl TlsContext {
@@ -42,10 +52,11 @@ impl TlsContext {
     /// One sentence that names the key or file and what is wrong with it.
     pub fn from_settings(settings: &Tls) -> Result<(TlsContext, Vec<String>), String> {
         let fingerprint = fingerprint(settings);
-        let (config, warnings) = build(settings)?;
+        let (config, credentials, warnings) = build(settings)?;
         let context = TlsContext {
             settings: settings.clone(),
             config: ArcSwap::from_pointee(config),
+            credentials: ArcSwap::from_pointee(credentials),
             fingerprint: Mutex::new(fingerprint),
         };
         Ok((context, warnings))
@@ -59,6 +70,11 @@ impl TlsContext {
     /// The configuration of now.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.config.load_full()
+    }
+
+    /// What it is made of now, for a protocol that is not rustls' own.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.credentials.load_full()
     }
 
     /// Whether a file is another than when it was last read. Costs a `stat` call for each.
@@ -76,8 +92,9 @@ impl TlsContext {
     pub fn reload(&self) -> Result<Vec<String>, String> {
         // Taken before reading: what changes meanwhile is seen the next time.
         *self.fingerprint.lock() = fingerprint(&self.settings);
-        let (config, warnings) = build(&self.settings)?;
+        let (config, credentials, warnings) = build(&self.settings)?;
         self.config.store(Arc::new(config));
+        self.credentials.store(Arc::new(credentials));
         Ok(warnings)
     }
 }
@@ -97,7 +114,7 @@ fn fingerprint(settings: &Tls) -> Fingerprint {
     Fingerprint::of(files(settings))
 }
 
-fn build(settings: &Tls) -> Result<(ServerConfig, Vec<String>), String> {
+fn build(settings: &Tls) -> Result<(ServerConfig, Credentials, Vec<String>), String> {
     let mut warnings = Vec::new();
     let cipher_suites = ciphers::choose(
         &settings.ciphers,
@@ -128,13 +145,18 @@ fn build(settings: &Tls) -> Result<(ServerConfig, Vec<String>), String> {
         None => Vec::new(),
     };
     let identity = identity(settings, &authorities, &provider, &mut warnings)?;
-    let verifier = verifier(settings, authorities, &provider, &mut warnings)?;
+    let credentials = Credentials {
+        identity: Arc::new(identity),
+        verifier: verifier(settings, authorities, &provider, &mut warnings)?,
+    };
 
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
         .map_err(|error| format!("TLS cannot be set up: {error}"))?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
+        .with_client_cert_verifier(Arc::clone(&credentials.verifier))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(
+            &credentials.identity,
+        ))));
     config.ignore_client_order = settings.honor_cipher_order;
     // Nothing is remembered for a session but its ticket, which the client keeps.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -145,7 +167,7 @@ fn build(settings: &Tls) -> Result<(ServerConfig, Vec<String>), String> {
     } else {
         config.send_tls13_tickets = 0;
     }
-    Ok((config, warnings))
+    Ok((config, credentials, warnings))
 }
 
 /// Certificate chain and key, which have to belong to each other.

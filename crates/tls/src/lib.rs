@@ -18,5 +18,5 @@ mod context;
 mod files;
 mod username;
 
-pub use context::{TlsContext, files};
+pub use context::{Credentials, TlsContext, files};
 pub use username::cert_username;
