@@ -9,6 +9,7 @@ mod block;
 mod brokerage;
 mod clients;
 mod codec;
+mod dtls;
 mod endpoint;
 mod form;
 mod gateway;

@@ -1,0 +1,661 @@
+//! DTLS 1.2 (RFC 6347) before CoAP, as RFC 7252 has it: with certificates, or with pre-shared keys.
+//!
+//! A server without I/O: [`Dtls::receive`], [`Dtls::send`] and [`Dtls::timeout`] go in, [`Dtls::poll`] has what comes of
+//! it. Nothing is kept of a client before it has shown by a cookie that it is where it says; handshakes and sessions
+//! are bounded, and handshakes per second too.
+//!
+//! The protocol is our own, since no library that could be used has what CoAP's devices need: certificates with RSA
+//! keys and chains, the suites of RFC 7252, pre-shared keys and certificates on one port, the identity of a key. All
+//! cryptography is that of aws-lc-rs and of rustls' provider (keys, signatures, key exchange, chains of certificates);
+//! CCM alone, which aws-lc-rs does not give out, is RustCrypto's.
+
+mod cookie;
+mod handshake;
+mod message;
+mod psk;
+mod signature;
+mod suite;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use cookie::Baker;
+use emqttd_config::Tls;
+use emqttd_plugin_sdk::{Config, Context, Metric, StartError};
+use emqttd_tls::TlsContext;
+use handshake::{Established, Handshake, LastFlight, Offer, Refused, alert, content};
+use message::{ClientHello, Reader};
+use psk::Keys;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use suite::Cipher;
+use window::Window;
+
+/// Handshakes under way at the most.
+const HANDSHAKES: usize = 512;
+/// Handshakes begun in a second, beyond which clients have to ask again: each costs up to a millisecond.
+const PER_SECOND: f64 = 200.0;
+/// Life of a handshake.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+/// A flight without answer is sent again after that, and after twice as long each time (RFC 6347, 4.2.4.1).
+const RESEND: Duration = Duration::from_secs(1);
+/// How often a flight is sent at the most.
+const SENDS: u8 = 8;
+/// Life of a session in which nothing comes.
+const IDLE: Duration = Duration::from_secs(3600);
+/// When there is no place for another session, one in which nothing came for so long makes room.
+const MAKES_ROOM: Duration = Duration::from_secs(60);
+/// Records of a datagram that are looked at.
+const RECORDS: usize = 16;
+/// How often the files are looked at; only when somebody begins a handshake.
+const LOOK_AT_FILES: Duration = Duration::from_secs(10);
+/// Two lines of the log about clients that are refused are at least so far apart.
+const QUIET: Duration = Duration::from_secs(10);
+/// Longest plaintext (RFC 5246, 6.2.1).
+const LONGEST: usize = 16 * 1024;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// a datagram for that address
+    Send(SocketAddr, Vec<u8>),
+    /// a client says that
+    Received {
+        /// its address, proven
+        from: SocketAddr,
+        /// identity of its pre-shared key, or common name of its certificate
+        identity: Option<Arc<str>>,
+        /// its datagram in the clear
+        plain: Vec<u8>,
+    },
+    /// The session of that address has ended, or was followed by another, whoever's that is.
+    Gone(SocketAddr),
+}
+
+/// All sessions over DTLS.
+pub(crate) struct Dtls {
+    files: Files,
+    offer: Arc<Offer>,
+    baker: Baker,
+    handshakes: HashMap<SocketAddr, Pending>,
+    sessions: HashMap<SocketAddr, Session>,
+    most_sessions: usize,
+    timers: BTreeSet<(Instant, Kind, SocketAddr)>,
+    outputs: VecDeque<Output>,
+    /// handshakes that may begin now, and since when that counts
+    tokens: (f64, Instant),
+    begun: Instant,
+    looked_at: Instant,
+    complained: Option<Instant>,
+    counts: Counts,
+}
+
+struct Counts {
+    /// `dtls/handshakes`
+    done: Metric,
+    /// `dtls/refused`
+    refused: Metric,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Handshake,
+    Session,
+}
+
+struct Pending {
+    handshake: Box<Handshake>,
+    /// when it is looked at next
+    due: Instant,
+    wait: Duration,
+    sends: u8,
+    ends: Instant,
+    /// the client, or somebody in its name, has said that it gives up: nothing is sent again
+    given_up: bool,
+}
+
+struct Session {
+    read: Cipher,
+    write: Cipher,
+    window: Window,
+    write_number: u64,
+    identity: Option<Arc<str>>,
+    /// when something came that was the client's
+    used: Instant,
+    due: Instant,
+    last: LastFlight,
+    repeats: u8,
+}
+
+/// Where certificate and keys come from.
+struct Files {
+    tls: Option<TlsContext>,
+    psk: Option<(PathBuf, Option<SystemTime>)>,
+}
+
+/// Where DTLS is opened: `coap.dtls.port`, of which a port alone is at the address of `coap.port`.
+pub(crate) fn listen_on(config: &Config) -> String {
+    let own = config.text("coap.dtls.port").unwrap_or("5684").trim();
+    let plain = config.text("coap.port").unwrap_or_default().trim();
+    match plain.rsplit_once(':') {
+        Some((ip, _)) if !own.contains(':') => format!("{ip}:{own}"),
+        _ => own.to_string(),
+    }
+}
+
+impl Dtls {
+    /// DTLS as the configuration has it; `None` = it has neither a certificate nor pre-shared keys.
+    ///
+    /// # Errors
+    /// When a file that is there cannot be used, or one is missing that only the new keys name.
+    pub fn open(ctx: &Context, most_sessions: usize) -> Result<Option<Dtls>, StartError> {
+        let config = ctx.config();
+        let tls = certificate(&config)?;
+        let psk = file(&config, "coap.dtls.psk_file");
+        let keys = match &psk {
+            None => Keys::default(),
+            Some(path) => {
+                Keys::read(path).map_err(|why| StartError(format!("coap.dtls.psk_file: {why}")))?
+            }
+        };
+        if tls.is_none() && psk.is_none() {
+            return Ok(None);
+        }
+        let files = Files {
+            tls,
+            psk: psk.map(|path| {
+                let modified = modified(&path);
+                (path, modified)
+            }),
+        };
+        let now = Instant::now();
+        Ok(Some(Dtls {
+            offer: Arc::new(files.offer(keys)),
+            files,
+            baker: Baker::new().map_err(StartError)?,
+            handshakes: HashMap::new(),
+            sessions: HashMap::new(),
+            most_sessions,
+            timers: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            tokens: (PER_SECOND, now),
+            begun: now,
+            looked_at: now,
+            complained: None,
+            counts: Counts {
+                done: ctx.metric("dtls/handshakes"),
+                refused: ctx.metric("dtls/refused"),
+            },
+        }))
+    }
+
+    /// Sessions at the same time from now on.
+    pub fn set_most_sessions(&mut self, most: usize) {
+        self.most_sessions = most;
+    }
+
+    /// What is to be done next.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Dtls::timeout`] has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(due, ..)| *due)
+    }
+
+    /// A datagram has come. It is decrypted where it lies.
+    pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        if let Some((number, fragment, hello)) = ClientHello::of_datagram(datagram) {
+            let seconds = now.saturating_duration_since(self.begun).as_secs();
+            if !self
+                .baker
+                .is_good(seconds, from, &hello.random, hello.cookie)
+            {
+                let cookie = self.baker.bake(seconds, from, &hello.random);
+                let answer = handshake::hello_verify_request(number, &cookie);
+                return self.outputs.push_back(Output::Send(from, answer));
+            }
+            let pending = self.handshakes.get_mut(&from);
+            match pending.filter(|pending| pending.handshake.client_random == hello.random) {
+                // Our flight was lost.
+                Some(pending) => {
+                    let flight = pending.send();
+                    self.outputs.extend(flight.map(|d| Output::Send(from, d)));
+                }
+                None => self.begin(now, from, number, &fragment, &hello),
+            }
+            return;
+        }
+        let mut rest = datagram;
+        for _ in 0..RECORDS {
+            let Some((header, after)) = rest.split_first_chunk_mut::<{ suite::HEADER }>() else {
+                return;
+            };
+            let header = *header;
+            let len = usize::from(u16::from_be_bytes([header[11], header[12]]));
+            if header[1] != 0xFE || after.len() < len {
+                return;
+            }
+            let (record, after) = rest.split_at_mut(suite::HEADER + len);
+            rest = after;
+            self.record(now, from, &header, record);
+        }
+    }
+
+    fn record(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        header: &[u8; suite::HEADER],
+        record: &mut [u8],
+    ) {
+        let [_, _, _, epoch @ .., _, _, _, _, _, _, _, _] = *header;
+        match u16::from_be_bytes(epoch) {
+            0 => self.plain(now, from, header[0], &record[suite::HEADER..]),
+            1 => self.secret(now, from, header, record),
+            _ => {}
+        }
+    }
+
+    /// A record in the clear: anybody may have sent it.
+    fn plain(&mut self, now: Instant, from: SocketAddr, content_type: u8, body: &[u8]) {
+        let Some(pending) = self.handshakes.get_mut(&from) else {
+            return;
+        };
+        match (content_type, body) {
+            (content::HANDSHAKE, body) => {
+                let step = pending.handshake.plain(Reader(body));
+                self.step(now, from, step);
+            }
+            (content::ALERT, [2, _]) => pending.given_up = true,
+            _ => {}
+        }
+    }
+
+    fn secret(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        header: &[u8; suite::HEADER],
+        record: &mut [u8],
+    ) {
+        // A client that has begun anew may still send in its old session.
+        let copy = self.handshakes.contains_key(&from).then(|| record.to_vec());
+        if self.of_session(now, from, header, &mut record[suite::HEADER..]) {
+            return;
+        }
+        if let (Some(pending), Some(mut record)) = (self.handshakes.get_mut(&from), copy) {
+            let step = pending.handshake.secret(&mut record);
+            self.step(now, from, step);
+        }
+    }
+
+    /// A record of a session; `false` when it is none.
+    fn of_session(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        header: &[u8; suite::HEADER],
+        body: &mut [u8],
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(&from) else {
+            return false;
+        };
+        let mut number = [0; 8];
+        number.copy_from_slice(&header[3..11]);
+        let number = u64::from_be_bytes(number);
+        if !session.window.is_new(number) {
+            return false;
+        }
+        let Ok(plain) = session.read.open(header, body) else {
+            return false;
+        };
+        session.window.mark(number);
+        session.used = now;
+        match (header[0], plain) {
+            (content::APPLICATION_DATA, plain) => self.outputs.push_back(Output::Received {
+                from,
+                identity: session.identity.clone(),
+                plain: plain.to_vec(),
+            }),
+            (content::ALERT, [_, alert::CLOSE_NOTIFY]) => self.close(from),
+            (content::ALERT, [2, _]) => self.forget(from),
+            // The client sends its Finished again: ours was lost.
+            (content::HANDSHAKE, [message::kind::FINISHED, ..]) if session.repeats < SENDS => {
+                session.repeats += 1;
+                let (last, number) = (&mut session.last, &mut session.write_number);
+                if let Some(datagram) = last.write(&session.write, number) {
+                    self.outputs.push_back(Output::Send(from, datagram));
+                }
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// A handshake begins, of a client that is where it says.
+    fn begin(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        number: u64,
+        fragment: &message::Fragment<'_>,
+        hello: &ClientHello<'_>,
+    ) {
+        self.end_handshake(from);
+        if self.handshakes.len() >= HANDSHAKES || !self.take_token(now) {
+            return self.counts.refused.inc();
+        }
+        self.look_at_files(now);
+        match Handshake::begin(&self.offer, number, fragment, hello) {
+            Err(refused) => {
+                let datagram = handshake::fatal(number, refused.alert);
+                self.outputs.push_back(Output::Send(from, datagram));
+                self.complain(now, from, &refused);
+            }
+            Ok(handshake) => {
+                let mut pending = Pending {
+                    handshake: Box::new(handshake),
+                    due: now + RESEND,
+                    wait: RESEND,
+                    sends: 0,
+                    ends: now + HANDSHAKE,
+                    given_up: false,
+                };
+                let flight = pending.send();
+                self.outputs.extend(flight.map(|d| Output::Send(from, d)));
+                self.timers.insert((pending.due, Kind::Handshake, from));
+                self.handshakes.insert(from, pending);
+            }
+        }
+    }
+
+    /// What a record has brought a handshake.
+    fn step(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        step: Result<Option<Established>, Refused>,
+    ) {
+        match step {
+            Ok(None) => {}
+            Ok(Some(established)) => {
+                self.end_handshake(from);
+                self.establish(now, from, established);
+            }
+            Err(refused) => {
+                if let Some(pending) = self.handshakes.get_mut(&from) {
+                    let datagram = pending.handshake.fatal(refused.alert);
+                    self.outputs.push_back(Output::Send(from, datagram));
+                }
+                self.end_handshake(from);
+                self.complain(now, from, &refused);
+            }
+        }
+    }
+
+    fn establish(&mut self, now: Instant, from: SocketAddr, established: Established) {
+        self.forget(from);
+        if self.sessions.len() >= self.most_sessions && !self.make_room(now) {
+            let refused = Refused {
+                alert: alert::INTERNAL_ERROR,
+                why: "coap.max_clients is reached".into(),
+            };
+            return self.complain(now, from, &refused);
+        }
+        let mut session = Session {
+            read: established.read,
+            write: established.write,
+            window: Window::after(established.read_number),
+            write_number: established.write_number,
+            identity: established.identity,
+            used: now,
+            due: now + IDLE,
+            last: established.last,
+            repeats: 0,
+        };
+        let (last, number) = (&mut session.last, &mut session.write_number);
+        if let Some(datagram) = last.write(&session.write, number) {
+            self.outputs.push_back(Output::Send(from, datagram));
+        }
+        self.timers.insert((session.due, Kind::Session, from));
+        self.sessions.insert(from, session);
+        self.counts.done.inc();
+    }
+
+    /// Ends the session that has been looked at the longest ago, if nothing came in it for a while.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let sessions = self.timers.iter().filter(|(_, kind, _)| *kind == Kind::Session);
+        let oldest = sessions.map(|(_, _, from)| *from).find(|from| {
+            let used = self.sessions.get(from).map(|session| session.used);
+            used.is_some_and(|used| now.saturating_duration_since(used) >= MAKES_ROOM)
+        });
+        if let Some(oldest) = oldest {
+            self.close(oldest);
+        }
+        oldest.is_some()
+    }
+
+    /// Sends what is in the clear; `false` when there is no session, or it is too long.
+    pub fn send(&mut self, to: SocketAddr, plain: &[u8]) -> bool {
+        if plain.len() > LONGEST {
+            return false;
+        }
+        self.seal(to, content::APPLICATION_DATA, plain)
+    }
+
+    fn seal(&mut self, to: SocketAddr, content_type: u8, plain: &[u8]) -> bool {
+        let Some(session) = self.sessions.get_mut(&to) else {
+            return false;
+        };
+        let mut datagram = Vec::with_capacity(plain.len() + suite::OVERHEAD);
+        let number = session.write_number;
+        let sealed = session.write.seal(content_type, number, plain, &mut datagram);
+        if sealed.is_ok() {
+            session.write_number += 1;
+            self.outputs.push_back(Output::Send(to, datagram));
+        }
+        sealed.is_ok()
+    }
+
+    /// Ends a session in good order.
+    pub fn close(&mut self, to: SocketAddr) {
+        self.seal(to, content::ALERT, &[1, alert::CLOSE_NOTIFY]);
+        self.forget(to);
+    }
+
+    /// Ends all of them.
+    pub fn close_all(&mut self) {
+        let all: Vec<SocketAddr> = self.sessions.keys().copied().collect();
+        for to in all {
+            self.close(to);
+        }
+        self.handshakes.clear();
+        self.timers.clear();
+    }
+
+    fn forget(&mut self, from: SocketAddr) {
+        if let Some(session) = self.sessions.remove(&from) {
+            self.timers.remove(&(session.due, Kind::Session, from));
+            self.outputs.push_back(Output::Gone(from));
+        }
+    }
+
+    fn end_handshake(&mut self, from: SocketAddr) {
+        if let Some(pending) = self.handshakes.remove(&from) {
+            self.timers.remove(&(pending.due, Kind::Handshake, from));
+        }
+    }
+
+    /// Does what is due.
+    pub fn timeout(&mut self, now: Instant) {
+        while let Some(&(due, kind, from)) = self.timers.first().filter(|(due, ..)| *due <= now) {
+            self.timers.remove(&(due, kind, from));
+            match kind {
+                Kind::Handshake => self.handshake_due(now, from),
+                Kind::Session => self.session_due(now, from),
+            }
+        }
+    }
+
+    fn handshake_due(&mut self, now: Instant, from: SocketAddr) {
+        let Some(pending) = self.handshakes.get_mut(&from) else {
+            return;
+        };
+        if now >= pending.ends {
+            self.handshakes.remove(&from);
+            return self.counts.refused.inc();
+        }
+        if !pending.given_up {
+            let flight = pending.send();
+            self.outputs.extend(flight.map(|d| Output::Send(from, d)));
+        }
+        pending.wait *= 2;
+        pending.due = (now + pending.wait).min(pending.ends);
+        self.timers.insert((pending.due, Kind::Handshake, from));
+    }
+
+    fn session_due(&mut self, now: Instant, from: SocketAddr) {
+        let Some(session) = self.sessions.get_mut(&from) else {
+            return;
+        };
+        if now.saturating_duration_since(session.used) >= IDLE {
+            return self.close(from);
+        }
+        session.due = session.used + IDLE;
+        self.timers.insert((session.due, Kind::Session, from));
+    }
+
+    /// Whether one more handshake may begin now.
+    fn take_token(&mut self, now: Instant) -> bool {
+        let (tokens, since) = &mut self.tokens;
+        let gained = now.saturating_duration_since(*since).as_secs_f64() * PER_SECOND;
+        *tokens = (*tokens + gained).min(PER_SECOND);
+        *since = now;
+        let may = *tokens >= 1.0;
+        if may {
+            *tokens -= 1.0;
+        }
+        may
+    }
+
+    /// Takes up changed files for the handshakes to come.
+    fn look_at_files(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.looked_at) < LOOK_AT_FILES {
+            return;
+        }
+        self.looked_at = now;
+        if let Some(keys) = self.files.changed(&self.offer.keys) {
+            self.offer = Arc::new(self.files.offer_with(keys));
+        }
+    }
+
+    fn complain(&mut self, now: Instant, from: SocketAddr, refused: &Refused) {
+        self.counts.refused.inc();
+        let quiet = self.complained.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
+        if !quiet {
+            self.complained = Some(now);
+            log::warn!("coap:dtls: {from} is refused: {}", refused.why.escape_debug());
+        }
+    }
+}
+
+impl Pending {
+    /// The flight, if it may be sent once more.
+    fn send(&mut self) -> impl Iterator<Item = Vec<u8>> + use<> {
+        let may = self.sends < SENDS;
+        self.sends += u8::from(may);
+        let flight = if may { self.handshake.flight() } else { Vec::new() };
+        flight.into_iter()
+    }
+}
+
+impl Files {
+    fn offer(&self, keys: Keys) -> Offer {
+        self.offer_with(Arc::new(keys))
+    }
+
+    fn offer_with(&self, keys: Arc<Keys>) -> Offer {
+        Offer {
+            credentials: self.tls.as_ref().map(TlsContext::credentials),
+            keys,
+        }
+    }
+
+    /// Reads again what has changed; the keys of now, if anything has. What cannot be used stays as it was.
+    fn changed(&mut self, keys: &Arc<Keys>) -> Option<Arc<Keys>> {
+        let mut now = None;
+        if let Some(tls) = self.tls.as_ref().filter(|tls| tls.changed()) {
+            match tls.reload() {
+                Ok(warnings) => {
+                    log::info!("coap:dtls: certificates reloaded");
+                    warnings.iter().for_each(|w| log::warn!("coap:dtls: {w}"));
+                    now = Some(Arc::clone(keys));
+                }
+                Err(why) => log::error!("coap:dtls: certificates stay as they were: {why}"),
+            }
+        }
+        if let Some((path, read)) = &mut self.psk {
+            let modified = modified(path);
+            if modified != *read {
+                *read = modified;
+                match Keys::read(path) {
+                    Ok(keys) => {
+                        log::info!("coap:dtls: {} pre-shared keys", keys.len());
+                        now = Some(Arc::new(keys));
+                    }
+                    Err(why) => log::error!("coap:dtls: keys stay as they were: {why}"),
+                }
+            }
+        }
+        now
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
+}
+
+fn file(config: &Config, key: &str) -> Option<PathBuf> {
+    let text = config.text(key).map(str::trim);
+    text.filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
+/// The certificate with its key. As with EMQ there is none when a file is missing: its configuration names files that
+/// few ever made.
+fn certificate(config: &Config) -> Result<Option<TlsContext>, StartError> {
+    let (keyfile, certfile) = match (file(config, "coap.keyfile"), file(config, "coap.certfile")) {
+        (Some(key), Some(cert)) => (key, cert),
+        _ => return Ok(None),
+    };
+    for path in [&keyfile, &certfile] {
+        if !path.exists() {
+            log::warn!(
+                "coap:dtls: there is no {}: DTLS goes without a certificate",
+                path.display()
+            );
+            return Ok(None);
+        }
+    }
+    let verify_peer = config.text("coap.dtls.verify").map(str::trim) == Some("verify_peer");
+    let settings = Tls {
+        keyfile: Some(keyfile),
+        certfile: Some(certfile),
+        cacertfile: file(config, "coap.dtls.cacertfile"),
+        verify_peer,
+        fail_if_no_peer_cert: verify_peer,
+        tls12: true,
+        tls13: true,
+        ..Tls::default()
+    };
+    let (context, warnings) = TlsContext::from_settings(&settings)
+        .map_err(|why| StartError(format!("coap.keyfile, coap.certfile: {why}")))?;
+    for warning in warnings {
+        log::warn!("coap:dtls: {warning}");
+    }
+    Ok(Some(context))
+}
