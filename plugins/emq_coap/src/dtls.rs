@@ -375,12 +375,7 @@ impl Dtls {
     }
 
     /// What a record has brought a handshake.
-    fn step(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        step: Result<Option<Established>, Refused>,
-    ) {
+    fn step(&mut self, now: Instant, from: SocketAddr, step: Result<Option<Established>, Refused>) {
         match step {
             Ok(None) => {}
             Ok(Some(established)) => {
@@ -429,7 +424,10 @@ impl Dtls {
 
     /// Ends the session that has been looked at the longest ago, if nothing came in it for a while.
     fn make_room(&mut self, now: Instant) -> bool {
-        let sessions = self.timers.iter().filter(|(_, kind, _)| *kind == Kind::Session);
+        let sessions = self
+            .timers
+            .iter()
+            .filter(|(_, kind, _)| *kind == Kind::Session);
         let oldest = sessions.map(|(_, _, from)| *from).find(|from| {
             let used = self.sessions.get(from).map(|session| session.used);
             used.is_some_and(|used| now.saturating_duration_since(used) >= MAKES_ROOM)
@@ -454,7 +452,9 @@ impl Dtls {
         };
         let mut datagram = Vec::with_capacity(plain.len() + suite::OVERHEAD);
         let number = session.write_number;
-        let sealed = session.write.seal(content_type, number, plain, &mut datagram);
+        let sealed = session
+            .write
+            .seal(content_type, number, plain, &mut datagram);
         if sealed.is_ok() {
             session.write_number += 1;
             self.outputs.push_back(Output::Send(to, datagram));
@@ -556,10 +556,15 @@ impl Dtls {
 
     fn complain(&mut self, now: Instant, from: SocketAddr, refused: &Refused) {
         self.counts.refused.inc();
-        let quiet = self.complained.is_some_and(|at| now.saturating_duration_since(at) < QUIET);
+        let quiet = self
+            .complained
+            .is_some_and(|at| now.saturating_duration_since(at) < QUIET);
         if !quiet {
             self.complained = Some(now);
-            log::warn!("coap:dtls: {from} is refused: {}", refused.why.escape_debug());
+            log::warn!(
+                "coap:dtls: {from} is refused: {}",
+                refused.why.escape_debug()
+            );
         }
     }
 }
@@ -569,7 +574,11 @@ impl Pending {
     fn send(&mut self) -> impl Iterator<Item = Vec<u8>> + use<> {
         let may = self.sends < SENDS;
         self.sends += u8::from(may);
-        let flight = if may { self.handshake.flight() } else { Vec::new() };
+        let flight = if may {
+            self.handshake.flight()
+        } else {
+            Vec::new()
+        };
         flight.into_iter()
     }
 }
@@ -617,7 +626,9 @@ impl Files {
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
+    std::fs::metadata(path)
+        .and_then(|meta| meta.modified())
+        .ok()
 }
 
 fn file(config: &Config, key: &str) -> Option<PathBuf> {

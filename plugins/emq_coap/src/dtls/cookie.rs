@@ -24,7 +24,13 @@ impl Baker {
     }
 
     /// Whether a cookie is that of the client, and not old.
-    pub fn is_good(&self, seconds: u64, from: SocketAddr, random: &[u8; 32], cookie: &[u8]) -> bool {
+    pub fn is_good(
+        &self,
+        seconds: u64,
+        from: SocketAddr,
+        random: &[u8; 32],
+        cookie: &[u8],
+    ) -> bool {
         let now = seconds / PERIOD;
         [now, now.wrapping_sub(1)].into_iter().any(|period| {
             let ours = self.of_period(period, from, random);

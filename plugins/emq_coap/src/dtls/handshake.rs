@@ -373,7 +373,10 @@ impl Handshake {
 
     /// A record of epoch 1, which has to be the client's Finished.
     pub fn secret(&mut self, record: &mut [u8]) -> Result<Option<Established>, Refused> {
-        let Some(secrets) = self.secrets.as_ref().filter(|_| self.expect == Expect::Finished)
+        let Some(secrets) = self
+            .secrets
+            .as_ref()
+            .filter(|_| self.expect == Expect::Finished)
         else {
             if record.len() <= EARLY && self.early.is_none() {
                 self.early = Some(record.to_vec());
@@ -468,14 +471,22 @@ impl Handshake {
         while !list.is_empty() {
             let certificate = list.vec24().ok_or_else(unreadable)?;
             if self.certificates.len() == CHAIN {
-                return refused(alert::BAD_CERTIFICATE, "the chain of certificates is too long");
+                return refused(
+                    alert::BAD_CERTIFICATE,
+                    "the chain of certificates is too long",
+                );
             }
-            self.certificates.push(CertificateDer::from(certificate.to_vec()));
+            self.certificates
+                .push(CertificateDer::from(certificate.to_vec()));
         }
         let Some((own, others)) = self.certificates.split_first() else {
             return refused(alert::HANDSHAKE_FAILURE, "the client shows no certificate");
         };
-        let credentials = self.offer.credentials.as_ref().ok_or_else(|| internal(()))?;
+        let credentials = self
+            .offer
+            .credentials
+            .as_ref()
+            .ok_or_else(|| internal(()))?;
         let verifier = &credentials.verifier;
         if let Err(why) = verifier.verify_client_cert(own, others, UnixTime::now()) {
             return refused(alert::BAD_CERTIFICATE, why.to_string());
@@ -495,7 +506,10 @@ impl Handshake {
         let own = self.certificates.first().ok_or_else(|| internal(()))?;
         let scheme = SignatureScheme::from(scheme);
         if !signature::is_good(own, scheme, &self.transcript, signature) {
-            return refused(alert::DECRYPT_ERROR, "the client has not the key of its certificate");
+            return refused(
+                alert::DECRYPT_ERROR,
+                "the client has not the key of its certificate",
+            );
         }
         Ok(())
     }
@@ -538,7 +552,12 @@ impl Handshake {
         let mut master = [0; 48];
         if self.extended_master_secret {
             let session = hash.digest(&self.transcript);
-            hash.prf(premaster, b"extended master secret", session.as_ref(), &mut master);
+            hash.prf(
+                premaster,
+                b"extended master secret",
+                session.as_ref(),
+                &mut master,
+            );
         } else {
             let seed = [self.client_random, self.server_random].concat();
             hash.prf(premaster, b"master secret", &seed, &mut master);
@@ -566,7 +585,10 @@ fn choose_group(groups: Option<&[u16]>) -> Result<&'static dyn SupportedKxGroup,
     let Some(groups) = groups else {
         return Ok(kx_group::SECP256R1);
     };
-    let ours = |id: &u16| OURS.into_iter().find(|group| u16::from(group.name()) == *id);
+    let ours = |id: &u16| {
+        OURS.into_iter()
+            .find(|group| u16::from(group.name()) == *id)
+    };
     match groups.iter().find_map(ours) {
         Some(group) => Ok(group),
         None => refused(alert::HANDSHAKE_FAILURE, "no elliptic curve in common"),

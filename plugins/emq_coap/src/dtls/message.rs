@@ -160,7 +160,10 @@ impl Assembly {
         if ahead >= AT_ONCE || fragment.len > LONGEST {
             return;
         }
-        let known = self.messages.iter().position(|m| m.number == fragment.number);
+        let known = self
+            .messages
+            .iter()
+            .position(|m| m.number == fragment.number);
         let at = match known {
             Some(at) => at,
             None if fragment.len > room => return,
@@ -339,7 +342,11 @@ mod tests {
 
     fn pieces(message: &[u8], most: usize) -> Vec<Vec<u8>> {
         let pieces = fragments(message, most);
-        assert!(pieces.iter().all(|piece| piece.len() <= most.max(HEADER + 1)));
+        assert!(
+            pieces
+                .iter()
+                .all(|piece| piece.len() <= most.max(HEADER + 1))
+        );
         pieces
     }
 
@@ -392,7 +399,10 @@ mod tests {
             assembly.push(&fragment(number, 4_000_000));
         }
         let kept: usize = assembly.messages.iter().map(|m| m.body.len()).sum();
-        assert!(kept <= ALL && assembly.messages.len() <= usize::from(AT_ONCE), "{kept}");
+        assert!(
+            kept <= ALL && assembly.messages.len() <= usize::from(AT_ONCE),
+            "{kept}"
+        );
     }
 
     proptest! {

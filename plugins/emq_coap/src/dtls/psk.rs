@@ -36,7 +36,9 @@ impl Keys {
                 .ok_or_else(|| refused("identity:key is expected"))?;
             let (identity, key) = (identity.trim(), key.trim());
             if !is_identity(identity) {
-                return Err(refused("an identity has 1 to 128 bytes and no control characters"));
+                return Err(refused(
+                    "an identity has 1 to 128 bytes and no control characters",
+                ));
             }
             let key = hexadecimal(key)
                 .ok_or_else(|| refused("a key has 1 to 64 bytes, in hexadecimal"))?;
@@ -91,10 +93,21 @@ mod tests {
         assert!(keys.get(b"dev-2").is_none() && keys.get(b"\xFF").is_none());
         let long = format!("{}:00", "x".repeat(129));
         let long_key = format!("x:{}", "00".repeat(65));
-        for wrong in ["x", ":00", "x:", "x:0", "x:0g", "x:é1", "a\u{1}b:00", &long, &long_key] {
+        for wrong in [
+            "x",
+            ":00",
+            "x:",
+            "x:0",
+            "x:0g",
+            "x:é1",
+            "a\u{1}b:00",
+            &long,
+            &long_key,
+        ] {
             let why = Keys::parse(&format!("\n{wrong}\n")).err().unwrap();
             assert!(why.starts_with("2: "), "{wrong}: {why}");
-            assert!(!why.contains(wrong), "{why}");
+            let key = wrong.rsplit(':').next().unwrap();
+            assert!(key.len() < 2 || !why.contains(key), "{why}");
         }
         let twice = Keys::parse("secret:0011\nsecret:2233").err().unwrap();
         assert_eq!(twice, "2: this identity has a key already");

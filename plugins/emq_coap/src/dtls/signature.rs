@@ -55,7 +55,9 @@ pub(super) fn is_good(
     };
     let key = &certificate.public_key().subject_public_key.data;
     let verifies = |algorithm: &&'static dyn VerificationAlgorithm| {
-        UnparsedPublicKey::new(*algorithm, key).verify(message, signature).is_ok()
+        UnparsedPublicKey::new(*algorithm, key)
+            .verify(message, signature)
+            .is_ok()
     };
     algorithms.iter().any(verifies)
 }

@@ -2,9 +2,9 @@
 
 use aws_lc_rs::aead::{self, LessSafeKey, UnboundKey};
 use aws_lc_rs::{digest, hmac};
+use ccm::Ccm;
 use ccm::aead::{AeadInOut, KeyInit};
 use ccm::consts::{U8, U12, U16};
-use ccm::Ccm;
 
 /// How a peer knows that it is us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,12 +161,8 @@ impl Cipher {
             Aead::Aes128Gcm => lc(&aead::AES_128_GCM)?,
             Aead::Aes256Gcm => lc(&aead::AES_256_GCM)?,
             Aead::ChaCha20Poly1305 => lc(&aead::CHACHA20_POLY1305)?,
-            Aead::Aes128Ccm => {
-                Key::Ccm(Box::new(Ccm::new_from_slice(key).map_err(|_| Broken)?))
-            }
-            Aead::Aes128Ccm8 => {
-                Key::Ccm8(Box::new(Ccm::new_from_slice(key).map_err(|_| Broken)?))
-            }
+            Aead::Aes128Ccm => Key::Ccm(Box::new(Ccm::new_from_slice(key).map_err(|_| Broken)?)),
+            Aead::Aes128Ccm8 => Key::Ccm8(Box::new(Ccm::new_from_slice(key).map_err(|_| Broken)?)),
         };
         let mut fixed_iv = [0; 12];
         fixed_iv
@@ -205,7 +201,11 @@ impl Cipher {
             _ => EXPLICIT,
         };
         let len = explicit + plain.len() + self.aead.tag_len();
-        let header = header(content_type, number, u16::try_from(len).map_err(|_| Broken)?);
+        let header = header(
+            content_type,
+            number,
+            u16::try_from(len).map_err(|_| Broken)?,
+        );
         out.extend_from_slice(&header);
         let nonce = number.to_be_bytes();
         out.extend_from_slice(&nonce[..explicit]);
@@ -316,7 +316,10 @@ mod tests {
                 assert!(record.len() <= len + OVERHEAD);
                 let (header, body) = record.split_at(HEADER);
                 let header: [u8; HEADER] = header.try_into().unwrap();
-                assert_eq!(usize::from(u16::from_be_bytes([header[11], header[12]])), body.len());
+                assert_eq!(
+                    usize::from(u16::from_be_bytes([header[11], header[12]])),
+                    body.len()
+                );
                 assert_eq!(cipher.open(&header, &mut body.to_vec()).unwrap(), plain);
                 for at in [0, body.len() - 1] {
                     let mut forged = body.to_vec();
@@ -350,8 +353,10 @@ mod tests {
         Hash::Sha256.prf(&secret, b"test label", &seed, &mut out);
         assert_eq!(
             out.to_vec(),
-            hex("e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35c9c9a46b4e14baf9af0f\
-                 a022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff70187347b66")
+            hex(
+                "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35c9c9a46b4e14baf9af0f\
+                 a022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff70187347b66"
+            )
         );
     }
 }

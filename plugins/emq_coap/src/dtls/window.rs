@@ -29,7 +29,11 @@ impl Window {
         match self.newest.checked_sub(number) {
             None => {
                 let ahead = number - self.newest;
-                self.come = if ahead < 64 { self.come << ahead | 1 } else { 1 };
+                self.come = if ahead < 64 {
+                    self.come << ahead | 1
+                } else {
+                    1
+                };
                 self.newest = number;
             }
             Some(back) if back < 64 => self.come |= 1 << back,
@@ -53,7 +57,9 @@ mod tests {
         window.mark(70);
         assert!(!window.is_new(7) && window.is_new(8) && !window.is_new(6));
         window.mark(1000);
-        assert!(!window.is_new(70) && window.is_new(999) && !window.is_new(936) && window.is_new(937));
+        assert!(
+            !window.is_new(70) && window.is_new(999) && !window.is_new(936) && window.is_new(937)
+        );
         window.mark(70);
         assert!(!window.is_new(1000) && window.is_new(999));
     }
