@@ -95,7 +95,8 @@ impl<B: Broker> App<B> {
                 max_age,
             } => self.create(now, no, ticket, topic, format, max_age),
             PsPlan::Delete { topic, may_proceed } => {
-                if self.store.get(&topic).is_none() {
+                let is_there = self.store.get(&topic).is_some();
+                if !is_there && self.store.below(&topic).next().is_none() {
                     return Outcome::Now(Response::new(Code::NOT_FOUND));
                 }
                 if !may_proceed {

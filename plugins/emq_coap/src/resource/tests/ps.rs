@@ -303,6 +303,11 @@ fn deleting_takes_the_sub_topics_and_nothing_else() {
     assert_eq!(left, ["ab", "banana"]);
     // Nobody hears of it by MQTT: the topics were its own.
     assert_eq!(bench.log(), ["unsubscribe a/b"]);
+    // Nothing has been published to the topic itself.
+    publish(&mut bench, "/ps/p/q?c=1", "x");
+    assert_eq!(bench.code(&delete("/ps/p?c=1")), Code::DELETED);
+    assert_eq!(bench.code(&delete("/ps/p?c=1")), Code::NOT_FOUND);
+    assert!(bench.app.store.get("p/q").is_none());
 }
 
 #[test]
