@@ -492,7 +492,7 @@ impl Shard {
         }
     }
 
-    fn make_will(
+    pub(crate) fn make_will(
         &self,
         id: ConnId,
         will: &emqttd_mqtt::Will<'_>,

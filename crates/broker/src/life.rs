@@ -4,8 +4,10 @@ use crate::conn::{ConnId, NONE, Phase};
 use crate::hooks::by_name;
 use crate::metrics::Metric;
 use crate::shard::{Later, Shard};
-use emqttd_mqtt::{Disconnect, ReasonCode, Version};
+use emqttd_mqtt::{Disconnect, Properties, ReasonCode, Version};
 use emqttd_plugin_sdk::HookPoint;
+use emqttd_plugin_sdk::virtual_client::Will;
+use emqttd_session::Message;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -110,6 +112,64 @@ impl Shard {
                 .take_if(|waiting| Arc::ptr_eq(&waiting.1, &will))
                 .is_some()
             {
+                shard.write_session(slot);
+            }
+        });
+    }
+
+    /// Another will in the place of that of CONNECT, or none: only clients of gateways may change theirs. One whose
+    /// topic is none changes nothing.
+    pub fn set_will(&mut self, id: ConnId, will: Option<&Will>) {
+        if self.conns[id as usize].phase != Phase::Connected {
+            return;
+        }
+        let fits = |topic: &str| {
+            topic.len() + self.mount_len(id) <= usize::from(u16::MAX)
+                && emqttd_mqtt::topic::validate_name(topic).is_ok()
+        };
+        if will.is_some_and(|will| !fits(&will.topic)) {
+            return;
+        }
+        let slot = self.conns[id as usize].session;
+        let publisher = Arc::clone(&self.sessions[slot as usize].publisher);
+        let made = will.map(|will| {
+            let will = emqttd_mqtt::Will {
+                qos: will.qos.into(),
+                retain: will.retain,
+                topic: &will.topic,
+                payload: &will.payload,
+                properties: Properties::EMPTY,
+            };
+            self.make_will(id, &will, &publisher, false)
+        });
+        let message = made.as_ref().map(|will| Arc::clone(&will.message));
+        self.conns[id as usize].detail().will = made;
+        // The one before is not published any more, whatever becomes of this one.
+        self.write_session(slot);
+        if let Some(message) = message
+            && self.journal.is_some()
+        {
+            self.store_will_if_allowed(id, slot, &message);
+        }
+        self.settle();
+    }
+
+    /// Has a will stored, for a broker that ends without its client having done so, once the ACL has allowed it.
+    fn store_will_if_allowed(&mut self, id: ConnId, slot: u32, message: &Arc<Message>) {
+        let owner = self.owner_of(slot);
+        self.judge_will(id, message, move |shard, message, allowed| {
+            let Some(slot) = shard.living(owner).filter(|_| allowed) else {
+                return;
+            };
+            let conn = shard.sessions[slot as usize].conn;
+            if conn == NONE {
+                return;
+            }
+            let will = &mut shard.conns[conn as usize].detail().will;
+            if let Some(will) = will.as_mut()
+                && Arc::ptr_eq(&will.message, &message)
+            {
+                will.allowed = true;
                 shard.write_session(slot);
             }
         });

@@ -7,6 +7,7 @@
 
 use crate::shard_loop::{Command, Inbox};
 use emqttd_broker::OutBuf;
+use emqttd_plugin_sdk::virtual_client::Will;
 use emqttd_plugin_sdk::{Pipe, PipeEvents};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ struct State {
     short: bool,
     /// output may go on
     resumed: bool,
+    /// the will that counts from now on
+    will: Option<Box<Option<Will>>>,
     /// the gateway ends the connection once what it has sent is used, and this is why
     closing: Option<&'static str>,
     /// nothing goes through any more
@@ -47,6 +50,7 @@ pub(crate) fn pipe(home: &Arc<Inbox>, events: Box<dyn PipeEvents>) -> (PipeEnd, 
         told: false,
         short: false,
         resumed: false,
+        will: None,
         closing: None,
         ended: false,
     };
@@ -110,6 +114,16 @@ impl Pipe for Handle {
             let first = !state.resumed;
             state.resumed = true;
             ((), first)
+        });
+    }
+
+    fn set_will(&self, will: Option<Will>) {
+        self.change(|state| {
+            let open = !state.ended && state.closing.is_none();
+            if open {
+                state.will = Some(Box::new(will));
+            }
+            ((), open)
         });
     }
 }
@@ -177,6 +191,12 @@ impl PipeEnd {
         state.key = None;
     }
 
+    /// The will that counts from now on, if it is another one.
+    pub fn take_will(&mut self) -> Option<Option<Will>> {
+        let will = self.shared.state.lock().will.take();
+        will.map(|will| *will)
+    }
+
     /// Takes all bytes that wait for the broker.
     pub fn receive(&mut self) -> Received {
         let mut state = self.shared.state.lock();
@@ -223,6 +243,7 @@ impl PipeEnd {
         let mut state = self.shared.state.lock();
         state.ended = true;
         state.inbound = Vec::new();
+        state.will = None;
         !std::mem::replace(&mut self.told_end, true)
     }
 }

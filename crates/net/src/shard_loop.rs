@@ -447,6 +447,9 @@ impl ShardLoop {
         let Transport::Pipe(end) = &mut socket.transport else {
             return None;
         };
+        if let Some(will) = end.take_will() {
+            self.shard.set_will(key as u32, will.as_ref());
+        }
         match end.receive() {
             Received::Nothing => return None,
             Received::End(reason) => {

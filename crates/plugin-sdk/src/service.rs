@@ -1,6 +1,7 @@
 //! The smaller things that go between a plugin and the broker: commands, HTTP, virtual clients, retained
 //! messages, figures.
 
+use crate::virtual_client::Will;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -119,6 +120,9 @@ pub trait Pipe: Send + Sync {
     fn close(&self, reason: &str);
     /// [`PipeEvents::output`] can take bytes again.
     fn resume(&self);
+    /// Puts another will in the place of the one that CONNECT brought, or none, for protocols in which a client may
+    /// change its mind (MQTT cannot say it). Only once CONNACK has come; one that is no will of MQTT changes nothing.
+    fn set_will(&self, will: Option<Will>);
 }
 
 /// What the broker tells a virtual connection. Called on an event loop: must not block.

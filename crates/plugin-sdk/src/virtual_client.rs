@@ -531,6 +531,25 @@ impl VirtualClient {
         self.write(|state| state.complete(id))
     }
 
+    /// Puts another will in the place of that of [`ConnectOptions`], or none. It counts from now on, as if it had been
+    /// said at CONNECT: the ACL is asked when it is to be published.
+    ///
+    /// # Errors
+    /// When it cannot be said in MQTT, or the connection has ended.
+    pub fn set_will(&self, will: Option<Will>) -> Result<(), Failed> {
+        will.as_ref()
+            .map_or(Ok(()), Will::check)
+            .map_err(Failed::Invalid)?;
+        let inner = &self.0.inner;
+        if let Some(end) = inner.lock().ended() {
+            return Err(Failed::Closed(end.reason.clone()));
+        }
+        if let Some(pipe) = inner.pipe.get() {
+            pipe.set_will(will);
+        }
+        Ok(())
+    }
+
     /// The device lives: PINGREQ, for the keep alive. Nothing when packets wait for the broker already.
     pub fn ping(&self) {
         self.write(|state| {

@@ -132,6 +132,8 @@ pub mod to_broker {
     pub const RESUME: u32 = 53;
     /// on a pipe: the plugin needs it no more
     pub const FORGET_PIPE: u32 = 54;
+    /// on a pipe: will without payload or nothing, and payload
+    pub const SET_WILL: u32 = 55;
 
     /// settings, or nothing
     pub const RETAIN: u32 = 60;

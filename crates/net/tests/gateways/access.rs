@@ -1,7 +1,7 @@
 //! Who may come in, and what they may do.
 
 use crate::world::*;
-use emqttd_plugin_sdk::virtual_client::{ConnectOptions, Outgoing, Refused, VirtualClient};
+use emqttd_plugin_sdk::virtual_client::{ConnectOptions, Outgoing, Refused, VirtualClient, Will};
 use emqttd_plugin_sdk::{
     Access, AclAnswer, AclProvider, AuthAnswer, AuthProvider, Client, DynAcl, DynAuth, HostError,
     PeerInfo, QoS,
@@ -147,6 +147,37 @@ fn acl_decides_what_they_may_do() {
                 let message = Outgoing::new(topic, topic).qos(QoS::ExactlyOnce);
                 assert_eq!(soon(client.publish(&message)).await, Ok(code), "{topic}");
             }
+        });
+    }
+}
+
+#[test]
+fn acl_is_asked_about_a_will_that_was_changed() {
+    for conf in ["", "persistence.sync = always"] {
+        let world = World::with(2, conf, toy());
+        let rules: Arc<dyn DynAcl> = Arc::new(Rules);
+        world.broker.access().add_acl(0, "rules", &rules);
+        let will = |topic: &str| {
+            Some(Will {
+                topic: topic.into(),
+                payload: Vec::new(),
+                qos: QoS::AtMostOnce,
+                retain: false,
+            })
+        };
+        world.run(async {
+            let (watcher, mut events) = world.connect(1, "watcher").await;
+            let filters = [("will/#", QoS::AtMostOnce), ("late/#", QoS::AtMostOnce)];
+            assert_eq!(soon(watcher.subscribe(&filters)).await, Ok(vec![0, 0]));
+            for topic in ["will/secret", "late/secret", "late/open", "will/open"] {
+                let options = ConnectOptions::new("device").clean(false);
+                let (client, mut device) = world.try_connect(1, options).await.unwrap();
+                client.set_will(will(topic)).unwrap();
+                client.abort("closed");
+                end(&mut device).await;
+            }
+            assert_eq!(message(&mut events).await.topic, "late/open");
+            assert_eq!(message(&mut events).await.topic, "will/open");
         });
     }
 }

@@ -122,6 +122,58 @@ fn who_is_lost_leaves_a_will_and_who_says_goodbye_does_not() {
 }
 
 #[test]
+fn a_will_is_changed_while_connected() {
+    for conf in ["", "persistence.sync = always"] {
+        let world = World::with(2, conf, toy());
+        let mut watcher = world.tcp("watcher");
+        watcher.subscribe("will/+", emqttd_mqtt::QoS::AtMostOnce);
+        let other = |topic: &str| {
+            Some(Will {
+                topic: topic.into(),
+                payload: b"changed".to_vec(),
+                qos: QoS::AtLeastOnce,
+                retain: false,
+            })
+        };
+        world.run(async {
+            let lasting = |id| with_will(id).clean(false);
+            let (client, _events) = world.try_connect(1, lasting("changed")).await.unwrap();
+            client.set_will(other("will/first")).unwrap();
+            client.set_will(other("will/second")).unwrap();
+            let refused = client.set_will(other("will/+")).unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                "the topic of the will is not a topic name"
+            );
+            client.abort("closed");
+            let (topic, payload) = watcher.message();
+            assert_eq!((&*topic, &*payload), ("will/second", &b"changed"[..]));
+            // One that had none, and is kicked.
+            let (client, mut events) = world.connect(1, "kicked").await;
+            client.set_will(other("will/new")).unwrap();
+            soon(client.publish(&Outgoing::new("will/used", "x").qos(QoS::AtLeastOnce)))
+                .await
+                .unwrap();
+            world.broker.kick("kicked").unwrap();
+            assert_eq!(watcher.message().0, "will/used");
+            assert_eq!(watcher.message().0, "will/new");
+            end(&mut events).await;
+            assert!(client.set_will(None).is_err());
+            // Deleted, or dropped by a goodbye: what comes next is of somebody else.
+            let (client, _events) = world.try_connect(1, lasting("deleted")).await.unwrap();
+            client.set_will(None).unwrap();
+            client.abort("closed");
+            let (client, _events) = world.try_connect(1, lasting("polite")).await.unwrap();
+            client.set_will(other("will/polite")).unwrap();
+            soon(client.disconnect()).await;
+            let (client, _events) = world.try_connect(1, lasting("last")).await.unwrap();
+            client.abort("closed");
+            assert_eq!(watcher.message().0, "will/last");
+        });
+    }
+}
+
+#[test]
 fn takeover_in_both_directions() {
     for shards in 1..=3 {
         let world = World::new(shards);

@@ -2,6 +2,7 @@
 
 use super::journal;
 use super::objects::{Object, Objects, Reload};
+use crate::virtual_client::Will;
 use crate::wire::{self, request, to_broker};
 use crate::{
     AuthMechanism, ClientRef, Command, Config, DynAcl, DynAuth, Entry, Figures, Holder, Hooks,
@@ -326,6 +327,16 @@ impl Pipe for RemotePipe {
 
     fn resume(&self) {
         let _ = self.broker.call(to_broker::RESUME, self.number, &[], &[]);
+    }
+
+    fn set_will(&self, will: Option<Will>) {
+        let (op, number) = (to_broker::SET_WILL, self.number);
+        let _ = match will {
+            Some(will) => self
+                .broker
+                .call(op, number, &encoded(&Some(&will)), &will.payload),
+            None => self.broker.call(op, number, &encoded(&None::<Will>), &[]),
+        };
     }
 }
 

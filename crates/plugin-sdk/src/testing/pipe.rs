@@ -1,6 +1,7 @@
 //! A virtual connection whose broker's end is in the hands of a test.
 
 use super::Fake;
+use crate::virtual_client::Will;
 use crate::{PeerInfo, Pipe, PipeEvents};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,7 @@ struct Flow {
     room: usize,
     resumed: usize,
     closed: Option<String>,
+    wills: Vec<Option<Will>>,
 }
 
 impl FakePipe {
@@ -33,6 +35,7 @@ impl FakePipe {
                 room: usize::MAX,
                 resumed: 0,
                 closed: None,
+                wills: Vec::new(),
             }),
         }))
     }
@@ -85,6 +88,11 @@ impl FakePipe {
     /// How often the plugin has said that it can take bytes again.
     pub fn resumed(&self) -> usize {
         self.flow().resumed
+    }
+
+    /// Wills that the plugin has put in the place of that of CONNECT since this was last asked.
+    pub fn wills(&self) -> Vec<Option<Will>> {
+        std::mem::take(&mut self.flow().wills)
     }
 
     /// The broker ends the connection.
@@ -140,6 +148,11 @@ impl Pipe for PluginEnd {
 
     fn resume(&self) {
         self.ends.flow().resumed += 1;
+        self.fake.changed.notify_all();
+    }
+
+    fn set_will(&self, will: Option<Will>) {
+        self.ends.flow().wills.push(will);
         self.fake.changed.notify_all();
     }
 }

@@ -163,6 +163,11 @@ pub struct Will {
 }
 
 impl Will {
+    /// Whether MQTT can say it.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        self.part().map(|_| ())
+    }
+
     fn part(&self) -> Result<emqttd_mqtt::Will<'_>, &'static str> {
         if emqttd_mqtt::topic::validate_name(&self.topic).is_err() {
             return Err("the topic of the will is not a topic name");

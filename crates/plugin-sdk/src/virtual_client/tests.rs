@@ -15,6 +15,7 @@ struct Far {
     room: usize,
     received: Vec<u8>,
     resumed: usize,
+    wills: Vec<Option<Will>>,
     closed: Option<String>,
     events: Option<Box<dyn PipeEvents>>,
 }
@@ -33,6 +34,9 @@ impl Pipe for Broker {
     fn resume(&self) {
         self.far().resumed += 1;
     }
+    fn set_will(&self, will: Option<Will>) {
+        self.far().wills.push(will);
+    }
 }
 
 impl Broker {
@@ -42,6 +46,7 @@ impl Broker {
             room: usize::MAX,
             received: Vec::new(),
             resumed: 0,
+            wills: Vec::new(),
             closed: None,
             events: None,
         })))
@@ -525,6 +530,37 @@ fn nonsense_ends_the_connection() {
                 assert_eq!(events.recv().await, None);
             }
         }
+    });
+}
+
+#[test]
+fn another_will_goes_past_mqtt() {
+    run(async {
+        let will = |topic: &str| Will {
+            topic: topic.into(),
+            payload: b"gone".to_vec(),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+        };
+        let broker = Broker::new(Version::V311);
+        let (client, mut events) = broker
+            .connect(ConnectOptions::new("d"), ConnAckProps::default())
+            .await;
+        assert_eq!(client.set_will(Some(will("w"))), Ok(()));
+        assert_eq!(client.set_will(None), Ok(()));
+        assert!(matches!(
+            client.set_will(Some(will("w/#"))),
+            Err(Failed::Invalid(_))
+        ));
+        assert_eq!(
+            std::mem::take(&mut broker.far().wills),
+            [Some(will("w")), None]
+        );
+        broker.events(|events| events.closed("kick"));
+        assert!(matches!(events.recv().await, Some(Event::Closed(_))));
+        let failed = client.set_will(None);
+        assert_eq!(failed, Err(Failed::Closed("kick".into())));
+        assert_eq!(broker.far().wills, []);
     });
 }
 

@@ -1,6 +1,7 @@
 //! How the types of the SDK are written. The types themselves carry no numbers, so that they can change
 //! without a change of what crosses.
 
+use crate::virtual_client::Will;
 use crate::{
     Client, ClientRef, Entry, Figures, Holder, HttpRequest, HttpResponse, Key, KeyKind,
     LoopFigures, Message, PeerInfo, PluginListener, Publish, QoS, Reloadable, RetainSettings,
@@ -66,6 +67,7 @@ fields! {
     HttpRequest { 0 method, 1 path, 2 query, 3 headers; beside body }
     HttpResponse { 0 status, 1 content_type; beside body }
     PluginListener { 0 protocol, 1 listen_on, 2 acceptors, 3 max_clients, 4 mountpoint }
+    Will { 0 topic, 1 qos, 2 retain; beside payload }
     PeerInfo { 0 listener, 1 peername, 2 cert_username; added 3 anonymous = true }
     RetainSettings { 0 storage, 1 max_message_num, 2 max_payload_size, 3 expiry_interval }
     Figures { 0 loops, 1 held, 2 traffic, 3 tasks, 4 uptime }

@@ -78,6 +78,15 @@ fn there_and_back() {
     let (changed, payload) = decode_with::<Changed>(&bytes).unwrap();
     assert_eq!(changed.with(payload), change);
 
+    let will = crate::virtual_client::Will {
+        topic: "t".into(),
+        payload: Vec::new(),
+        qos: QoS::ExactlyOnce,
+        retain: true,
+    };
+    let read: Option<crate::virtual_client::Will> = decode(&encode(&Some(&will))).unwrap();
+    assert_eq!(read, Some(will));
+
     let peer = PeerInfo {
         listener: ("p".into(), "l".into()),
         peername: ([1, 2, 3, 4], 5).into(),

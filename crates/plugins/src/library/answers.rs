@@ -3,6 +3,7 @@
 use super::Instance;
 use super::proxies::{Far, FarEvents, FarHooks, FarMechanism};
 use emqttd_plugin_abi::{Answer, Call, Fault, Reply};
+use emqttd_plugin_sdk::virtual_client::Will;
 use emqttd_plugin_sdk::wire::{self, request, to_broker};
 use emqttd_plugin_sdk::{
     Command, Host, HostError, PeerInfo, Pipe, PluginListener, Publish, Reloadable, RetainSettings,
@@ -222,6 +223,11 @@ impl Answers {
             to_broker::SEND => return Ok((pipe.send(call.body) as u64).into()),
             to_broker::CLOSE => pipe.close(wire::text(call.body)?),
             to_broker::RESUME => pipe.resume(),
+            to_broker::SET_WILL => {
+                let will: Option<Will> = wire::decode(call.args)?;
+                let payload = call.body.to_vec();
+                pipe.set_will(will.map(|will| Will { payload, ..will }));
+            }
             _ => {
                 let forgotten = self.pipes.lock().open.remove(&call.handle);
                 drop(forgotten);
@@ -283,7 +289,7 @@ impl Answer for Answers {
             to_broker::PUBLISH..=to_broker::ALARM => self.act(&call).map(done),
             to_broker::TABLE_PUT..=to_broker::TABLE_ROWS => self.table(&call),
             to_broker::OPEN => self.open(&call),
-            to_broker::SEND..=to_broker::FORGET_PIPE => self.pipe(&call),
+            to_broker::SEND..=to_broker::SET_WILL => self.pipe(&call),
             to_broker::RETAIN..=to_broker::RETAINED_CLEAN => self.retained(&call),
             to_broker::FIGURES => Ok(wire::encode(&host.figures()).into()),
             to_broker::HOLDERS => Ok(self.holders(&call)),

@@ -2,6 +2,7 @@
 //! libraries out there write and read these bytes.
 
 use crate::testing::{client, entry, message};
+use crate::virtual_client::Will;
 use crate::wire::{ClientParts, KeyParts, encode, request};
 use crate::{
     Access, Entry, Figures, Holder, HttpRequest, HttpResponse, Key, KeyKind, LoopFigures, Message,
@@ -240,6 +241,15 @@ fn of_services() -> Vec<String> {
                 peername: ([1, 2, 3, 4], 5).into(),
                 cert_username: Some("u".into()),
                 anonymous: false,
+            },
+        ),
+        line(
+            "Will",
+            &Will {
+                topic: "t".into(),
+                payload: Vec::new(),
+                qos: QoS::AtLeastOnce,
+                retain: true,
             },
         ),
         line(
