@@ -253,7 +253,8 @@ impl World for Outside {
     }
 
     fn set_will(&mut self, client: &VirtualClient, will: Option<Will>) {
-        let _ = (client, will);
+        // It was looked at before; and after the end there is none.
+        let _ = client.set_will(will);
     }
 
     fn disconnect(&mut self, client: VirtualClient) {

@@ -50,15 +50,16 @@ pub fn plugin() -> Descriptor {
 struct Running {
     commands: Commands,
     gone: Gone,
-    /// `mqtt.sn.port` as it was when the socket was opened
-    listens_on: Mutex<String>,
+    /// the socket, and `mqtt.sn.port` as it was when that was opened; none when the plugin ends
+    open: Mutex<Option<(UdpSocket, String)>>,
 }
 
 impl Running {
     fn start(ctx: &Context) -> Result<Running, StartError> {
         let settings = Settings::read(&ctx.config())?;
-        let listens_on = settings.listen_on.clone();
         let socket = open(ctx, &settings)?;
+        let listens_on = settings.listen_on.clone();
+        let opened = Mutex::new(Some((socket.clone(), listens_on)));
         let (commands, to_obey) = unbounded_channel();
         let (guard, gone) = until_dropped();
         ctx.spawn(gateway::run(ctx.clone(), settings, socket, to_obey, guard));
@@ -68,7 +69,7 @@ impl Running {
         Ok(Running {
             commands,
             gone,
-            listens_on: Mutex::new(listens_on),
+            open: opened,
         })
     }
 }
@@ -88,24 +89,28 @@ fn open(ctx: &Context, settings: &Settings) -> Result<UdpSocket, StartError> {
 impl Plugin for Running {
     fn reconfigure(&self, ctx: &Context) -> Result<(), String> {
         let settings = Settings::read(&ctx.config()).map_err(|error| error.0)?;
-        let mut listens_on = self
-            .listens_on
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let moves = address(&settings.listen_on) != address(&listens_on);
-        let socket = match moves {
-            true => Some(open(ctx, &settings).map_err(|error| error.0)?),
-            false => None,
+        let mut opened = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = opened
+            .as_ref()
+            .is_some_and(|(_, listens_on)| address(listens_on) == address(&settings.listen_on));
+        let socket = match same {
+            true => None,
+            false => Some(open(ctx, &settings).map_err(|error| error.0)?),
         };
-        listens_on.clone_from(&settings.listen_on);
+        let listens_on = settings.listen_on.clone();
+        let change = Command::Settings(Box::new(settings), socket.clone());
         // Without the task the broker is about to end the plugin.
-        let _ = self
-            .commands
-            .send(Command::Settings(Box::new(settings), socket));
+        let _ = self.commands.send(change);
+        if let Some(socket) = socket
+            && let Some((former, _)) = opened.replace((socket, listens_on))
+        {
+            former.retire(ctx);
+        }
         Ok(())
     }
 
     fn stop(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let _ = self.commands.send(Command::Stop);
         if !self.gone.wait(PATIENCE) {
             log::warn!("emq_sn: its task has not ended within {PATIENCE:?}");
