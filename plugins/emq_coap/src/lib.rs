@@ -28,6 +28,7 @@ mod respond;
 mod seed;
 mod settings;
 mod store;
+mod task;
 mod topics;
 mod watching;
 mod well_known;
