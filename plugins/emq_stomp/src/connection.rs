@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use emqttd_plugin_sdk::virtual_client::{
     Event, Events, Failed, NotNow, Publishing, Refused, VirtualClient,
 };
-use emqttd_plugin_sdk::{Context, Metric, PeerInfo};
+use emqttd_plugin_sdk::{Context, PeerInfo};
 use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::io;
@@ -69,8 +69,8 @@ pub async fn serve<R: FrameReader, W: FrameWriter>(
     reader: R,
     writer: W,
 ) {
-    let now = Instant::now();
-    let machine = Machine::new(mode, settings.load_full(), now);
+    count(&ctx, &Counts::default());
+    let machine = Machine::new(mode, settings.load_full(), Instant::now());
     let connection = Connection {
         ctx,
         peer,
@@ -365,17 +365,17 @@ impl<R: FrameReader> Connection<R> {
     }
 }
 
-/// Adds what happened on a connection to the plugin's counters.
+/// Adds what happened on a connection to the plugin's counters, which are there from the first connection on.
 fn count(ctx: &Context, counts: &Counts) {
-    let add = |name: &str, number: u64| {
-        if number > 0 {
-            Metric::add(&ctx.metric(name), number);
-        }
-    };
-    add("logins/refused", counts.refused_logins);
-    add("frames/refused", counts.refused_frames);
-    add("messages/requeued", counts.requeued);
-    add("transactions/expired", counts.expired_transactions);
+    let counters = [
+        ("logins/refused", counts.refused_logins),
+        ("frames/refused", counts.refused_frames),
+        ("messages/requeued", counts.requeued),
+        ("transactions/expired", counts.expired_transactions),
+    ];
+    for (name, number) in counters {
+        ctx.metric(name).add(number);
+    }
 }
 
 /// A reason code as an answer.

@@ -30,7 +30,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use subscriptions::{Asked, Subscriptions, Wanted};
-use transactions::{Step, Transactions};
+use transactions::{Refusal, Step, Transactions};
 
 /// Time until CONNECT.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -304,6 +304,11 @@ impl Machine {
         let Some(text) = text else {
             return self.refuse("ACK or NACK without the id of a message", receipt);
         };
+        if let Some(name) = headers.transaction.as_deref()
+            && !self.transactions.is_open(name)
+        {
+            return self.refuse_as_observed(&Refusal::NotFound.text(name), receipt);
+        }
         let number = text.parse().unwrap_or(0);
         let subscription = headers.subscription.as_deref();
         match self.deliveries.check(number, subscription) {

@@ -794,6 +794,11 @@ fn a_transaction_can_be_given_up() {
     let told = client.told();
     assert!(told.contains("receipt-id:q\n"), "{told}");
     assert!(told.ends_with("Transaction t1 not found^"), "{told}");
+    for command in ["ACK", "NACK"] {
+        let mut client = Client::connected();
+        client.send(&format!("{command}\nid:1\ntransaction:t2\n\n^"));
+        assert!(client.told().ends_with("Transaction t2 not found^"));
+    }
 }
 
 #[test]

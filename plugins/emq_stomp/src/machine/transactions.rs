@@ -70,7 +70,7 @@ struct Transaction {
 impl Transactions {
     /// BEGIN.
     pub fn begin(&mut self, name: &str, most: usize, now: Instant) -> Result<(), Refusal> {
-        if self.open.iter().any(|open| open.name == name) {
+        if self.is_open(name) {
             return Err(Refusal::Started);
         }
         if self.open.len() >= most {
@@ -88,6 +88,11 @@ impl Transactions {
             bytes,
         });
         Ok(())
+    }
+
+    /// Whether that one is open.
+    pub fn is_open(&self, name: &str) -> bool {
+        self.open.iter().any(|open| open.name == name)
     }
 
     /// A frame with a `transaction` header.
