@@ -300,11 +300,11 @@ pub async fn run(
         unconnected: Unconnected::default(),
         counters,
         sent: 0,
-        socket: socket.clone(),
+        socket,
     };
     let gateway = Gateway {
-        inbox: socket.inbox(),
-        advertising: Advertising::new(&settings, &socket),
+        inbox: outside.socket.inbox(),
+        advertising: Advertising::new(&settings, &outside.socket),
         machine: Machine::new(settings.rules),
         outside,
     };
