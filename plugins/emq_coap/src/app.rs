@@ -17,7 +17,7 @@ use emqttd_plugin_sdk::PeerInfo;
 use emqttd_plugin_sdk::virtual_client::{ConnectOptions, NotNow, Outgoing, Refused};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Clients that are being connected at the same time.
 const MAX_CONNECTING: usize = 1000;
@@ -139,7 +139,6 @@ impl<B: Broker> App<B> {
 
     /// A sign of life. Whether the client is connected.
     pub fn touch(&mut self, now: Instant, no: ClientNo) -> bool {
-        let keepalive = self.settings.load().keepalive;
         let Some(client) = self.clients.get_mut(&no) else {
             return false;
         };
@@ -147,7 +146,7 @@ impl<B: Broker> App<B> {
         let connected = client.waiting.is_none();
         // The broker has the same keep alive and half as much patience again: it hears of the client often enough
         // for us to be the first who see that it is silent.
-        if connected && now.saturating_duration_since(client.pinged) >= keepalive / 8 {
+        if connected && now.saturating_duration_since(client.pinged) >= client.keepalive / 8 {
             client.pinged = now;
             self.broker.ping(no);
         }
@@ -180,8 +179,8 @@ impl<B: Broker> App<B> {
             anonymous: true,
         };
         let no = ClientNo(self.number());
-        let mut client = Client::new(now, Arc::clone(&key), &clientid);
-        client.looked_at = client.over_at(keepalive);
+        let mut client = Client::new(now, Arc::clone(&key), &clientid, keepalive);
+        client.looked_at = client.over_at();
         self.due.insert((client.looked_at, Due::Client(no)));
         self.clients.insert(no, client);
         self.by_key.insert(key, no);
@@ -363,12 +362,14 @@ impl<B: Broker> App<B> {
     }
 
     /// A notification has an end.
-    pub fn notified(&mut self, now: Instant, receipt: u64, fate: Fate) {
-        let (no, id) = (ClientNo(receipt >> 16), receipt as u16);
-        if fate == Fate::Acknowledged {
+    pub fn notified(&mut self, now: Instant, observation: Ticket, receipt: u64, fate: Fate) {
+        let observation = self.observations.get(&observation);
+        if let Some(no) = observation.map(|observation| observation.client)
+            && fate == Fate::Acknowledged
+        {
             self.touch(now, no);
         }
-        self.settle(no, id);
+        self.settle(ClientNo(receipt >> 16), receipt as u16);
     }
 
     /// When [`App::tick`] is to be called.
@@ -379,7 +380,6 @@ impl<B: Broker> App<B> {
     /// It is later.
     pub fn tick(&mut self, now: Instant) {
         let settings = self.settings.load();
-        let keepalive = settings.keepalive;
         self.store
             .set_bounds(settings.ps_max_topics, settings.ps_max_bytes);
         drop(settings);
@@ -387,7 +387,7 @@ impl<B: Broker> App<B> {
             && *at <= now
         {
             match self.due.pop_first() {
-                Some((_, Due::Client(no))) => self.look_at(now, no, keepalive),
+                Some((_, Due::Client(no))) => self.look_at(now, no),
                 Some((_, Due::Reader(no, filter, ticket))) => {
                     self.nothing_retained(now, no, &filter, ticket);
                 }
@@ -396,11 +396,11 @@ impl<B: Broker> App<B> {
         }
     }
 
-    fn look_at(&mut self, now: Instant, no: ClientNo, keepalive: Duration) {
+    fn look_at(&mut self, now: Instant, no: ClientNo) {
         let Some(client) = self.clients.get_mut(&no) else {
             return;
         };
-        let over_at = client.over_at(keepalive);
+        let over_at = client.over_at();
         if over_at > now {
             client.looked_at = over_at;
             self.due.insert((over_at, Due::Client(no)));

@@ -82,6 +82,8 @@ pub struct Client {
     pub owner: Owner,
     /// requests that wait until it is connected; `None` = it is
     pub waiting: Option<Vec<Waiting>>,
+    /// `coap.keepalive` when it came
+    pub keepalive: Duration,
     /// last sign of life
     pub seen: Instant,
     /// when it is looked at next, whether it is there still
@@ -114,12 +116,13 @@ pub struct Waiting {
 
 impl Client {
     /// One that is not connected yet.
-    pub fn new(now: Instant, key: Arc<Key>, clientid: &str) -> Client {
+    pub fn new(now: Instant, key: Arc<Key>, clientid: &str, keepalive: Duration) -> Client {
         let username = key.credentials().map(|(name, _)| name.to_string());
         Client {
             key,
             owner: Arc::new((clientid.into(), username)),
             waiting: Some(Vec::new()),
+            keepalive,
             seen: now,
             looked_at: now,
             pinged: now,
@@ -132,9 +135,9 @@ impl Client {
     }
 
     /// When it is over unless it gives a sign of life.
-    pub fn over_at(&self, keepalive: Duration) -> Instant {
+    pub fn over_at(&self) -> Instant {
         // EMQ looks each 1.25 intervals whether a request has come since it looked last.
-        let mut patience = keepalive * 5 / 4;
+        let mut patience = self.keepalive * 5 / 4;
         if self.key.is_nameless() && self.observations == 0 {
             patience = patience.min(NAMELESS);
         }

@@ -20,6 +20,10 @@ pub fn route<'a>(
             let topic = topic_of(segments);
             check_name(&topic)?;
             let (qos, retain) = query.delivery()?;
+            // A topic is always there, and has no version.
+            if !request.may_proceed(Some(&[])) {
+                return Err(Response::new(Code::PRECONDITION_FAILED));
+            }
             let message = Outgoing::new(topic, request.payload)
                 .qos(qos)
                 .retain(retain);

@@ -77,8 +77,8 @@ impl Application for Resources {
         self.app.handle(now, request)
     }
 
-    fn notified(&mut self, now: Instant, _: Ticket, receipt: u64, fate: Fate) {
-        self.app.notified(now, receipt, fate);
+    fn notified(&mut self, now: Instant, observation: Ticket, receipt: u64, fate: Fate) {
+        self.app.notified(now, observation, receipt, fate);
     }
 
     fn ended(&mut self, _: Instant, observation: Ticket, _: Ended) {

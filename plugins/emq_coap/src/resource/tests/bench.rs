@@ -5,7 +5,7 @@ use crate::brokerage::{Answer, Broker, ClientNo};
 use crate::codec::{Code, Kind, Message, Token, Writer, option};
 use crate::endpoint::Endpoint;
 use crate::request::{Action, Fate, Head, Observing, Outcome, Response, Ticket};
-use crate::settings::Settings;
+use crate::settings::{Settings, Shared};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use emqttd_plugin_sdk::virtual_client::{ConnectOptions, Incoming, NotNow, Outgoing, Refused};
@@ -240,6 +240,7 @@ impl Ask {
 /// What a test has in hands.
 pub struct Bench {
     pub app: App<Fake>,
+    shared: Shared,
     pub now: Instant,
     pub last: Ticket,
 }
@@ -255,26 +256,28 @@ impl Bench {
         Bench::with(|_| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut Settings)) -> Bench {
-        let mut settings = Settings {
+    pub fn settings() -> Settings {
+        Settings {
             keepalive: Duration::from_secs(120),
             enable_stats: false,
             max_clients: 10,
             max_message_size: 65_536,
             ps_max_topics: 100,
             ps_max_bytes: 1 << 20,
-        };
+        }
+    }
+
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Bench {
+        let mut settings = Bench::settings();
         change(&mut settings);
+        let shared = Arc::new(ArcSwap::from_pointee(settings));
         let listener_of = |endpoint: &Endpoint| {
             let kind = if endpoint.is_secure() { "dtls" } else { "udp" };
             (format!("coap:{kind}"), "5683".to_string())
         };
         Bench {
-            app: App::new(
-                Fake::default(),
-                Arc::new(ArcSwap::from_pointee(settings)),
-                Box::new(listener_of),
-            ),
+            app: App::new(Fake::default(), Arc::clone(&shared), Box::new(listener_of)),
+            shared,
             now: Instant::now(),
             last: Ticket(0),
         }
@@ -288,6 +291,10 @@ impl Bench {
         assert_eq!(bench.answer().code, Code::CONTENT);
         bench.log();
         bench
+    }
+
+    pub fn change(&mut self, settings: Settings) {
+        self.shared.store(Arc::new(settings));
     }
 
     /// Sends a request; the answer, if it comes at once.
@@ -424,8 +431,8 @@ impl Bench {
             .answered(self.now, Answer::Message { client, message });
     }
 
-    pub fn notified(&mut self, receipt: u64, fate: Fate) {
-        self.app.notified(self.now, receipt, fate);
+    pub fn notified(&mut self, observation: Ticket, receipt: u64, fate: Fate) {
+        self.app.notified(self.now, observation, receipt, fate);
     }
 
     /// Observes, and is let.

@@ -94,6 +94,17 @@ fn what_is_wrong_is_said_before_anybody_connects() {
 }
 
 #[test]
+fn a_topic_is_always_there() {
+    let mut bench = Bench::connected();
+    let put = || put("/mqtt/t?c=1", "x");
+    for ask in [put().if_none_match(), put().if_match(b"x")] {
+        assert_eq!(bench.code(&ask), Code::PRECONDITION_FAILED);
+    }
+    assert!(bench.log().is_empty());
+    assert_eq!(bench.code(&put().if_match(b"")), Code::CHANGED);
+}
+
+#[test]
 fn get_without_observe_is_a_sign_of_life() {
     let mut bench = Bench::connected();
     for uri in ["/mqtt?c=1", "/mqtt/?c=1", "/mqtt/t?c=1", "/mqtt/a/+?c=1"] {

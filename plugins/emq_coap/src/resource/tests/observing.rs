@@ -27,7 +27,7 @@ fn messages_come_as_notifications_and_are_acknowledged_when_the_device_has_them(
     bench.message_with("a/x", "1", 7, false, true);
     bench.nothing();
     assert!(bench.log().is_empty());
-    bench.notified(receipt, Fate::Acknowledged);
+    bench.notified(to, receipt, Fate::Acknowledged);
     assert_eq!(bench.log(), ["ack 7"]);
 }
 
@@ -53,9 +53,9 @@ fn two_observers_of_a_filter_are_one_subscription() {
     let (b, receipt_b, _) = bench.notification();
     assert_eq!((a, b), (one, two));
     bench.nothing();
-    bench.notified(receipt_a, Fate::Acknowledged);
+    bench.notified(a, receipt_a, Fate::Acknowledged);
     assert!(bench.log().is_empty());
-    bench.notified(receipt_b, Fate::Dropped);
+    bench.notified(b, receipt_b, Fate::Dropped);
     assert_eq!(bench.log(), ["ack 3"]);
     bench.app.drop_observation(one);
     assert!(bench.log().is_empty());

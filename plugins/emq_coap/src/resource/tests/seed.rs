@@ -101,7 +101,7 @@ fn get_observes_the_topic_of_payload_or_query() {
         let (to, receipt, response) = bench.notification();
         assert_eq!(to, observation);
         assert_eq!(text(&response), "topic=a/x&message=1&2");
-        bench.notified(receipt, Fate::Sent);
+        bench.notified(to, receipt, Fate::Sent);
         assert_eq!(bench.log()[2..], ["ack 7"]);
         // It stays as long as any.
         bench.pass(Duration::from_secs(100));

@@ -1,6 +1,7 @@
 use super::bench::{Bench, endpoint, get, put};
 use crate::codec::Code;
 use crate::endpoint::Endpoint;
+use crate::settings::Settings;
 use emqttd_plugin_sdk::HostError;
 use emqttd_plugin_sdk::virtual_client::Refused;
 use std::time::Duration;
@@ -127,10 +128,11 @@ fn an_acknowledged_notification_is_a_sign_of_life() {
     ] {
         let mut bench = Bench::connected();
         bench.observe("/mqtt/t?c=1", "t");
-        bench.message("t", "x", 1);
-        let (_, receipt, _) = bench.notification();
+        // At QoS 0: nobody waits for it but the device.
+        bench.message("t", "x", 0);
+        let (observation, receipt, _) = bench.notification();
         bench.pass(KEEPALIVE);
-        bench.notified(receipt, fate);
+        bench.notified(observation, receipt, fate);
         bench.log();
         bench.pass(KEEPALIVE);
         assert_eq!(bench.log().is_empty(), stays, "{fate:?}");
@@ -192,6 +194,21 @@ fn the_identity_of_dtls_is_the_user_name_of_who_gives_none() {
     let other = get("/mqtt?c=1").from(secure).known_as("device8");
     assert_eq!(bench.send(&other), None);
     assert_eq!(bench.log(), ["connect 1 \"device8\" \"-\""]);
+}
+
+#[test]
+fn another_keep_alive_is_for_those_who_come_then() {
+    let mut bench = Bench::connected();
+    bench.change(Settings {
+        keepalive: Duration::from_secs(1),
+        ..Bench::settings()
+    });
+    assert_eq!(bench.send(&get("/mqtt?c=2")), None);
+    bench.let_in();
+    bench.log();
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.log(), ["leave"]);
+    assert_eq!(bench.app.clients.len(), 1);
 }
 
 #[test]
