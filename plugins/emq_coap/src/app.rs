@@ -53,7 +53,7 @@ pub enum Job {
 /// All sessions, and what they are at.
 pub struct App<B> {
     pub broker: B,
-    settings: Shared,
+    pub settings: Shared,
     listener_of: ListenerOf,
     pub clients: HashMap<ClientNo, Client>,
     by_key: HashMap<Arc<Key>, ClientNo>,
@@ -126,6 +126,10 @@ impl<B: Broker> App<B> {
             return self.open(now, origin, Arc::new(key), plan);
         };
         let connected = self.touch(now, no);
+        if let Some(client) = self.clients.get_mut(&no) {
+            client.endpoint = origin.endpoint;
+            client.received += u64::from(self.settings.load().enable_stats);
+        }
         if connected && self.broker.is_closed(no) {
             // Kicked or taken over, and nobody has told us yet.
             self.forget(no, &Response::busy(1));
@@ -156,6 +160,7 @@ impl<B: Broker> App<B> {
     fn open(&mut self, now: Instant, origin: Origin<'_>, key: Arc<Key>, plan: Plan) -> Outcome {
         let settings = self.settings.load();
         let (most, keepalive) = (settings.max_clients, settings.keepalive);
+        let counted = settings.enable_stats;
         drop(settings);
         if self.clients.len() >= most {
             return Outcome::Now(Response::busy(30));
@@ -179,8 +184,9 @@ impl<B: Broker> App<B> {
             anonymous: true,
         };
         let no = ClientNo(self.number());
-        let mut client = Client::new(now, Arc::clone(&key), &clientid, keepalive);
+        let mut client = Client::new(now, Arc::clone(&key), &clientid, keepalive, origin.endpoint);
         client.looked_at = client.over_at();
+        client.received = u64::from(counted);
         self.due.insert((client.looked_at, Due::Client(no)));
         self.clients.insert(no, client);
         self.by_key.insert(key, no);

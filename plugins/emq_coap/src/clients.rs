@@ -80,6 +80,12 @@ pub struct Client {
     pub key: Arc<Key>,
     /// for what it publishes to `/ps`
     pub owner: Owner,
+    /// where its last request came from
+    pub endpoint: Endpoint,
+    /// requests, with `coap.enable_stats`
+    pub received: u64,
+    /// notifications, with `coap.enable_stats`
+    pub sent: u64,
     /// requests that wait until it is connected; `None` = it is
     pub waiting: Option<Vec<Waiting>>,
     /// `coap.keepalive` when it came
@@ -116,11 +122,20 @@ pub struct Waiting {
 
 impl Client {
     /// One that is not connected yet.
-    pub fn new(now: Instant, key: Arc<Key>, clientid: &str, keepalive: Duration) -> Client {
+    pub fn new(
+        now: Instant,
+        key: Arc<Key>,
+        clientid: &str,
+        keepalive: Duration,
+        endpoint: Endpoint,
+    ) -> Client {
         let username = key.credentials().map(|(name, _)| name.to_string());
         Client {
             key,
             owner: Arc::new((clientid.into(), username)),
+            endpoint,
+            received: 0,
+            sent: 0,
             waiting: Some(Vec::new()),
             keepalive,
             seen: now,

@@ -9,6 +9,7 @@ mod block;
 mod brokerage;
 mod clients;
 mod codec;
+mod commands;
 mod dtls;
 mod endpoint;
 mod form;

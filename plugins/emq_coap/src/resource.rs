@@ -3,6 +3,7 @@
 use crate::app::{App, ListenerOf};
 use crate::brokerage::Brokerage;
 use crate::codec::Code;
+use crate::commands::Questions;
 use crate::plan::Route;
 use crate::request::{
     Action, Application, Ended, Fate, Method, Outcome, Request, Response, Ticket,
@@ -46,6 +47,7 @@ pub fn route(request: &Request<'_>, store: &TopicStore) -> Result<Route, Respons
 /// The resources of the gateway, with the broker behind them.
 pub struct Resources {
     app: App<Brokerage>,
+    questions: Questions,
     topics: Metric,
     topic_bytes: Metric,
     sessions: Metric,
@@ -56,6 +58,7 @@ impl Resources {
     pub fn new(ctx: &Context, settings: Shared, listener_of: ListenerOf) -> Resources {
         Resources {
             app: App::new(Brokerage::new(ctx), settings, listener_of),
+            questions: Questions::new(ctx),
             topics: ctx.metric("ps/topics"),
             topic_bytes: ctx.metric("ps/bytes"),
             sessions: ctx.metric("sessions"),
@@ -95,6 +98,8 @@ impl Application for Resources {
     }
 
     fn poll_action(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Action> {
+        let app = &self.app;
+        self.questions.poll(cx, || app.clients.values());
         loop {
             if let Some(action) = self.app.actions.pop_front() {
                 return Poll::Ready(action);

@@ -462,6 +462,9 @@ impl<B: Broker> App<B> {
             return 0;
         };
         let observers = filter.observers.clone();
+        if self.settings.load().enable_stats {
+            client.sent += u64::try_from(observers.len()).unwrap_or(0);
+        }
         let readers = std::mem::take(&mut filter.readers);
         let mut kept = false;
         let mut told = 0;

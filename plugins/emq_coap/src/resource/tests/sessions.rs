@@ -223,3 +223,22 @@ fn a_keep_alive_that_mqtt_cannot_say() {
         assert_eq!(bench.app.broker.options[0].keepalive, said);
     }
 }
+
+#[test]
+fn what_each_client_does_is_counted_where_that_is_wanted() {
+    for wanted in [true, false] {
+        let mut bench = Bench::with(|settings| settings.enable_stats = wanted);
+        assert_eq!(bench.send(&get("/mqtt?c=1")), None);
+        bench.let_in();
+        bench.answer();
+        bench.observe("/mqtt/t?c=1", "t");
+        bench.message("t", "x", 0);
+        let client = bench.app.clients.values().next().unwrap();
+        let counted = u64::from(wanted);
+        assert_eq!((client.received, client.sent), (2 * counted, counted));
+        assert_eq!(
+            (client.endpoint, client.observations),
+            (endpoint(1, 5000), 1)
+        );
+    }
+}
