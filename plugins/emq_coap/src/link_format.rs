@@ -150,4 +150,23 @@ mod tests {
             "/ps/a/b%20c"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read_as_the_same_topic(name in ".{1,40}") {
+            let mut text = String::new();
+            write_topic(&mut text, &name, Some(50));
+            let link = parse_one(&text).unwrap();
+            assert_eq!(link.attribute("ct"), Some("50"));
+            let target = link.target.strip_prefix("/ps/").unwrap();
+            assert_eq!(crate::form::decode(target.as_bytes()), name.as_bytes());
+        }
+
+        #[test]
+        fn anything_is_read_or_refused(text in "[<>;,=\"\\\\ a-c]{0,30}") {
+            if let Some(link) = parse_one(&text) {
+                assert!(text.contains(&link.target));
+            }
+        }
+    }
 }
