@@ -36,8 +36,8 @@ use window::Window;
 
 /// Handshakes under way at the most.
 const HANDSHAKES: usize = 512;
-/// Handshakes begun in a second, beyond which clients have to ask again: each costs up to a millisecond.
-const PER_SECOND: f64 = 200.0;
+/// Handshakes begun in a second, beyond which clients have to ask again; a quarter of that with an RSA key.
+const PER_SECOND: f64 = 400.0;
 /// Life of a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// A flight without answer is sent again after that, and after twice as long each time (RFC 6347, 4.2.4.1).
@@ -162,6 +162,7 @@ impl Dtls {
             }
         };
         if tls.is_none() && psk.is_none() {
+            log::info!("coap:dtls: there is neither a certificate nor a pre-shared key: it is off");
             return Ok(None);
         }
         let files = Files {
@@ -347,7 +348,7 @@ impl Dtls {
         hello: &ClientHello<'_>,
     ) {
         self.end_handshake(from);
-        if self.handshakes.len() >= HANDSHAKES || !self.take_token(now) {
+        if self.handshakes.len() >= HANDSHAKES || !self.has_token(now) {
             return self.counts.refused.inc();
         }
         self.look_at_files(now);
@@ -358,6 +359,7 @@ impl Dtls {
                 self.complain(now, from, &refused);
             }
             Ok(handshake) => {
+                self.tokens.0 -= handshake.cost();
                 let mut pending = Pending {
                     handshake: Box::new(handshake),
                     due: now + RESEND,
@@ -531,16 +533,12 @@ impl Dtls {
     }
 
     /// Whether one more handshake may begin now.
-    fn take_token(&mut self, now: Instant) -> bool {
+    fn has_token(&mut self, now: Instant) -> bool {
         let (tokens, since) = &mut self.tokens;
         let gained = now.saturating_duration_since(*since).as_secs_f64() * PER_SECOND;
         *tokens = (*tokens + gained).min(PER_SECOND);
         *since = now;
-        let may = *tokens >= 1.0;
-        if may {
-            *tokens -= 1.0;
-        }
-        may
+        *tokens >= 1.0
     }
 
     /// Takes up changed files for the handshakes to come.
