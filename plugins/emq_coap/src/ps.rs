@@ -7,6 +7,7 @@ use crate::plan::{Plan, PsPlan, Query, Route, bad, check_name, topic_of};
 use crate::request::{Method, Observe, Request, Response};
 use crate::store::TopicStore;
 use crate::well_known::LINK_FORMAT;
+use emqttd_plugin_sdk::topic::SubscriptionFilter;
 use emqttd_plugin_sdk::virtual_client::Outgoing;
 
 /// `application/octet-stream`, `application/exi`, `application/json`: what values may be, as in EMQ.
@@ -31,7 +32,7 @@ pub fn route<'a>(
         Method::Post if request.content_format == Some(LINK_FORMAT) => create(request, &topic)?,
         Method::Post | Method::Put => publish(request, topic, &query, store)?,
         Method::Delete => {
-            check_name(&topic)?;
+            check_topic(&topic)?;
             let may_proceed = may_proceed(request, store, &topic);
             Plan::Ps(PsPlan::Delete { topic, may_proceed })
         }
@@ -44,7 +45,7 @@ fn get(request: &Request<'_>, topic: String) -> Result<Plan, Response> {
     if topic.is_empty() && request.observe.is_none() {
         return Ok(Plan::Ps(PsPlan::List));
     }
-    check_name(&topic)?;
+    check_topic(&topic)?;
     let accept = request.accept;
     Ok(match request.observe {
         None => Plan::Ps(PsPlan::Read { topic, accept }),
@@ -63,7 +64,7 @@ fn publish(
     query: &Query<'_>,
     store: &TopicStore,
 ) -> Result<Plan, Response> {
-    check_name(&topic)?;
+    check_topic(&topic)?;
     let format = request.content_format.filter(|f| FORMATS.contains(f));
     let Some(format) = format else {
         let why = "Content-Format is 42, 47 or 50";
@@ -108,12 +109,22 @@ fn create(request: &Request<'_>, parent: &str) -> Result<Plan, Response> {
         "" => name,
         parent => format!("{parent}/{name}"),
     };
-    check_name(&topic)?;
+    check_topic(&topic)?;
     Ok(Plan::Ps(PsPlan::Create {
         topic,
         format,
         max_age: request.max_age.unwrap_or(DEFAULT_MAX_AGE),
     }))
+}
+
+/// A topic name that is no filter of a special kind either: reading it is subscribing to it.
+fn check_topic(topic: &str) -> Result<(), Response> {
+    check_name(topic)?;
+    let is_plain = SubscriptionFilter::parse(topic, false)
+        .is_ok_and(|filter| filter.share.is_none() && !filter.local);
+    is_plain
+        .then_some(())
+        .ok_or_else(|| bad("not a topic of its own"))
 }
 
 /// Location-Path of a topic.
