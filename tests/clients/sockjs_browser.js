@@ -1,11 +1,11 @@
 // sockjs-client and stompjs in a headless Chromium:
 //
 //   node sockjs_browser.js <chromium> transports <SockJS URL> <page> <base> <transport>...
-//   node sockjs_browser.js <chromium> demo <page>
+//   node sockjs_browser.js <chromium> demo <page> <transport>
 //
 // `transports`: on that page, STOMP over each transport; an MQTT client answers each message to <base>/up with the
-// same to <base>/down. `demo`: on the demo page of the plugin, by clicking; an MQTT client answers
-// "from the browser" at /queue/test with "to the browser". Prints "ok", or ends with an error.
+// same to <base>/down. `demo`: on the demo page of the plugin, by clicking; its transport has to be that, and an MQTT
+// client answers "from the browser" at /queue/test with "to the browser". Prints "ok", or ends with an error.
 
 const fs = require('node:fs')
 const os = require('node:os')
@@ -82,7 +82,7 @@ async function conversation ({ url, name, base, wait }) {
   return 'ok'
 }
 
-async function demo (browser, url) {
+async function demo (browser, url, transport) {
   const page = await browser.newPage()
   page.setDefaultTimeout(wait)
   const complaints = []
@@ -92,15 +92,20 @@ async function demo (browser, url) {
   // Everything comes from the plugin.
   const loaded = await page.evaluate(() => performance.getEntriesByType('resource').map(entry => entry.name))
   for (const name of loaded) if (!name.startsWith(url)) throw new Error(`${name} is from elsewhere`)
+  const shown = text => page.waitForFunction(text => document.body.innerText.includes(text), text)
+  await page.fill('#passcode', 'wrong')
+  await page.click('#connect')
+  await shown('Login or passcode error!')
+  await page.waitForFunction(() => !document.querySelector('#connect').disabled)
   await page.fill('#login', 'guest')
   await page.fill('#passcode', 'guest')
   await page.click('#connect')
-  await page.waitForFunction(() => !document.querySelector('#send').disabled)
-  await page.fill('#message', 'from the browser')
+  await shown(`connected by ${transport}`)
+  await page.fill('#body', 'from the browser')
   await page.click('#send')
-  await page.waitForFunction(() => document.body.innerText.includes('to the browser'))
+  await shown('/queue/test: to the browser')
   await page.click('#disconnect')
-  await page.waitForFunction(() => document.querySelector('#send').disabled)
+  await shown('closed: 1000 Normal closure')
   if (complaints.length > 0) throw new Error(complaints.join('\n'))
 }
 

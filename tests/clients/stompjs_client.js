@@ -35,7 +35,7 @@ class TcpSocket {
     })
   }
 
-  send (data) { this.socket.write(data) }
+  send (data) { this.socket.write(typeof data === 'string' ? data : new Uint8Array(data)) }
   close () { this.readyState = 2; this.socket.end() }
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::thread;
 
 use emqttd_tests::servers::http::{HttpServer, Reply};
-use emqttd_tests::{Broker, Version, peers};
+use emqttd_tests::{Broker, Packet, Version, peers};
 
 use super::{at, broker, config, here};
 use crate::common::run_with_echo;
@@ -95,6 +95,24 @@ fn transports_of_a_page_of_the_same_origin() {
     all_work(broker(), &page, &transports);
 }
 
+/// A page that comes from elsewhere, and whose iframes have the plugin's own script.
+#[test]
+fn iframes_with_the_script_of_the_plugin() {
+    let elsewhere = HttpServer::start(|request| match request.path() {
+        "/" => Reply::status(200)
+            .header("Content-Type", "text/html")
+            .body("<!doctype html><title>a page</title><body>a page"),
+        _ => Reply::status(404),
+    });
+    let page = elsewhere.url("/").replace("127.0.0.1", "localhost");
+    let transports = [
+        "iframe-eventsource",
+        "iframe-htmlfile",
+        "iframe-xhr-polling",
+    ];
+    all_work(broker(), &page, &transports);
+}
+
 /// A page that comes from elsewhere: what browsers ask about first, and iframes.
 #[test]
 fn transports_of_a_page_of_another_origin() {
@@ -132,16 +150,26 @@ fn transports_of_a_page_of_another_origin() {
 /// Sheet 17, check 3: the demo page, clicked.
 #[test]
 fn the_demo_page_works() {
-    let Some(mut browser) = browser() else { return };
-    let page = format!("http://{}/", here());
-    let mut mqtt = broker().client(Version::V311, "demo");
-    mqtt.sub("/queue/test", 0);
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            while mqtt.recv_message().payload != "from the browser" {}
-            mqtt.pub_("/queue/test", 1, "to the browser");
+    for (keys, transport) in [
+        ("", "websocket"),
+        ("sockjs.websocket = off\n", "xhr_streaming"),
+    ] {
+        let Some(mut browser) = browser() else { return };
+        let broker = Broker::start(config(keys));
+        let page = format!("http://{}/", at(&broker));
+        let mut mqtt = broker.client(Version::V311, "demo");
+        mqtt.sub("/queue/test", 0);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let got = mqtt.await_packet(|packet| matches!(packet, Packet::Publish { .. }));
+                let Packet::Publish { payload, .. } = got else {
+                    return;
+                };
+                assert_eq!(payload, b"from the browser");
+                mqtt.pub_("/queue/test", 1, "to the browser");
+            });
+            browser.args(["demo", &page, transport]);
+            assert_eq!(peers::run(&mut browser).trim(), "ok");
         });
-        browser.args(["demo", &page]);
-        assert_eq!(peers::run(&mut browser).trim(), "ok");
-    });
+    }
 }

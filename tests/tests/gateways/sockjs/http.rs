@@ -1,7 +1,8 @@
 //! HTTP as bytes, with answers that do not end.
 
-use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use emqttd_tests::transport::{self, DEADLINE, Wire, is_closed};
@@ -263,8 +264,40 @@ impl Http {
 
     /// Gives the connection away, for other than HTTP.
     pub fn into_wire(self) -> Box<dyn Wire> {
-        assert!(self.raw.is_empty());
-        self.wire
+        Box::new(Remainder {
+            bytes: self.raw.into(),
+            wire: self.wire,
+        })
+    }
+}
+
+/// A stream of which something was read already.
+struct Remainder {
+    bytes: VecDeque<u8>,
+    wire: Box<dyn Wire>,
+}
+
+impl Read for Remainder {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.bytes.is_empty() {
+            true => self.wire.read(buffer),
+            false => self.bytes.read(buffer),
+        }
+    }
+}
+
+impl Write for Remainder {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wire.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.wire.flush()
+    }
+}
+
+impl Wire for Remainder {
+    fn tcp(&self) -> &TcpStream {
+        self.wire.tcp()
     }
 }
 

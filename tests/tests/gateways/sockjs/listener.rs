@@ -128,7 +128,7 @@ fn keys_that_are_hot_take_effect_at_once() {
     let broker = Broker::start(config(""));
     let set = |pair: &str| {
         let app = format!("--app={PLUGIN}");
-        let (_, out) = broker.ctl(&["config", "set", pair, &app]);
+        let (_, out) = broker.ctl(&["set", pair, &app]);
         assert!(out.contains("successfully"), "{out}");
     };
     let mut stays = Carrier::open(Kind::WebSocket, at(&broker));

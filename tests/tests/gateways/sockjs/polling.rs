@@ -53,7 +53,7 @@ fn messages_that_are_none_are_told_so_and_nothing_else_happens() {
     assert_eq!(post(here(), &format!("{session}/xhr"), "").body, "o\n");
     for (body, told) in [
         ("[\"x", "Broken JSON encoding."),
-        ("{}", "Broken JSON encoding."),
+        ("{}", "Payload expected."),
         ("[1]", "Broken JSON encoding."),
         ("[\"a\",null]", "Broken JSON encoding."),
         ("x", "Broken JSON encoding."),

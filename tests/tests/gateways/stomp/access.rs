@@ -67,7 +67,9 @@ fn rules_hold_for_stomp() {
     let rules = "{deny, {user, \"tom\"}, publish, [\"no/#\"]}.\n{deny, {user, \"tom\"}, subscribe, [\"no/#\"]}.\n\
                  {deny, {client, \"narrow\"}, pubsub, [\"narrow/#\"]}.\n{allow, all}.\n";
     let broker = Broker::start(with_users("").acl(rules));
-    let mut mqtt = watcher(&broker, "#", 2);
+    let connect = Connect::new(Version::V311, "watcher");
+    let mut mqtt = broker.open(&connect.username("tom").password("right"));
+    mqtt.sub("#", 2);
     let tom = |id: &str| {
         let login = [("login", "tom"), ("passcode", "right"), ("client-id", id)];
         let mut stomp = Stomp::open(at(&broker));

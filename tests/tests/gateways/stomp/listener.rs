@@ -13,7 +13,7 @@ const GUEST: [(&str, &str); 2] = [("login", "guest"), ("passcode", "guest")];
 
 fn set(broker: &Broker, pair: &str) {
     let app = format!("--app={PLUGIN}");
-    let (_, out) = broker.ctl(&["config", "set", pair, &app]);
+    let (_, out) = broker.ctl(&["set", pair, &app]);
     assert!(out.contains("successfully"), "{out}");
 }
 

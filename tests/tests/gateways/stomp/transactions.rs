@@ -35,9 +35,8 @@ fn a_transaction_is_done_as_a_whole_or_not() {
         watcher.quiet();
         stomp.done(end, &[T1], "");
     }
-    let first = watcher.expect(&topic, "1 COMMIT");
+    watcher.expect(&topic, "1 COMMIT");
     watcher.expect(&topic, "2 COMMIT");
-    assert_eq!(first.qos, 0);
     stomp.say("COMMIT", &[T1], "");
     refused(stomp, "Transaction t1 not found");
     watcher.quiet();
