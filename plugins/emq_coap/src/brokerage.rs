@@ -290,3 +290,6 @@ impl Broker for Brokerage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
