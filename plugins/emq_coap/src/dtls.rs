@@ -162,7 +162,6 @@ impl Dtls {
             }
         };
         if tls.is_none() && psk.is_none() {
-            log::info!("coap:dtls: there is neither a certificate nor a pre-shared key: it is off");
             return Ok(None);
         }
         let files = Files {
