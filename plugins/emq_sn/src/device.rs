@@ -84,7 +84,7 @@ struct Ask {
 #[derive(Debug)]
 enum Asking {
     Publish { qos: QoS, topic_id: u16 },
-    Subscribe(Subscribing),
+    Subscribe { what: Subscribing, asked: QoS },
     Unsubscribe,
 }
 
@@ -696,7 +696,8 @@ impl<C> Device<C> {
             Ok(((filter, what), qos)) => {
                 let Some(client) = &self.client else { return };
                 env.world.subscribe(env.key, client, msg_id, &filter, qos);
-                self.remember(Kind::Subscribe, msg_id, Asking::Subscribe(what));
+                let what = Asking::Subscribe { what, asked: qos };
+                self.remember(Kind::Subscribe, msg_id, what);
             }
         }
     }
@@ -812,10 +813,12 @@ impl<C> Device<C> {
                     self.puback(env, topic_id, msg_id, ReturnCode::ACCEPTED);
                 }
             }
-            (Asking::Subscribe(_), Answer::Code(0x80..)) => {
-                self.suback(env, Flags::default(), 0, msg_id, ReturnCode::DENIED);
+            // As EMQ's other refusals, with the QoS that was asked for.
+            (Asking::Subscribe { asked, .. }, Answer::Code(0x80..)) => {
+                let flags = Flags::of_qos(asked as u8);
+                self.suback(env, flags, 0, msg_id, ReturnCode::DENIED);
             }
-            (Asking::Subscribe(what), Answer::Code(qos)) => {
+            (Asking::Subscribe { what, .. }, Answer::Code(qos)) => {
                 let topic_id = match what {
                     Subscribing::Id(id) => Some(id),
                     Subscribing::Name(name) => self.registry.register(&name, &env.rules.predefined),

@@ -422,7 +422,10 @@ impl Gateway {
                     // Its device has begun anew meanwhile.
                     self.outside.disconnect(unwanted);
                 }
-                self.outside.counters.clients.set(self.machine.clients() as u64);
+                self.outside
+                    .counters
+                    .clients
+                    .set(self.machine.clients() as u64);
                 events.map(|events| (key, events))
             }
         }
@@ -445,7 +448,10 @@ impl Gateway {
                         self.outside.unconnected.closed(now, key.serial);
                     }
                     self.machine.closed(now, key, &mut self.outside);
-                    self.outside.counters.clients.set(self.machine.clients() as u64);
+                    self.outside
+                        .counters
+                        .clients
+                        .set(self.machine.clients() as u64);
                     return None;
                 }
             }
@@ -489,7 +495,10 @@ impl Gateway {
     fn look(&mut self) {
         let now = self.outside.now();
         self.machine.look(now, &mut self.outside);
-        self.outside.counters.clients.set(self.machine.clients() as u64);
+        self.outside
+            .counters
+            .clients
+            .set(self.machine.clients() as u64);
         if self.advertising.due <= now {
             self.advertising
                 .send(now, self.machine.rules().gateway_id, &self.outside.socket);

@@ -68,7 +68,7 @@ fn what_the_acl_denies() {
     let mut bench = Bench::new();
     let key = bench.client();
     bench.say("08 12 20 000e 713132");
-    assert_eq!(bench.answer(key, Subscribe, 14, 0x80), ["0813000000000e80"]);
+    assert_eq!(bench.answer(key, Subscribe, 14, 0x80), ["0813200000000e80"]);
     // It has taken no number.
     assert_eq!(bench.say("09 0a 0000 0001 612f62"), ["070b0003000100"]);
 }
