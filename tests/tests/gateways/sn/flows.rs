@@ -204,7 +204,7 @@ fn without_a_connection_at_qos_minus_1() {
     drop(broker);
 
     let broker = gateway("mqtt.sn.enable_qos3 = off\n");
-    let mut heard = watcher(&broker, "#", 0);
+    let mut heard = watcher(&broker, "/predefined/#", 0);
     let device = Device::new(&broker);
     device.send(&predefined);
     device.hears_nothing();
@@ -249,7 +249,7 @@ fn the_right_password_is_let_in() {
 #[test]
 fn what_the_acl_denies() {
     let acl = "{allow, {user, \"mqtt_sn_user\"}, pubsub, [\"open/#\"]}.\n\
-               {deny, {user, \"mqtt_sn_user\"}}.\n{allow, all}.\n";
+               {deny, {user, \"mqtt_sn_user\"}, pubsub, [\"#\"]}.\n{allow, all}.\n";
     let broker = Broker::start(config("").acl(acl));
     let mut watcher = watcher(&broker, "#", 0);
     let device = Device::connected(&broker, "sn-acl");

@@ -19,7 +19,6 @@ fn wrong_lengths_and_types_are_ignored() {
         "0318",
         "0100",
         "010002",
-        "01000418",
         "03fe",
         "0203",
         "0211",

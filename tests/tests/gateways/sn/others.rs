@@ -11,7 +11,15 @@ use crate::common::{DEADLINE, address, eventually, watcher};
 fn client(broker: &Broker, program: &str, args: &[&str]) -> Option<Command> {
     let mut command = Command::new(gateways_python("mqttsn12")?);
     let port = address(broker, "mqtt-sn:udp").port().to_string();
-    let start = format!("import sys; from mqttsn12.{program} import main; sys.exit(main())");
+    // Its clean session is on whatever it is told: `-c` only leaves it as it was.
+    let start = format!(
+        "import sys; from mqttsn12.client.MqttSnClient import MqttSnClient as Client\n\
+         from mqttsn12.{program} import main\n\
+         init = Client.__init__\n\
+         def kept(self):\n    init(self); self.clean_session = False\n\
+         Client.__init__ = kept\n\
+         sys.exit(main())"
+    );
     command.args(["-c", &start, "-h", "127.0.0.1", "-p", &port]);
     command.args(args);
     Some(command)
