@@ -30,8 +30,10 @@ pub enum Mode {
     /// A TCP connection.
     Tcp,
     /// A SockJS session, which has heart-beats and time limits of its own: there are none here, and a client that asks
-    /// for heart-beats is told `0,0`.
+    /// for heart-beats is told `0,0`. It carries text: what of a message is no text comes as U+FFFD.
     SockJs,
+    /// As SockJS, but it carries any bytes.
+    WebSocket,
 }
 
 /// Why the server ends a connection.
@@ -256,6 +258,7 @@ impl<R: FrameReader> Connection<R> {
             }
             Ask::Publish { message, answered } => match client.try_publish(&message) {
                 Ok(publishing) => {
+                    self.machine.recycle(message);
                     if answered {
                         self.publishing.push_back(Sent::Publishing(publishing));
                     }

@@ -45,17 +45,17 @@ impl Version {
         }
     }
 
-    /// What follows the backslash when the byte cannot stand for itself.
-    fn escape(self, byte: u8) -> Option<u8> {
-        match (byte, self) {
+    /// What follows the backslash when the byte cannot stand for itself; 0 = it can.
+    #[inline]
+    fn escape(self, byte: u8) -> u8 {
+        match byte {
             // 1.0 has no escapes, but a topic of MQTT may have a line feed, and what follows it must not become a
             // header. The original wrote it like this.
-            (b'\n', _) => Some(b'n'),
-            (_, Version::V1_0) => None,
-            (b':', _) => Some(b'c'),
-            (b'\\', _) => Some(b'\\'),
-            (b'\r', Version::V1_2) => Some(b'r'),
-            _ => None,
+            b'\n' => b'n',
+            b':' if self > Version::V1_0 => b'c',
+            b'\\' if self > Version::V1_0 => b'\\',
+            b'\r' if self == Version::V1_2 => b'r',
+            _ => 0,
         }
     }
 }
@@ -137,9 +137,16 @@ impl<'a> Frame<'a> {
             Some(version) if raw.contains('\\') => Cow::Owned(unescaped(raw, version)),
             _ => Cow::Borrowed(raw),
         };
-        lines(self.lines).filter_map(move |line| {
-            let (name, value) = line.split_once(':')?;
-            Some((text(name), text(value)))
+        let mut rest = self.lines;
+        std::iter::from_fn(move || {
+            // Each line has been checked to have both; what is found is one byte long.
+            let end = memchr(b'\n', rest.as_bytes())?;
+            let colon = memchr(b':', rest.as_bytes())?;
+            let (line, after) = (&rest[..end], &rest[end + 1..]);
+            rest = after;
+            let value = &line[colon + 1..];
+            let value = value.strip_suffix('\r').unwrap_or(value);
+            Some((text(&line[..colon]), text(value)))
         })
     }
 
@@ -148,12 +155,6 @@ impl<'a> Frame<'a> {
         let mut headers = self.headers();
         headers.find_map(|(other, value)| (other == name).then_some(value))
     }
-}
-
-/// Lines without their ends: LF, or CR LF.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let lines = text.split_terminator('\n');
-    lines.map(|line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 /// Text that has been checked for escapes that are none.
@@ -416,18 +417,18 @@ impl<'a> Encoder<'a> {
         Encoder { out, version }
     }
 
+    /// Goes on with a frame whose beginning, with whole headers, has been made before.
+    pub fn resume(out: &'a mut Vec<u8>, beginning: &[u8], version: Version) -> Encoder<'a> {
+        out.extend_from_slice(beginning);
+        Encoder { out, version }
+    }
+
     /// Adds a header whose name needs no escapes.
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Encoder<'a> {
         self.out.extend_from_slice(name.as_bytes());
         self.out.push(b':');
-        let mut rest = value.as_bytes();
-        while let Some((at, letter)) = first_escape(rest, self.version) {
-            self.out.extend_from_slice(&rest[..at]);
-            self.out.extend_from_slice(&[b'\\', letter]);
-            rest = &rest[at + 1..];
-        }
-        self.out.extend_from_slice(rest);
+        put_escaped(self.out, value.as_bytes(), self.version);
         self.out.push(b'\n');
         self
     }
@@ -455,9 +456,17 @@ impl<'a> Encoder<'a> {
     }
 }
 
-fn first_escape(bytes: &[u8], version: Version) -> Option<(usize, u8)> {
-    let mut letters = bytes.iter().map(|byte| version.escape(*byte)).enumerate();
-    letters.find_map(|(at, letter)| Some((at, letter?)))
+fn put_escaped(out: &mut Vec<u8>, value: &[u8], version: Version) {
+    // Nearly always there is nothing to escape.
+    let special = |byte: &u8| matches!(byte, b'\n' | b'\r' | b':' | b'\\');
+    let plain = value.iter().position(special).unwrap_or(value.len());
+    out.extend_from_slice(&value[..plain]);
+    for byte in &value[plain..] {
+        match version.escape(*byte) {
+            0 => out.push(*byte),
+            letter => out.extend_from_slice(&[b'\\', letter]),
+        }
+    }
 }
 
 fn push_decimal(out: &mut Vec<u8>, mut value: u64) {

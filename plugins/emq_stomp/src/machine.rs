@@ -40,6 +40,10 @@ const OUTPUT: usize = 64 * 1024;
 const OUTPUT_OF_ANSWERS: usize = 4 * OUTPUT;
 /// Things that wait for the broker beyond which no frame is obeyed.
 const WAITING: usize = 256;
+/// Messages that are kept for their memory.
+const SPARE: usize = 32;
+/// Bytes of one that is.
+const SPARE_BYTES: usize = 512;
 
 /// What the broker is asked for, in this order.
 #[derive(Debug, PartialEq, Eq)]
@@ -133,6 +137,8 @@ pub(crate) struct Machine {
     /// messages of a session that is older than the connection, for which no subscription has come yet
     parked: VecDeque<Incoming>,
     transactions: Transactions,
+    /// messages that were published, for their memory
+    spare: Vec<Outgoing>,
     pub counts: Counts,
 }
 
@@ -159,6 +165,7 @@ impl Machine {
             deliveries: Deliveries::default(),
             parked: VecDeque::new(),
             transactions: Transactions::default(),
+            spare: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -270,12 +277,11 @@ impl Machine {
             Some(_) => QoS::AtLeastOnce,
             None => QoS::AtMostOnce,
         };
-        let message = Outgoing {
-            topic: destination.into_owned(),
-            payload: body.to_vec(),
-            qos: asked.unwrap_or(by_receipt),
-            retain: headers.retain.as_deref() == Some("true"),
-        };
+        let mut message = self.spare.pop().unwrap_or_else(|| Outgoing::new("", ""));
+        message.topic.push_str(&destination);
+        message.payload.extend_from_slice(body);
+        message.qos = asked.unwrap_or(by_receipt);
+        message.retain = headers.retain.as_deref() == Some("true");
         match headers.transaction {
             None => self.publish(message, receipt),
             Some(name) => {
@@ -461,6 +467,16 @@ impl Machine {
     /// The next thing to ask of the broker; not before an awaited answer has come.
     pub fn next_ask(&mut self) -> Option<Ask> {
         self.asks.pop_front()
+    }
+
+    /// Takes back a message that has been published.
+    pub fn recycle(&mut self, mut message: Outgoing) {
+        let size = message.topic.capacity() + message.payload.capacity();
+        if self.spare.len() < SPARE && size <= SPARE_BYTES {
+            message.topic.clear();
+            message.payload.clear();
+            self.spare.push(message);
+        }
     }
 
     fn await_answer(&mut self, ask: Ask, awaited: Awaited) {

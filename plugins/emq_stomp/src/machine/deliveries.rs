@@ -201,6 +201,7 @@ mod tests {
             id: Some(serial.to_string()),
             serial,
             ack,
+            beginning: Vec::new(),
         })
     }
 

@@ -95,7 +95,7 @@ impl Machine {
         self.durable = !login.options.clean;
         let agreed = match self.mode {
             Mode::Tcp => offer.answer(),
-            Mode::SockJs => (0, 0),
+            Mode::SockJs | Mode::WebSocket => (0, 0),
         };
         self.await_answer(Ask::Connect(Box::new(login)), Awaited::Connect { agreed });
     }

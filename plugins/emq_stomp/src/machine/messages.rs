@@ -4,9 +4,11 @@ use super::deliveries::Delivery;
 use super::headers::Headers;
 use super::subscriptions::{AckMode, Refusal, Subscription};
 use super::{Answer, Ask, Awaited, Machine, Wanted, qos, shown};
+use crate::connection::Mode;
 use crate::frame::{Encoder, Version};
 use emqttd_plugin_sdk::QoS;
 use emqttd_plugin_sdk::virtual_client::Incoming;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 impl Machine {
@@ -15,7 +17,7 @@ impl Machine {
             Ok(wanted) => wanted,
             Err(text) => return self.refuse(&text, receipt),
         };
-        let asked = match self.subscriptions.add(&wanted) {
+        let asked = match self.subscriptions.add(&wanted, self.version) {
             Ok(asked) => asked,
             Err(Refusal::Same) => return self.give_receipt(receipt),
             Err(refusal) => {
@@ -119,7 +121,13 @@ impl Machine {
     }
 
     /// A message of the broker's: a MESSAGE for each subscription that it is for.
-    pub(super) fn message(&mut self, message: Incoming) {
+    pub(super) fn message(&mut self, mut message: Incoming) {
+        if self.mode == Mode::SockJs
+            && let Cow::Owned(text) = String::from_utf8_lossy(&message.payload)
+        {
+            // SockJS carries text alone, and `content-length` is that of the text.
+            message.payload = text.into_bytes();
+        }
         let held = if self.subscriptions.wait_for_acks() {
             Held::Shared(Arc::new(message))
         } else {
@@ -205,6 +213,9 @@ impl Held {
     }
 }
 
+/// Bytes of a MESSAGE beside the id of the subscription, the topic and the body.
+const HEADERS: usize = 160;
+
 /// The frame of a MESSAGE.
 fn put(
     out: &mut Vec<u8>,
@@ -214,11 +225,8 @@ fn put(
     number: u64,
     again: bool,
 ) {
-    let mut frame = Encoder::new(out, "MESSAGE", version);
-    if let Some(id) = &to.id {
-        frame = frame.header("subscription", id);
-    }
-    frame = frame
+    out.reserve(to.beginning.len() + message.topic.len() + message.payload.len() + HEADERS);
+    let mut frame = Encoder::resume(out, &to.beginning, version)
         .number("message-id", number)
         .header("destination", &message.topic)
         .header("content-type", "text/plain");

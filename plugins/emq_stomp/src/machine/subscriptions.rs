@@ -3,9 +3,10 @@
 //! The broker knows filters and sends a message once, with the identifiers of the filters that it was for; several
 //! subscriptions of STOMP may have the same filter.
 
+use crate::frame::{Encoder, Version};
 use emqttd_plugin_sdk::QoS;
 use emqttd_plugin_sdk::topic::{SubscriptionFilter, TopicError, matches};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Subscriptions of a connection at the most.
@@ -44,6 +45,8 @@ pub(crate) struct Subscription {
     /// different for each of a connection
     pub serial: u64,
     pub ack: AckMode,
+    /// with what a MESSAGE for it begins
+    pub beginning: Vec<u8>,
 }
 
 /// A filter that the broker knows.
@@ -103,7 +106,7 @@ pub(crate) struct Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     /// by identifier
-    filters: HashMap<u32, Filter>,
+    filters: BTreeMap<u32, Filter>,
     /// identifiers by destination
     identifiers: HashMap<String, u32>,
     /// with identifiers, by id
@@ -116,7 +119,7 @@ pub(crate) struct Subscriptions {
 
 impl Subscriptions {
     /// SUBSCRIBE. It counts from now on; [`Subscriptions::remove`] when the broker refuses.
-    pub fn add(&mut self, wanted: &Wanted) -> Result<Asked, Refusal> {
+    pub fn add(&mut self, wanted: &Wanted, version: Version) -> Result<Asked, Refusal> {
         if let Some((identifier, there)) = self.by_key.get(wanted.key()) {
             let same = there.id == wanted.id
                 && there.ack == wanted.ack
@@ -142,6 +145,7 @@ impl Subscriptions {
             id: wanted.id.clone(),
             serial: self.last,
             ack: wanted.ack,
+            beginning: beginning(wanted.id.as_deref(), version),
         });
         filter.subscriptions.push(Arc::clone(&subscription));
         self.with_acks += usize::from(wanted.ack != AckMode::Auto);
@@ -242,12 +246,26 @@ impl Subscriptions {
         let hash = destination.bytes().fold(0x811C_9DC5_u32, |hash, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         });
-        let mut identifier = (hash ^ (hash >> 28)) & IDENTIFIERS;
-        while identifier == 0 || self.filters.contains_key(&identifier) {
-            identifier = (identifier + 1) & IDENTIFIERS;
+        let named = (hash ^ (hash >> 28)) & IDENTIFIERS;
+        let free = |identifier: &u32| *identifier != 0 && !self.filters.contains_key(identifier);
+        if free(&named) {
+            return named;
         }
-        identifier
+        // The one before the smallest: filters that were chosen to fall together find a place as fast as others do.
+        let smallest = self.filters.keys().next().copied().unwrap_or(IDENTIFIERS);
+        let before = smallest.checked_sub(1).filter(free);
+        before.or_else(|| (1..=IDENTIFIERS).find(free)).unwrap_or(1)
     }
+}
+
+/// With what a MESSAGE for a subscription begins.
+fn beginning(id: Option<&str>, version: Version) -> Vec<u8> {
+    let mut beginning = Vec::new();
+    let frame = Encoder::new(&mut beginning, "MESSAGE", version);
+    if let Some(id) = id {
+        let _ = frame.header("subscription", id);
+    }
+    beginning
 }
 
 #[cfg(test)]
@@ -276,9 +294,20 @@ mod tests {
     #[test]
     fn a_message_is_for_all_subscriptions_of_the_filters_that_are_named() {
         let mut all = Subscriptions::default();
-        let one = all.add(&wanted("1", "a/+")).unwrap().identifier;
-        let two = all.add(&wanted("2", "a/#")).unwrap().identifier;
-        assert_eq!(all.add(&wanted("3", "a/#")).unwrap().identifier, two);
+        let one = all
+            .add(&wanted("1", "a/+"), Version::V1_2)
+            .unwrap()
+            .identifier;
+        let two = all
+            .add(&wanted("2", "a/#"), Version::V1_2)
+            .unwrap()
+            .identifier;
+        assert_eq!(
+            all.add(&wanted("3", "a/#"), Version::V1_2)
+                .unwrap()
+                .identifier,
+            two
+        );
         assert_ne!(one, two);
         assert_eq!(who(&all, &[one, two], "a/x", false), ["1", "2", "3"]);
         assert_eq!(who(&all, &[two], "a/x", false), ["2", "3"]);
@@ -294,11 +323,13 @@ mod tests {
     fn an_identifier_is_the_same_for_the_same_filter() {
         let mut one = Subscriptions::default();
         let mut two = Subscriptions::default();
-        two.add(&wanted("0", "other")).unwrap();
-        let first = one.add(&wanted("1", "a/b")).unwrap();
+        two.add(&wanted("0", "other"), Version::V1_2).unwrap();
+        let first = one.add(&wanted("1", "a/b"), Version::V1_2).unwrap();
         assert_eq!(
             first.identifier,
-            two.add(&wanted("1", "a/b")).unwrap().identifier
+            two.add(&wanted("1", "a/b"), Version::V1_2)
+                .unwrap()
+                .identifier
         );
         assert!((1..=IDENTIFIERS).contains(&first.identifier));
     }
@@ -306,56 +337,66 @@ mod tests {
     #[test]
     fn an_id_stands_for_one_subscription() {
         let mut all = Subscriptions::default();
-        all.add(&wanted("1", "a")).unwrap();
-        assert_eq!(all.add(&wanted("1", "a")), Err(Refusal::Same));
-        assert_eq!(all.add(&wanted("1", "b")), Err(Refusal::Taken));
+        all.add(&wanted("1", "a"), Version::V1_2).unwrap();
+        assert_eq!(
+            all.add(&wanted("1", "a"), Version::V1_2),
+            Err(Refusal::Same)
+        );
+        assert_eq!(
+            all.add(&wanted("1", "b"), Version::V1_2),
+            Err(Refusal::Taken)
+        );
         let client = Wanted {
             ack: AckMode::Client,
             ..wanted("1", "a")
         };
-        assert_eq!(all.add(&client), Err(Refusal::Taken));
+        assert_eq!(all.add(&client, Version::V1_2), Err(Refusal::Taken));
         // 1.0: found by its destination.
         let without = Wanted {
             id: None,
             ..wanted("", "c")
         };
-        all.add(&without).unwrap();
-        assert_eq!(all.add(&without), Err(Refusal::Same));
+        all.add(&without, Version::V1_2).unwrap();
+        assert_eq!(all.add(&without, Version::V1_2), Err(Refusal::Same));
         assert_eq!(all.remove("c").unwrap().1.as_deref(), Some("c"));
     }
 
     #[test]
     fn a_filter_is_left_with_its_last_subscription() {
         let mut all = Subscriptions::default();
-        all.add(&wanted("1", "a")).unwrap();
+        all.add(&wanted("1", "a"), Version::V1_2).unwrap();
         let more = Wanted {
             qos: QoS::AtLeastOnce,
             ..wanted("2", "a")
         };
-        assert_eq!(all.add(&more).unwrap().qos, QoS::AtLeastOnce);
-        assert_eq!(all.add(&wanted("3", "a")).unwrap().qos, QoS::AtLeastOnce);
+        assert_eq!(all.add(&more, Version::V1_2).unwrap().qos, QoS::AtLeastOnce);
+        assert_eq!(
+            all.add(&wanted("3", "a"), Version::V1_2).unwrap().qos,
+            QoS::AtLeastOnce
+        );
         assert_eq!(all.remove("1").unwrap().1, None);
         assert_eq!(all.remove("3").unwrap().1, None);
         assert!(!all.is_left("a"));
         assert_eq!(all.remove("2").unwrap().1.as_deref(), Some("a"));
         assert!(all.is_left("a"));
         assert!(all.remove("2").is_none());
-        all.add(&wanted("1", "a")).unwrap();
+        all.add(&wanted("1", "a"), Version::V1_2).unwrap();
         assert!(!all.is_left("a"));
     }
 
     #[test]
     fn prefixes_are_not_matched_with() {
         let mut all = Subscriptions::default();
-        all.add(&wanted("1", "$share/g/a/+")).unwrap();
-        all.add(&wanted("2", "$queue/a/b")).unwrap();
-        all.add(&wanted("3", "$local/#")).unwrap();
+        all.add(&wanted("1", "$share/g/a/+"), Version::V1_2)
+            .unwrap();
+        all.add(&wanted("2", "$queue/a/b"), Version::V1_2).unwrap();
+        all.add(&wanted("3", "$local/#"), Version::V1_2).unwrap();
         assert_eq!(who(&all, &[], "a/b", false), ["1", "2", "3"]);
         assert_eq!(who(&all, &[], "$SYS/x", false), [""; 0]);
-        let refused = all.add(&wanted("4", "$share/g"));
+        let refused = all.add(&wanted("4", "$share/g"), Version::V1_2);
         assert_eq!(refused, Err(Refusal::Filter(TopicError::ShareName)));
         for wrong in ["", "a+", "#/a"] {
-            let refused = all.add(&wanted("4", wrong));
+            let refused = all.add(&wanted("4", wrong), Version::V1_2);
             assert!(matches!(refused, Err(Refusal::Filter(_))), "{wrong}");
         }
     }
@@ -364,8 +405,12 @@ mod tests {
     fn they_are_bounded() {
         let mut all = Subscriptions::default();
         for number in 0..MOST {
-            all.add(&wanted(&number.to_string(), "a")).unwrap();
+            all.add(&wanted(&number.to_string(), "a"), Version::V1_2)
+                .unwrap();
         }
-        assert_eq!(all.add(&wanted("x", "a")), Err(Refusal::TooMany));
+        assert_eq!(
+            all.add(&wanted("x", "a"), Version::V1_2),
+            Err(Refusal::TooMany)
+        );
     }
 }

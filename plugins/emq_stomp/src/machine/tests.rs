@@ -561,6 +561,27 @@ fn a_message_has_the_headers_of_the_original() {
 }
 
 #[test]
+fn over_sockjs_a_body_is_text_and_its_length_is_that_of_the_text() {
+    let mut client = Client::with(Mode::SockJs, &[]).connect("accept-version:1.2");
+    client.subscribe("id:1\ndestination:a");
+    client.machine.event(Event::Message(Incoming {
+        payload: b"a\xFFb".into(),
+        ..incoming("a", "")
+    }));
+    let told = client.told();
+    assert!(told.ends_with("content-length:5\n\na\u{FFFD}b^"), "{told}");
+    // A bare WebSocket has messages of bytes.
+    let mut client = Client::with(Mode::WebSocket, &[]).connect("accept-version:1.2");
+    client.subscribe("id:1\ndestination:a");
+    client.machine.event(Event::Message(Incoming {
+        payload: b"a\xFFb".into(),
+        ..incoming("a", "")
+    }));
+    let (out, _) = client.machine.take_output(Vec::new());
+    assert!(out.ends_with(b"content-length:3\n\na\xFFb\0"));
+}
+
+#[test]
 fn each_subscription_gets_its_own() {
     let mut client = Client::connected();
     let one = client.subscribe("id:1\ndestination:a/+");
