@@ -14,11 +14,11 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Requests of one peer that the application works on at the same time.
-const PENDING_PER_PEER: usize = 128;
+pub(crate) const PENDING_PER_PEER: usize = 128;
 /// Of all peers.
 const PENDING: usize = 16 * 1024;
 /// Slots for duplicates of all peers, beyond the first four of each: 8 MB.
-const SLOTS: usize = 256 * 1024;
+pub(crate) const SLOTS: usize = 256 * 1024;
 /// Bytes of long replies for duplicates.
 const REPLIES: usize = 8 * 1024 * 1024;
 /// Bytes of requests and responses that are on their way in blocks.
@@ -63,6 +63,21 @@ pub struct Counters {
     pub dropped: u64,
     /// requests that there was no room for
     pub refused: u64,
+}
+
+/// What is held at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// endpoints that are remembered
+    pub peers: usize,
+    /// observations
+    pub observations: usize,
+    /// requests that the application works on
+    pub pending: usize,
+    /// bytes of what is on its way in blocks
+    pub partial: usize,
+    /// bytes of notifications that wait
+    pub waiting: usize,
 }
 
 /// The transport. `now` never goes back.
@@ -147,6 +162,17 @@ impl Machine {
     /// What has happened so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What is held at the moment.
+    pub fn held(&self) -> Held {
+        Held {
+            peers: self.peers.len(),
+            observations: self.observations.len(),
+            pending: self.pending.len(),
+            partial: self.partial_bytes,
+            waiting: self.waiting_bytes,
+        }
     }
 
     /// A datagram has come. `identity` is what DTLS knows of the peer.
@@ -577,10 +603,3 @@ fn datagram_size(message: &Message<'_>) -> usize {
     let marker = usize::from(payload > 0);
     4 + message.token.as_bytes().len() + message.options.size() + marker + payload
 }
-
-#[cfg(test)]
-mod observing;
-#[cfg(test)]
-mod rig;
-#[cfg(test)]
-mod tests;

@@ -267,8 +267,8 @@ pub enum Action {
     Notify {
         /// which
         observation: Ticket,
-        /// comes back with [`Application::notified`], exactly once, unless it is 0. One with 0 is dropped first when
-        /// there is no room.
+        /// comes back with [`Application::notified`], exactly once. One with 0 is dropped first when there is no room,
+        /// and comes back only if the device acknowledges it.
         receipt: u64,
         /// 2.05 and its payload
         response: Response,

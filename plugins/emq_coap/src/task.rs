@@ -2,7 +2,7 @@
 
 use crate::dtls::{Dtls, Output};
 use crate::endpoint::Endpoint;
-use crate::machine::{Counters, Limits, Machine, Wire};
+use crate::machine::{Counters, Held, Limits, Machine, Wire};
 use crate::request::{Action, Application};
 use crate::settings::{Settings, Shared};
 use emqttd_gateway::{Datagram, Inbox, UdpSocket};
@@ -83,7 +83,7 @@ pub struct Task<A> {
     secure: Option<Inbox>,
     settings: Shared,
     controls: UnboundedReceiver<Control>,
-    shown: Counters,
+    shown: (Counters, Held),
     metrics: Metrics,
     /// actions that have been taken and not done yet
     actions: Vec<Action>,
@@ -110,7 +110,7 @@ impl<A: Application> Task<A> {
             ways: Ways { plain, secure },
             settings,
             controls,
-            shown: Counters::default(),
+            shown: Default::default(),
             metrics: Metrics::new(ctx),
             actions: Vec::new(),
         }
@@ -261,10 +261,10 @@ impl<A: Application> Task<A> {
 
     /// Shows what was counted.
     fn count(&mut self) {
-        let counters = *self.machine.counters();
-        if counters != self.shown {
-            self.shown = counters;
-            self.metrics.show(&counters);
+        let now = (*self.machine.counters(), self.machine.held());
+        if now != self.shown {
+            self.metrics.show(&now.0, &now.1);
+            self.shown = now;
         }
     }
 }
@@ -301,7 +301,7 @@ fn taken<A: Application>(app: &mut A, actions: &mut Vec<Action>) -> impl Future<
     })
 }
 
-/// [`Counters`], as `emqttd_ctl plugins show` has them.
+/// [`Counters`] and [`Held`], as `emqttd_ctl plugins show` has them.
 struct Metrics {
     malformed: Metric,
     duplicates: Metric,
@@ -309,6 +309,9 @@ struct Metrics {
     unanswered: Metric,
     dropped: Metric,
     refused: Metric,
+    endpoints: Metric,
+    observations: Metric,
+    requests: Metric,
 }
 
 impl Metrics {
@@ -320,15 +323,22 @@ impl Metrics {
             unanswered: ctx.metric("unanswered"),
             dropped: ctx.metric("dropped/notifications"),
             refused: ctx.metric("refused"),
+            endpoints: ctx.metric("endpoints"),
+            observations: ctx.metric("observations"),
+            requests: ctx.metric("requests/pending"),
         }
     }
 
-    fn show(&self, counters: &Counters) {
+    fn show(&self, counters: &Counters, held: &Held) {
+        let level = |metric: &Metric, level: usize| metric.set(level as u64);
         self.malformed.set(counters.malformed);
         self.duplicates.set(counters.duplicates);
         self.retransmitted.set(counters.retransmitted);
         self.unanswered.set(counters.unanswered);
         self.dropped.set(counters.dropped);
         self.refused.set(counters.refused);
+        level(&self.endpoints, held.peers);
+        level(&self.observations, held.observations);
+        level(&self.requests, held.pending);
     }
 }

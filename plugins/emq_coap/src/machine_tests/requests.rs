@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::rig::*;
-use super::*;
 use crate::block::Block;
-use crate::codec::{Kind, option};
-use crate::request::{ETag, Method};
+use crate::codec::{Code, Kind, option};
+use crate::endpoint::Endpoint;
+use crate::machine::{Limits, PARTIAL, PENDING_PER_PEER, SLOTS, SMALL};
+use crate::message::MAX_TRANSMIT_WAIT;
+use crate::request::{Action, ETag, Method, Response, Ticket};
+use std::time::Duration;
 
 const GET: Code = Code::GET;
 const PUT: Code = Code::PUT;

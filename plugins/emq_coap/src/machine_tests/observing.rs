@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use super::rig::*;
-use super::*;
 use crate::block::Block;
-use crate::codec::option;
-use crate::request::{Fate, Observing};
+use crate::codec::{Code, Kind, option};
+use crate::machine::SMALL;
+use crate::request::{Action, Ended, Fate, Observe, Observing, Response};
+use std::time::Duration;
 
 const GET: Code = Code::GET;
 const ACK: Kind = Kind::Acknowledgement;
@@ -257,7 +258,11 @@ fn last_words_and_silence() {
     rig.act(Action::Forget { observation: two });
     assert_eq!(
         rig.app.notified[1..],
-        [(8, Fate::Dropped), (9, Fate::Dropped)]
+        [
+            (0, Fate::Acknowledged),
+            (8, Fate::Dropped),
+            (9, Fate::Dropped)
+        ]
     );
     assert_eq!(rig.app.ended, []);
     rig.wait(Duration::from_secs(100));
