@@ -16,6 +16,8 @@ mod form;
 mod gateway;
 mod link_format;
 mod machine;
+#[cfg(test)]
+mod machine_tests;
 mod message;
 mod mqtt;
 mod notify;
