@@ -87,7 +87,11 @@ async function demo (browser, url, transport) {
   page.setDefaultTimeout(wait)
   const complaints = []
   page.on('pageerror', error => complaints.push(String(error)))
-  page.on('requestfailed', request => complaints.push(`${request.url()}: ${request.failure().errorText}`))
+  page.on('requestfailed', request => {
+    const why = request.failure().errorText
+    // What it gives up itself, when it disconnects.
+    if (why !== 'net::ERR_ABORTED') complaints.push(`${request.url()}: ${why}`)
+  })
   await page.goto(url)
   // Everything comes from the plugin.
   const loaded = await page.evaluate(() => performance.getEntriesByType('resource').map(entry => entry.name))

@@ -133,7 +133,7 @@ def main():
 
     if VERSION != "1.0":
         # Longer than the heart-beats.
-        time.sleep(2.2)
+        time.sleep(2.7)
         check(b.connection.is_connected(), "b is alive")
     a.done(a.connection.send, f"{BASE}/up", "at last")
     b.message("at last", f"{BASE}/down")

@@ -1,7 +1,7 @@
 //! What the modes of `ack` mean: at least once, from the session's queue.
 
 use emqttd_tests::stomp::{Frame, Stomp};
-use emqttd_tests::{Broker, Client, Connect, Version, unique};
+use emqttd_tests::{Broker, Client, Connect, End, Version, unique};
 
 use super::{at, broker, config, guest, named};
 use crate::common::{eventually, wait_until_gone};
@@ -260,4 +260,98 @@ fn a_session_that_is_kept_needs_a_name() {
     ];
     stomp.say("CONNECT", &headers, "");
     stomp.refused();
+}
+
+/// What comes for a subscription that the connection has no id for waits until it has one.
+#[test]
+fn messages_of_a_kept_session_wait_for_their_subscription() {
+    let (one, two, id) = (unique("t"), unique("t"), unique("waits"));
+    let session = [("client-id", id.as_str()), ("clean-session", "false")];
+    let mut stomp = Stomp::guest(super::here(), &session);
+    stomp.sub("1", &one, &[("ack", "client")]);
+    stomp.sub("2", &two, &[("ack", "client")]);
+    stomp.disconnect();
+    let mut mqtt = publisher(broker());
+    mqtt.pub_(&one, 1, "for one");
+    mqtt.pub_(&two, 1, "for two");
+    let mut stomp = Stomp::guest(super::here(), &session);
+    in_flight(&id, 2);
+    stomp.quiet();
+    // Under another id than before.
+    stomp.sub("b", &two, &[("ack", "client")]);
+    let message = stomp.message("b", "for two");
+    stomp.done("ACK", &[("id", message.value("ack"))], "");
+    stomp.quiet();
+    in_flight(&id, 1);
+    // What nobody wants any more is ended by its name.
+    stomp.done("UNSUBSCRIBE", &[("destination", &one)], "");
+    in_flight(&id, 0);
+    let (_, text) = broker().ctl(&["subscriptions", "show", &id]);
+    assert!(!text.contains(&one) && text.contains(&two), "{text}");
+    stomp.disconnect();
+    Stomp::guest(super::here(), &[("client-id", &id)]).disconnect();
+}
+
+/// With a receipt a message is as safe as with PUBACK, and a kept session as that of an MQTT client.
+#[test]
+fn what_has_a_receipt_survives_the_broker() {
+    let mut broker = Broker::start(config(""));
+    let session = [("client-id", "durable"), ("clean-session", "false")];
+    let mut stomp = Stomp::guest(at(&broker), &session);
+    stomp.sub("1", "t", &[("ack", "client")]);
+    let mut sender = Stomp::guest(at(&broker), &[]);
+    for body in ["a", "b", "c"] {
+        sender.done("SEND", &[("destination", "t")], body);
+    }
+    let frames = messages(&mut stomp, &["a", "b", "c"]);
+    stomp.done("ACK", &[("id", frames[0].value("ack"))], "");
+    // Known to the broker once something behind it is.
+    stomp.done("SEND", &[("destination", "elsewhere")], "");
+    broker.restart(End::Kill);
+    let mut stomp = Stomp::guest(at(&broker), &session);
+    stomp.sub("1", "t", &[("ack", "client")]);
+    let mut next = stomp.recv();
+    if next.text() == "a" {
+        // At least once.
+        next = stomp.recv();
+    }
+    assert_eq!(next.text(), "b");
+    stomp.message("1", "c");
+}
+
+/// Workers share a queue; each gets what is its part, with the real destination.
+#[test]
+fn subscriptions_may_be_shared() {
+    for share in ["$queue/", "$share/workers/"] {
+        let topic = unique("work");
+        let mut mqtt = publisher(broker());
+        let mut workers: Vec<Stomp> = (0..2).map(|_| guest()).collect();
+        for worker in &mut workers {
+            let ack = [("ack", "client-individual")];
+            worker.sub("1", &format!("{share}{topic}/+"), &ack);
+        }
+        for n in 0..20 {
+            mqtt.pub_(&format!("{topic}/{n}"), 1, &n.to_string());
+        }
+        let mut got: Vec<u32> = Vec::new();
+        for worker in &mut workers {
+            while let Some(Some(frame)) =
+                worker.recv_within(std::time::Duration::from_millis(if got.len() < 20 {
+                    300
+                } else {
+                    1
+                }))
+            {
+                assert_eq!(frame.value("subscription"), "1");
+                assert_eq!(
+                    frame.value("destination"),
+                    format!("{topic}/{}", frame.text())
+                );
+                worker.done("ACK", &[("id", frame.value("ack"))], "");
+                got.push(frame.text().parse().unwrap());
+            }
+        }
+        got.sort_unstable();
+        assert_eq!(got, (0..20).collect::<Vec<u32>>(), "{share}");
+    }
 }
