@@ -56,6 +56,7 @@ fn wildcards_bring_the_real_topic() {
 #[test]
 fn take_over_across_protocols() {
     let broker = broker(Config::new());
+    let mut mqtt = open("mqtt5", &broker, "bystander");
     for first in PROTOCOLS {
         for second in PROTOCOLS {
             let id = format!("taken-{first}-{second}");
@@ -63,9 +64,13 @@ fn take_over_across_protocols() {
             wait_for_client(&broker, &id);
             let mut new = open(second, &broker, &id);
             old.is_displaced();
-            new.subscribe(&format!("after/{id}"));
-            new.publish(&format!("after/{id}"), "mine");
-            new.receives(&format!("after/{id}"), "mine");
+            let (down, up) = (format!("down/{id}"), format!("up/{id}"));
+            new.subscribe(&down);
+            mqtt.publish(&down, "for it");
+            new.receives(&down, "for it");
+            mqtt.subscribe(&up);
+            new.publish(&up, "of it");
+            mqtt.receives(&up, "of it");
             let (_, all) = broker.ctl(&["clients", "list"]);
             let rows = all.matches(&format!("Client({id},")).count();
             assert_eq!(rows, 1, "{id}: {all}");

@@ -95,7 +95,8 @@ impl Speaker for Stomp {
     }
 
     fn is_displaced(&mut self) {
-        self.closed();
+        // ERROR says why.
+        self.refused();
     }
 
     fn is_denied_subscribing(&mut self, filter: &str) {
