@@ -8,6 +8,9 @@ use crate::{Problem, schema};
 /// Lists inside lists deeper than this are no configuration.
 const MAX_DEPTH: usize = 8;
 
+/// The plugin whose terms are not all keys and values.
+const SOCKJS: &str = "emq_sockjs";
+
 /// What a file with terms says.
 #[derive(Debug, Default)]
 pub(crate) struct TermFile {
@@ -106,11 +109,22 @@ impl Reader<'_> {
         let Some(key) = key else {
             return self.error(term.at, format!("{{key, value}} is expected, not {term}"));
         };
+        // The part for STOMP of what is now one file with keys of one name.
         let key = match before {
+            "" if key == "stomp" && self.name == SOCKJS => "sockjs".into(),
             "" => key,
             before => format!("{before}.{key}"),
         };
         match value {
+            Some(value) if key == "cowboy_listener" && self.name == SOCKJS => {
+                self.cowboy_listener(term.at, value);
+            }
+            Some(Term {
+                kind: Kind::Integer(delay),
+                at: value_at,
+            }) if key.ends_with("_delay") && self.name == SOCKJS => {
+                self.assign(&key, format!("{delay}ms"), term.at, *value_at);
+            }
             None => self.assign(&key, "on".into(), term.at, term.at),
             Some(Term {
                 kind: Kind::List(rules),
@@ -157,6 +171,26 @@ impl Reader<'_> {
             key_column: rule.at.column,
             value_column: rule.at.column,
         });
+    }
+
+    /// `{name, port, acceptors}`, as in the file of emq_sockjs.
+    fn cowboy_listener(&mut self, at: Position, value: &Term) {
+        let parts = match &value.kind {
+            Kind::Tuple(parts) => parts.as_slice(),
+            _ => &[],
+        };
+        let scalars: Vec<_> = parts.iter().map(scalar).collect();
+        let [Some(_name), Some(port), Some(acceptors)] = scalars.as_slice() else {
+            return self.error(value.at, "{name, port, acceptors} is expected");
+        };
+        self.assign("sockjs.listener", port.clone(), at, parts[1].at);
+        let acceptors_at = parts[2].at;
+        self.assign(
+            "sockjs.listener.acceptors",
+            acceptors.clone(),
+            at,
+            acceptors_at,
+        );
     }
 
     fn assign(&mut self, key: &str, value: String, at: Position, value_at: Position) {
@@ -303,6 +337,71 @@ mod tests {
             problems("[{emq_modules, [{rules, [{rewrite, a}]}]}].", "emq_modules")[0]
                 .starts_with("{rewrite,")
         );
+    }
+
+    #[test]
+    fn the_file_of_emq_sockjs() {
+        let text = r#"[
+          {emq_sockjs, [
+
+            {sockjs, []},
+
+            {cowboy_listener, {stomp_sockjs, 61616, 4}},
+
+            %% TODO: unused...
+            {stomp, [
+              {frame, [
+                {max_headers,       10},
+                {max_header_length, 1024},
+                {max_body_length,   8192}
+              ]}
+            ]}
+          ]}
+        ]."#;
+        let listener = [
+            ("sockjs.listener", "61616"),
+            ("sockjs.listener.acceptors", "4"),
+        ];
+        let frame = [
+            ("sockjs.frame.max_headers", "10"),
+            ("sockjs.frame.max_header_length", "1024"),
+            ("sockjs.frame.max_body_length", "8192"),
+        ];
+        assert_eq!(
+            keys(text, "emq_sockjs"),
+            owned(&[&listener[..], &frame].concat())
+        );
+        let text = r#"[{emqttd_sockjs, [
+            {sockjs, [{websocket, false}, {heartbeat_delay, 25000}, {disconnect_delay, "7s"},
+                {response_limit, 4096}, {sockjs_url, "/x.js"}, {cookie_needed, true}]},
+            {cowboy_listener, {http, "127.0.0.1:0", 2}},
+            {stomp, [{default_user, [{login, "tom"}, {passcode, "secret"}]}, {allow_anonymous, false}]}
+        ]}]."#;
+        assert_eq!(
+            keys(text, "emq_sockjs"),
+            owned(&[
+                ("sockjs.websocket", "false"),
+                ("sockjs.heartbeat_delay", "25000ms"),
+                ("sockjs.disconnect_delay", "7s"),
+                ("sockjs.response_limit", "4096"),
+                ("sockjs.sockjs_url", "/x.js"),
+                ("sockjs.cookie_needed", "true"),
+                ("sockjs.listener", "127.0.0.1:0"),
+                ("sockjs.listener.acceptors", "2"),
+                ("sockjs.default_user.login", "tom"),
+                ("sockjs.default_user.passcode", "secret"),
+                ("sockjs.allow_anonymous", "false"),
+            ])
+        );
+        assert_eq!(in_words_of("sockjs.websocket", "false"), Some("off"));
+        for text in [
+            "[{emq_sockjs, [{cowboy_listener, 61616}]}].",
+            "[{emq_sockjs, [{cowboy_listener, {stomp_sockjs, 61616}}]}].",
+            "[{emq_sockjs, [{cowboy_listener, {stomp_sockjs, {a, b}, 4}}]}].",
+        ] {
+            let expected = "{name, port, acceptors} is expected";
+            assert!(problems(text, "emq_sockjs")[0].contains(expected), "{text}");
+        }
     }
 
     #[test]
