@@ -320,3 +320,54 @@ fn origins_can_be_limited() {
     // What is no page in a browser names none.
     assert_eq!(post(addr, &format!("{}/xhr", session()), "").body, "o\n");
 }
+
+/// The demonstration is part of the plugin, and nothing else of the machine is.
+#[test]
+fn pages_of_the_demonstration() {
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/index.html", "text/html"),
+        ("/demo.css", "text/css"),
+        ("/demo.js", "javascript"),
+        ("/sockjs.js", "javascript"),
+        ("/stomp.js", "javascript"),
+        ("/?a=b", "text/html"),
+    ] {
+        let answer = get(here(), path);
+        assert_eq!(answer.status(), 200, "{path}");
+        let got = answer.head.value("content-type");
+        assert!(got.contains(kind), "{path}: {got}");
+        assert!(!answer.body.is_empty());
+        // Nothing is loaded from elsewhere.
+        for outside in ["http://", "https://", "src=\"//"] {
+            assert!(!answer.body.contains(outside), "{path}: {outside}");
+        }
+        let tag = answer.head.value("etag");
+        let again = ask(here(), "GET", path, &[("If-None-Match", tag)], "");
+        assert_eq!(again.status(), 304, "{path}");
+        let mut http = Http::open(here());
+        http.ask("HEAD", path, &[], "");
+        let head = http.head();
+        assert!([200, 405].contains(&head.status), "{path}: {head:?}");
+    }
+    for path in [
+        "/../etc/emq.conf",
+        "/..%2f..%2fetc/emq.conf",
+        "/etc/emq.conf",
+        "/%2e%2e/etc/emq.conf",
+        "//etc/passwd",
+        "/.",
+        "/stomp/../demo.js/..",
+        "/demo.js%00",
+    ] {
+        let answer = get(here(), path);
+        assert!(!answer.body.contains("node.name") && !answer.body.contains("root:"));
+        assert!(
+            [200, 400, 404].contains(&answer.status()),
+            "{path}: {answer:?}"
+        );
+        // All there is beside is the page itself.
+        let is_page = answer.body.is_empty() || answer.body.contains("STOMP over SockJS");
+        assert!(is_page || answer.status() != 200, "{path}: {answer:?}");
+    }
+}
