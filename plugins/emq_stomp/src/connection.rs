@@ -30,10 +30,8 @@ pub enum Mode {
     /// A TCP connection.
     Tcp,
     /// A SockJS session, which has heart-beats and time limits of its own: there are none here, and a client that asks
-    /// for heart-beats is told `0,0`. It carries text: what of a message is no text comes as U+FFFD.
+    /// for heart-beats is told `0,0`.
     SockJs,
-    /// As SockJS, but it carries any bytes.
-    WebSocket,
 }
 
 /// Why the server ends a connection.

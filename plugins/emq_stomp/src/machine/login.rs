@@ -93,9 +93,11 @@ impl Machine {
         };
         self.version = version;
         self.durable = !login.options.clean;
+        // A client that knows other versions does not send any in 1.0, which has none; one that knows no other may.
+        let has_none = version == Version::V1_0 && greeting.accept_version.is_some();
         let agreed = match self.mode {
-            Mode::Tcp => offer.answer(),
-            Mode::SockJs | Mode::WebSocket => (0, 0),
+            Mode::Tcp if !has_none => offer.answer(),
+            Mode::Tcp | Mode::SockJs => (0, 0),
         };
         self.await_answer(Ask::Connect(Box::new(login)), Awaited::Connect { agreed });
     }

@@ -4,11 +4,9 @@ use super::deliveries::Delivery;
 use super::headers::Headers;
 use super::subscriptions::{AckMode, Refusal, Subscription};
 use super::{Answer, Ask, Awaited, Machine, Wanted, qos, shown};
-use crate::connection::Mode;
 use crate::frame::{Encoder, Version};
 use emqttd_plugin_sdk::QoS;
 use emqttd_plugin_sdk::virtual_client::Incoming;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 impl Machine {
@@ -121,13 +119,7 @@ impl Machine {
     }
 
     /// A message of the broker's: a MESSAGE for each subscription that it is for.
-    pub(super) fn message(&mut self, mut message: Incoming) {
-        if self.mode == Mode::SockJs
-            && let Cow::Owned(text) = String::from_utf8_lossy(&message.payload)
-        {
-            // SockJS carries text alone, and `content-length` is that of the text.
-            message.payload = text.into_bytes();
-        }
+    pub(super) fn message(&mut self, message: Incoming) {
         let held = if self.subscriptions.wait_for_acks() {
             Held::Shared(Arc::new(message))
         } else {

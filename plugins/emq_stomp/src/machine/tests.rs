@@ -179,6 +179,11 @@ fn the_version_is_the_highest_that_both_speak() {
 fn heart_beats_are_answered_crosswise() {
     let told = answer_of("CONNECT\nheart-beat:1000,2000\n\n\0");
     assert!(told.contains("heart-beat:2000,1000\n"), "{told}");
+    let told = answer_of("CONNECT\naccept-version:1.1\nheart-beat:1000,2000\n\n\0");
+    assert!(told.contains("heart-beat:2000,1000\n"), "{told}");
+    // It could speak another version, and knows that 1.0 has none.
+    let told = answer_of("CONNECT\naccept-version:1.0\nheart-beat:1000,2000\n\n\0");
+    assert!(told.contains("heart-beat:0,0\n"), "{told}");
     let mut client = Client::new(&[]);
     client.send("CONNECT\nheart-beat:often\n\n\0");
     client.fails("Invalid heart-beat: two numbers with a comma", None);
@@ -558,27 +563,6 @@ fn a_message_has_the_headers_of_the_original() {
          content-length:9\n\nfrom mqtt^MESSAGE\nsubscription:sub-1\nmessage-id:2\ndestination:st/x\\cy\n\
          content-type:text/plain\n\n^"
     );
-}
-
-#[test]
-fn over_sockjs_a_body_is_text_and_its_length_is_that_of_the_text() {
-    let mut client = Client::with(Mode::SockJs, &[]).connect("accept-version:1.2");
-    client.subscribe("id:1\ndestination:a");
-    client.machine.event(Event::Message(Incoming {
-        payload: b"a\xFFb".into(),
-        ..incoming("a", "")
-    }));
-    let told = client.told();
-    assert!(told.ends_with("content-length:5\n\na\u{FFFD}b^"), "{told}");
-    // A bare WebSocket has messages of bytes.
-    let mut client = Client::with(Mode::WebSocket, &[]).connect("accept-version:1.2");
-    client.subscribe("id:1\ndestination:a");
-    client.machine.event(Event::Message(Incoming {
-        payload: b"a\xFFb".into(),
-        ..incoming("a", "")
-    }));
-    let (out, _) = client.machine.take_output(Vec::new());
-    assert!(out.ends_with(b"content-length:3\n\na\xFFb\0"));
 }
 
 #[test]
