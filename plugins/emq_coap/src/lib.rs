@@ -3,6 +3,10 @@
 //! The transport is `codec` (bytes and messages), `message` (duplicates, retransmission), `block` (RFC 7959), `observe`
 //! (RFC 7641) and `machine`, which puts them together without any I/O; `gateway` is the task around it.
 //! `request` is what the resources see of it.
+//!
+//! The resources are `resource`, which says what a request comes to (`mqtt`, `seed`, `ps` and `well_known` for the dialects), and
+//! `app`, which does it in the sessions of clients, a machine without I/O too: `watching` has observations, `topics` what
+//! `/ps` keeps in the `store`, and `brokerage` is the way to the broker.
 
 mod app;
 mod block;

@@ -1,8 +1,8 @@
 //! What requests do with the topics of `/ps`.
 //!
 //! A value is kept when the broker has taken its publication, so nobody puts one there whom the ACL does not let publish; and
-//! it is shown to those whom the ACL lets subscribe, which the broker is asked by a subscription in the client's session. Who
-//! wants to remove what somebody else has published shows by publishing an empty retained message that he may.
+//! it is shown to those whom the ACL lets subscribe, which the broker is asked by a subscription in the client's session. So
+//! it is about making a topic, which holds nothing yet. Who wants to remove what somebody else has published shows by publishing an empty retained message that he may.
 
 use crate::app::{App, Job};
 use crate::brokerage::{Broker, ClientNo};
@@ -93,7 +93,7 @@ impl<B: Broker> App<B> {
                 topic,
                 format,
                 max_age,
-            } => self.create(now, no, ticket, topic, format, max_age),
+            } => self.want(no, &topic, waiter(Want::Create { format, max_age })),
             PsPlan::Delete { topic, may_proceed } => {
                 let is_there = self.store.get(&topic).is_some();
                 if !is_there && self.store.below(&topic).next().is_none() {
@@ -184,19 +184,21 @@ impl<B: Broker> App<B> {
         Ok(value(topic, now))
     }
 
-    fn create(
+    /// Makes a topic, or takes its value away.
+    pub fn create(
         &mut self,
         now: Instant,
         no: ClientNo,
         ticket: Ticket,
-        topic: String,
+        topic: &str,
         format: Option<u16>,
         max_age: u32,
     ) -> Outcome {
-        if self.store.get(&topic).is_some() {
-            return self.delete(now, no, ticket, topic, Then::Create { format, max_age });
+        if self.store.get(topic).is_some() {
+            let then = Then::Create { format, max_age };
+            return self.delete(now, no, ticket, topic.into(), then);
         }
-        Outcome::Now(self.created(now, no, &topic, format, max_age))
+        Outcome::Now(self.created(now, no, topic, format, max_age))
     }
 
     fn created(

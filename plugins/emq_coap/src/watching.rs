@@ -70,6 +70,8 @@ pub enum Want {
         accept: Option<u16>,
         renews: Option<Ticket>,
     },
+    /// to make a topic of `/ps`
+    Create { format: Option<u16>, max_age: u32 },
     /// to show the topic in that list
     List(u64),
 }
@@ -210,6 +212,12 @@ impl<B: Broker> App<B> {
                     Err(response) => self.respond(ticket, response),
                 }
             }
+            Want::Create { format, max_age } => {
+                if let Outcome::Now(response) = self.create(now, no, ticket, name, format, max_age)
+                {
+                    self.respond(ticket, response);
+                }
+            }
             Want::List(listing) => self.listed(listing, Some(name)),
         }
     }
@@ -317,7 +325,7 @@ impl<B: Broker> App<B> {
         let renews = match waiter.want {
             Want::List(listing) => return self.listed(listing, None),
             Want::Observe { renews, .. } | Want::ReadOn { renews, .. } => renews,
-            Want::Read { .. } => None,
+            Want::Read { .. } | Want::Create { .. } => None,
         };
         self.respond(waiter.ticket, response.clone());
         if let Some(observation) = renews

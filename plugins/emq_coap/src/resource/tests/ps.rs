@@ -13,6 +13,15 @@ fn publish(bench: &mut Bench, uri: &str, payload: &str) -> Response {
     bench.answer()
 }
 
+/// Creates a topic, and is let.
+fn create(bench: &mut Bench, uri: &str, link: &str, topic: &str) -> Response {
+    assert_eq!(bench.send(&post(uri, link).format(40)), None);
+    bench.suback(topic, true);
+    let response = bench.answer();
+    bench.unsuback(topic);
+    response
+}
+
 /// One with a client and the topic `t`, which has a value.
 fn with_t() -> Bench {
     let mut bench = Bench::connected();
@@ -32,9 +41,8 @@ fn other(bench: &mut Bench, c: &str) {
 #[test]
 fn create_publish_read_and_delete() {
     let mut bench = Bench::connected();
-    let created = bench
-        .send(&post("/ps?c=1", "<t>;ct=42").format(40))
-        .unwrap();
+    let created = create(&mut bench, "/ps?c=1", "<t>;ct=42", "t");
+    assert_eq!(bench.log(), ["subscribe t", "unsubscribe t"]);
     assert_eq!(
         (created.code, created.location),
         (Code::CREATED, vec!["ps".into(), "t".into()])
@@ -133,7 +141,7 @@ fn topics_are_created_below_the_path() {
         ("/ps/p/?c=1", "<d/e>;ct=47", "p/d/e"),
         ("/ps/p/q?c=1", "<f%20g>", "p/q/f g"),
     ] {
-        let response = bench.send(&post(uri, link).format(40)).unwrap();
+        let response = create(&mut bench, uri, link, topic);
         assert_eq!(response.code, Code::CREATED);
         let path: Vec<&str> = response.location.iter().map(|segment| &**segment).collect();
         assert_eq!(path.join("/"), format!("ps/{topic}"));
@@ -144,9 +152,7 @@ fn topics_are_created_below_the_path() {
     assert_eq!(bench.app.store.get("p/c").unwrap().format, None);
     // Again is fine, and takes the value away.
     publish(&mut bench, "/ps/a?c=1", "1");
-    let again = bench
-        .send(&post("/ps?c=1", "<a>;ct=50").format(40))
-        .unwrap();
+    let again = create(&mut bench, "/ps?c=1", "<a>;ct=50", "a");
     assert_eq!(again.code, Code::CREATED);
     assert_eq!(bench.read("/ps/a?c=1", "a"), Response::new(Code::CONTENT));
 }
@@ -172,6 +178,12 @@ fn who_may_not_subscribe_does_not_read() {
         bench.suback("t", false);
         assert_eq!(bench.answer(), Response::new(Code::FORBIDDEN));
     }
+    // Nor make one.
+    let create = post("/ps?c=1", "<u>;ct=42").format(40);
+    assert_eq!(bench.send(&create), None);
+    bench.suback("u", false);
+    assert_eq!(bench.answer().code, Code::FORBIDDEN);
+    assert!(bench.app.store.get("u").is_none());
     // Nor see that a topic is there.
     assert_eq!(bench.send(&get("/ps?c=1")), None);
     bench.suback("t", false);
@@ -277,7 +289,7 @@ fn observing_what_is_not_there_or_has_no_value() {
     assert_eq!(bench.answer(), Response::new(Code::NOT_FOUND));
     assert_eq!(bench.log(), ["subscribe none", "unsubscribe none"]);
     assert!(bench.app.observations.is_empty());
-    bench.send(&post("/ps?c=1", "<e>;ct=50").format(40));
+    create(&mut bench, "/ps?c=1", "<e>;ct=50", "e");
     assert_eq!(bench.send(&get("/ps/e?c=1").observe(0)), None);
     bench.suback("e", true);
     bench.pass(RETAINED);
@@ -338,12 +350,14 @@ fn what_others_have_published_goes_only_by_who_may_publish() {
     assert_eq!(left, ["t/mine"]);
     // A creation that would take a value away is the same.
     let create = post("/ps/t?c=2", "<mine>;ct=50").format(40);
-    assert_eq!(bench.send(&create), None);
-    bench.puback(0x87);
-    assert_eq!(bench.answer().code, Code::FORBIDDEN);
-    assert_eq!(bench.send(&create), None);
-    bench.puback(0);
-    assert_eq!(bench.answer().code, Code::CREATED);
+    for (code, said) in [(0x87, Code::FORBIDDEN), (0, Code::CREATED)] {
+        assert_eq!(bench.send(&create), None);
+        bench.suback("t/mine", true);
+        bench.unsuback("t/mine");
+        bench.nothing();
+        bench.puback(code);
+        assert_eq!(bench.answer().code, said);
+    }
     assert_eq!(bench.app.store.get("t/mine").unwrap().format, Some(50));
 }
 
@@ -361,7 +375,7 @@ fn what_was_retained_is_cleared() {
 #[test]
 fn a_name_that_is_only_reserved_binds_nobody_else() {
     let mut bench = Bench::connected();
-    bench.send(&post("/ps?c=1", "<t>;ct=50").format(40));
+    create(&mut bench, "/ps?c=1", "<t>;ct=50", "t");
     assert_eq!(bench.code(&put(T, "x").format(42)), Code::BAD_REQUEST);
     other(&mut bench, "2");
     assert_eq!(publish(&mut bench, "/ps/t?c=2", "x").code, Code::CHANGED);
@@ -396,7 +410,8 @@ fn lists_are_bounded() {
     bench.let_in();
     bench.answer();
     for n in 0..150 {
-        bench.send(&post("/ps?c=1", &format!("<{n:03}>")).format(40));
+        let topic = format!("{n:03}");
+        create(&mut bench, "/ps?c=1", &format!("<{topic}>"), &topic);
     }
     bench.log();
     assert_eq!(bench.send(&get("/ps?c=1")), None);
@@ -419,7 +434,7 @@ fn there_is_no_room_without_bound() {
         publish(&mut bench, "/ps/u?c=1", "1").code,
         Code::UNAVAILABLE
     );
-    let create = post("/ps?c=1", "<v>;ct=42").format(40);
-    assert_eq!(bench.code(&create), Code::UNAVAILABLE);
+    let response = create(&mut bench, "/ps?c=1", "<v>;ct=42", "v");
+    assert_eq!(response.code, Code::UNAVAILABLE);
     assert_eq!(publish(&mut bench, T, "2").code, Code::CHANGED);
 }
