@@ -558,6 +558,20 @@ impl VirtualClient {
         });
     }
 
+    /// Done when what the broker had for the client before this call is among its events: a PINGREQ is answered behind it.
+    /// Done at once when many are on their way already, or the connection has ended.
+    pub fn catch_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        let inner = &self.0.inner;
+        let mut state = inner.lock();
+        let answer = state.catch_up();
+        inner.flush(&mut state);
+        drop(state);
+        async move {
+            // No answer comes after the end.
+            let _ = answer.await;
+        }
+    }
+
     /// Ends the connection in good order: the will is not published. Done when the broker has closed it.
     pub async fn disconnect(&self) {
         self.write(|state| {

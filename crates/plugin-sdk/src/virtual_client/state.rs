@@ -102,6 +102,14 @@ enum Pending {
     Unsubscribe(Answer<()>),
 }
 
+/// A PINGREQ without PINGRESP.
+struct Ping {
+    /// the last message at QoS 1 and 2 before it
+    serial: u64,
+    /// who waits for the answer
+    told: Option<oneshot::Sender<()>>,
+}
+
 /// How far a message of the broker's has come, under its packet identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Received {
@@ -134,7 +142,7 @@ pub(super) struct State {
     /// of the last message at QoS 1 and 2
     serial: u64,
     /// for each PINGREQ without PINGRESP, the last message before it
-    pings: VecDeque<u64>,
+    pings: VecDeque<Ping>,
     received: HashMap<u16, Received>,
     /// of the broker's DISCONNECT
     code: Option<u8>,
@@ -300,9 +308,23 @@ impl State {
     /// Adds a PINGREQ, unless something else shows already that the client lives.
     pub fn ping(&mut self) {
         if self.out.is_empty() && self.pings.len() < PINGS {
-            self.pings.push_back(self.serial);
-            emqttd_mqtt::encode_pingreq(&mut self.out);
+            self.put_ping(None);
         }
+    }
+
+    /// Adds a PINGREQ; its answer is given to who is told by it, or nobody when there are too many.
+    pub fn catch_up(&mut self) -> oneshot::Receiver<()> {
+        let (sender, answer) = oneshot::channel();
+        if self.end.is_none() && self.pings.len() < PINGS {
+            self.put_ping(Some(sender));
+        }
+        answer
+    }
+
+    fn put_ping(&mut self, told: Option<oneshot::Sender<()>>) {
+        let serial = self.serial;
+        self.pings.push_back(Ping { serial, told });
+        emqttd_mqtt::encode_pingreq(&mut self.out);
     }
 
     /// Asks what has become of the messages up to `serial`, or of all. In 3.1.1 the broker does not answer a
@@ -310,17 +332,24 @@ impl State {
     /// later PINGREQ never will be.
     pub fn ask_after(&mut self, serial: Option<u64>) {
         let serial = serial.unwrap_or(self.serial);
-        let asked = self.pings.back().is_some_and(|last| *last >= serial);
+        let asked = self.pings.back().is_some_and(|last| last.serial >= serial);
         if !self.version.is_v5() && !asked && self.pings.len() < PINGS {
-            self.pings.push_back(self.serial);
-            emqttd_mqtt::encode_pingreq(&mut self.out);
+            self.put_ping(None);
         }
     }
 
     fn on_pingresp(&mut self) {
-        let Some(asked) = self.pings.pop_front().filter(|_| !self.version.is_v5()) else {
+        let Some(Ping { serial, told }) = self.pings.pop_front() else {
             return;
         };
+        if let Some(told) = told {
+            // Whoever asked may have given up waiting.
+            let _ = told.send(());
+        }
+        if self.version.is_v5() {
+            return;
+        }
+        let asked = serial;
         let denied = self.pending.extract_if(|_, pending| match pending {
             Pending::Publish { serial, taken, .. } => *serial <= asked && !*taken,
             _ => false,

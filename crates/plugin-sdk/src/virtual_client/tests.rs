@@ -565,6 +565,39 @@ fn another_will_goes_past_mqtt() {
 }
 
 #[test]
+fn who_catches_up_has_what_came_before() {
+    run(async {
+        for version in [Version::V311, Version::V5] {
+            let broker = Broker::new(version);
+            let options = match version {
+                Version::V5 => ConnectOptions::new("d").v5(0),
+                _ => ConnectOptions::new("d"),
+            };
+            let (client, mut events) = broker.connect(options, ConnAckProps::default()).await;
+            let mut caught_up = pin!(client.catch_up());
+            broker.next(|packet| assert!(matches!(packet, Packet::PingReq)));
+            assert!(is_pending(caught_up.as_mut()).await);
+            let packet = publish(version, "t", b"x", QoS::AtMostOnce, 0, false);
+            broker.output(&packet);
+            assert!(is_pending(caught_up.as_mut()).await);
+            let mut pingresp = Vec::new();
+            emqttd_mqtt::encode_pingresp(&mut pingresp);
+            broker.output(&pingresp);
+            caught_up.await;
+            assert!(matches!(events.try_recv(), Some(Event::Message(_))));
+            // Too many, and after the end.
+            let waiting: Vec<_> = (0..8).map(|_| client.catch_up()).collect();
+            client.catch_up().await;
+            broker.events(|events| events.closed("kick"));
+            for caught_up in waiting {
+                caught_up.await;
+            }
+            client.catch_up().await;
+        }
+    });
+}
+
+#[test]
 fn goodbye() {
     run(async {
         let broker = Broker::new(Version::V5);
