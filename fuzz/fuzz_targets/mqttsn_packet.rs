@@ -19,6 +19,7 @@ struct Everything {
     sent: u64,
     connecting: Vec<Key>,
     asked: Vec<(Key, Ticket)>,
+    waking: Vec<Key>,
     busy: bool,
 }
 
@@ -61,6 +62,9 @@ impl World for Everything {
     }
     fn ack(&mut self, (): &(), _: u16) {}
     fn complete(&mut self, (): &(), _: u16) {}
+    fn catch_up(&mut self, key: Key, (): &()) {
+        self.waking.push(key);
+    }
     fn set_will(&mut self, (): &(), _: Option<Will>) {}
     fn disconnect(&mut self, (): ()) {}
     fn abort(&mut self, (): (), _: &'static str) {}
@@ -175,7 +179,12 @@ fuzz_target!(|input: &[u8]| {
                     machine.closed(now, key, &mut world);
                 }
             }
-            14 => world.busy = !world.busy,
+            14 if what & 16 == 0 => world.busy = !world.busy,
+            14 => {
+                if let Some(key) = world.waking.pop() {
+                    machine.caught_up(now, key, &mut world);
+                }
+            }
             _ => {
                 now += u64::from(input.byte()) * 500;
                 machine.look(now, &mut world);

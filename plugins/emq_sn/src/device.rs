@@ -9,6 +9,8 @@ use emqttd_plugin_sdk::topic::{has_wildcard, validate_filter, validate_name};
 use emqttd_plugin_sdk::virtual_client::{Incoming, Outgoing, Will};
 use std::sync::Arc;
 
+/// How long what the broker has for one that wakes up is waited for, milliseconds.
+const WAKING: u64 = 1000;
 /// Questions to the broker without an answer, of one client, at the most.
 const ASKS: usize = 16;
 /// Messages at QoS 2 of a client that it has not released, at the most; then the oldest is forgotten.
@@ -25,6 +27,8 @@ pub enum State {
     Active,
     /// It does not listen.
     Asleep,
+    /// It has asked for what waits, and what the broker has for it is on its way.
+    Waking,
     /// It sleeps, but listens until it has what waited for it.
     Awake,
 }
@@ -199,7 +203,8 @@ impl<C> Device<C> {
         let listens = matches!(self.state, State::Active | State::Awake);
         let retry = self.downlink.as_ref().filter(|_| listens);
         let retry = retry.and_then(|downlink| downlink.due(env.rules.retry_interval));
-        [asked, retry, self.silence_ends()]
+        let waking = (self.state == State::Waking).then(|| self.heard.saturating_add(WAKING));
+        [asked, retry, waking, self.silence_ends()]
             .into_iter()
             .flatten()
             .min()
@@ -211,7 +216,7 @@ impl<C> Device<C> {
             State::Opening | State::Connecting => return None,
             State::Active if self.duration == 0 => return None,
             State::Active => u64::from(self.duration) * 1500,
-            State::Asleep | State::Awake => sleep_patience(self.sleep),
+            State::Asleep | State::Waking | State::Awake => sleep_patience(self.sleep),
         };
         Some(self.heard.saturating_add(patience))
     }
@@ -278,7 +283,7 @@ impl<C> Device<C> {
             State::Connecting if same && self.duration == hello.duration => Again::Done,
             State::Connecting => Again::Anew,
             State::Active if !same || self.duration != hello.duration => self.refuse(env),
-            State::Asleep | State::Awake if !same => self.refuse(env),
+            State::Asleep | State::Waking | State::Awake if !same => self.refuse(env),
             State::Active => {
                 self.registry.clear();
                 if let Some(downlink) = &mut self.downlink {
@@ -291,7 +296,7 @@ impl<C> Device<C> {
                 self.pump(env);
                 Again::Done
             }
-            State::Asleep | State::Awake => {
+            State::Asleep | State::Waking | State::Awake => {
                 self.duration = hello.duration;
                 self.state = State::Active;
                 self.greet(env, ReturnCode::ACCEPTED);
@@ -514,13 +519,24 @@ impl<C> Device<C> {
     fn on_pingreq<W: World<Client = C>>(&mut self, env: &mut Env<'_, W>, client_id: &[u8]) {
         match self.state {
             State::Active => env.world.send(&self.peer, &Packet::PingResp),
-            State::Asleep | State::Awake
-                if *client_id == *self.client_id.as_bytes() && !client_id.is_empty() =>
-            {
-                self.state = State::Awake;
-                self.resend_and_pump(env);
+            // One without a name has none to wake up by.
+            _ if client_id.is_empty() || *client_id != *self.client_id.as_bytes() => {}
+            State::Asleep => {
+                if let Some(client) = &self.client {
+                    self.state = State::Waking;
+                    env.world.catch_up(env.key, client);
+                }
             }
+            State::Awake => self.resend_and_pump(env),
             _ => {}
+        }
+    }
+
+    /// What the broker had for it has come.
+    pub fn caught_up<W: World<Client = C>>(&mut self, env: &mut Env<'_, W>) {
+        if self.state == State::Waking {
+            self.state = State::Awake;
+            self.resend_and_pump(env);
         }
     }
 
@@ -950,10 +966,13 @@ impl<C> Device<C> {
         if self.silence_ends().is_some_and(|end| end <= env.now) {
             env.world.count(Count::Lost);
             let reason = match self.state {
-                State::Asleep | State::Awake => "asleep_timeout",
+                State::Asleep | State::Waking | State::Awake => "asleep_timeout",
                 _ => "keepalive_timeout",
             };
             return self.end(env, reason);
+        }
+        if self.state == State::Waking && self.heard.saturating_add(WAKING) <= env.now {
+            self.caught_up(env);
         }
         let before = env.now.saturating_sub(env.rules.retry_interval);
         if self.asked != Asked::Nothing && self.asked_at <= before {

@@ -25,6 +25,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Of datagrams, answers or events, as many are worked on before the others have their turn.
 const TURN: usize = 64;
+/// Clients whose events are worked on before one that wakes up is told that it has what there was.
+const EVENTS_BEFORE: usize = 1024;
 /// Place of the client that publishes at QoS -1 among the others.
 const UNCONNECTED: u32 = u32::MAX;
 
@@ -45,6 +47,7 @@ pub type Commands = UnboundedSender<Command>;
 enum Done {
     Connected(Key, Result<(VirtualClient, Events), Refused>),
     Answered(Key, Ticket, Answer),
+    CaughtUp(Key),
     Nothing,
 }
 
@@ -252,6 +255,14 @@ impl World for Outside {
         client.complete(id);
     }
 
+    fn catch_up(&mut self, key: Key, client: &VirtualClient) {
+        let caught_up = client.catch_up();
+        self.pending.push(Box::pin(async move {
+            caught_up.await;
+            Done::CaughtUp(key)
+        }));
+    }
+
     fn set_will(&mut self, client: &VirtualClient, will: Option<Will>) {
         // It was looked at before; and after the end there is none.
         let _ = client.set_will(will);
@@ -307,6 +318,7 @@ pub async fn run(
         advertising: Advertising::new(&settings, &outside.socket),
         machine: Machine::new(settings.rules),
         outside,
+        caught_up: Vec::new(),
     };
     gateway.serve(commands).await;
     drop(guard);
@@ -317,6 +329,8 @@ struct Gateway {
     outside: Outside,
     inbox: Inbox,
     advertising: Advertising,
+    /// clients whose events have come, and are to be worked on before they are told so
+    caught_up: Vec<Key>,
 }
 
 impl Gateway {
@@ -361,6 +375,17 @@ impl Gateway {
                 },
                 () = &mut timer => {}
             }
+            if !self.caught_up.is_empty() {
+                for _ in 0..EVENTS_BEFORE {
+                    let Some(Some((key, event, next))) = events.next().now_or_never() else {
+                        break;
+                    };
+                    if let Some(next) = self.events(key, event, next) {
+                        events.push(next_event(key, next));
+                    }
+                }
+                self.caught_up();
+            }
             // Whatever there was, datagrams have their turn.
             for _ in 0..TURN {
                 let Some(datagram) = self.inbox.try_recv() else {
@@ -368,6 +393,14 @@ impl Gateway {
                 };
                 self.datagram(&datagram);
             }
+        }
+    }
+
+    /// Tells clients that wake up that what the broker had for them has come.
+    fn caught_up(&mut self) {
+        let now = self.outside.now();
+        for key in std::mem::take(&mut self.caught_up) {
+            self.machine.caught_up(now, key, &mut self.outside);
         }
     }
 
@@ -399,6 +432,10 @@ impl Gateway {
     fn done(&mut self, done: Done) -> Option<(Key, Events)> {
         match done {
             Done::Nothing => None,
+            Done::CaughtUp(key) => {
+                self.caught_up.push(key);
+                None
+            }
             Done::Answered(key, ticket, answer) => {
                 self.answered(key, ticket, answer);
                 None

@@ -155,7 +155,7 @@ impl<W: World> Machine<W> {
         let client_id = str::from_utf8(client_id).ok()?;
         let slot = *self.by_id.get(client_id)?;
         let device = self.devices.get_mut(slot as usize)?;
-        let sleeps = matches!(device.state(), State::Asleep | State::Awake);
+        let sleeps = matches!(device.state(), State::Asleep | State::Waking | State::Awake);
         if !sleeps || device.peer.address.ip() != peer.address.ip() {
             return None;
         }
@@ -310,6 +310,14 @@ impl<W: World> Machine<W> {
     pub fn released(&mut self, now: u64, key: Key, id: u16, world: &mut W) {
         if self.known(key).is_some() {
             self.with(now, key.slot, world, |device, env| device.released(env, id));
+            self.schedule(now, key.slot, world);
+        }
+    }
+
+    /// What the broker had for a client that wakes up has come.
+    pub fn caught_up(&mut self, now: u64, key: Key, world: &mut W) {
+        if self.known(key).is_some() {
+            self.with(now, key.slot, world, |device, env| device.caught_up(env));
             self.schedule(now, key.slot, world);
         }
     }

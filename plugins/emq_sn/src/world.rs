@@ -108,6 +108,8 @@ pub trait World {
     fn ack(&mut self, client: &Self::Client, id: u16);
     /// The client has completed a message: PUBCOMP.
     fn complete(&mut self, client: &Self::Client, id: u16);
+    /// Asks to be told by `Machine::caught_up` when what the broker had for the client before has come.
+    fn catch_up(&mut self, key: Key, client: &Self::Client);
     /// Puts another will in the place of that of CONNECT.
     fn set_will(&mut self, client: &Self::Client, will: Option<Will>);
     /// The client leaves in good order: no will.

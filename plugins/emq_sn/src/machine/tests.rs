@@ -21,6 +21,7 @@ pub struct Lines {
     counted: Vec<Count>,
     clients: u32,
     connecting: Vec<Key>,
+    catching_up: Vec<Key>,
     busy: bool,
     packets: u64,
 }
@@ -101,6 +102,9 @@ impl World for Lines {
     fn complete(&mut self, client: &u32, id: u16) {
         self.asked.push(format!("{client}: complete {id}"));
     }
+    fn catch_up(&mut self, key: Key, _: &u32) {
+        self.catching_up.push(key);
+    }
     fn set_will(&mut self, client: &u32, will: Option<Will>) {
         self.asked
             .push(format!("{client}: will {}", shown(will.as_ref())));
@@ -177,6 +181,7 @@ impl Bench {
                 counted: Vec::new(),
                 clients: 0,
                 connecting: Vec::new(),
+                catching_up: Vec::new(),
                 busy: false,
                 packets: 0,
             },
@@ -195,12 +200,20 @@ impl Bench {
         std::mem::take(&mut self.world.asked)
     }
 
-    /// Says it from a port, and has what is answered at once.
+    /// Says it from a port, and has what is answered at once: for one that wakes up nothing is on its way from the broker.
     pub fn from(&mut self, port: u16, datagram: &str) -> Vec<String> {
         let bytes = bytes(datagram);
         self.machine
             .datagram(self.now, address(port), &bytes, &mut self.world);
+        self.caught_up();
         self.sent()
+    }
+
+    /// What the broker had for those who wake up has come.
+    pub fn caught_up(&mut self) {
+        for key in std::mem::take(&mut self.world.catching_up) {
+            self.machine.caught_up(self.now, key, &mut self.world);
+        }
     }
 
     /// As [`Bench::from`], from port 1.

@@ -39,6 +39,31 @@ fn what_came_meanwhile_is_sent_when_it_asks() {
 }
 
 #[test]
+fn what_is_on_its_way_comes_before_pingresp() {
+    let mut bench = Bench::new();
+    let key = bench.client();
+    bench.say(SLEEP_10);
+    let datagram = bytes(AWAKE);
+    for _ in 0..2 {
+        bench
+            .machine
+            .datagram(bench.now, address(1), &datagram, &mut bench.world);
+    }
+    assert_eq!(bench.sent(), [""; 0]);
+    assert_eq!(bench.world.catching_up.len(), 1);
+    assert_eq!(bench.message(key, "xy", "a", 0, 0), [""; 0]);
+    bench.caught_up();
+    assert_eq!(bench.sent(), ["080c027879000061", "0217"]);
+    // A broker that does not answer is not waited for.
+    bench
+        .machine
+        .datagram(bench.now, address(1), &datagram, &mut bench.world);
+    assert_eq!(bench.wait(1), ["0217"]);
+    bench.caught_up();
+    assert_eq!(bench.sent(), [""; 0]);
+}
+
+#[test]
 fn only_under_its_own_name() {
     let mut bench = Bench::new();
     let key = bench.client();
