@@ -61,10 +61,7 @@ impl Running {
         let spawn = Box::new(move |future| {
             spawning.spawn(future);
         });
-        let application = Stomp {
-            ctx: ctx.clone(),
-            settings: Arc::clone(&stomp),
-        };
+        let application = Stomp::new(ctx, Arc::clone(&stomp));
         let server = Server::new(demo::FILES, spawn).with(settings.options, application);
         let server = Arc::new(server);
         let control = listener.control();

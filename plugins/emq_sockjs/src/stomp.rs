@@ -1,12 +1,12 @@
 //! The application: the messages of a session, put together, are the bytes of a STOMP connection.
 
 use crate::sockjs::frame::{Close, surrogate};
-use crate::sockjs::server::Application;
+use crate::sockjs::server::{Application, Refusal};
 use crate::sockjs::session::Socket;
 use bytes::{Bytes, BytesMut};
 use emq_stomp::connection::{End, FrameReader, FrameWriter, Mode, serve};
 use emq_stomp::settings::{Settings, Shared};
-use emqttd_plugin_sdk::{Context, PeerInfo};
+use emqttd_plugin_sdk::{Context, Metric, PeerInfo};
 use std::io;
 use std::sync::Arc;
 
@@ -17,10 +17,24 @@ const MORE_FRAMES: usize = 128 * 1024;
 
 /// Serves STOMP in every session.
 pub struct Stomp {
-    /// of the plugin
-    pub ctx: Context,
-    /// of STOMP
-    pub settings: Shared<Settings>,
+    ctx: Context,
+    settings: Shared<Settings>,
+    /// sessions for which there was no place
+    full: Metric,
+    /// requests of pages that may not connect
+    origins: Metric,
+}
+
+impl Stomp {
+    /// With the settings of STOMP, which may change.
+    pub fn new(ctx: &Context, settings: Shared<Settings>) -> Stomp {
+        Stomp {
+            ctx: ctx.clone(),
+            settings,
+            full: ctx.metric("sessions/refused"),
+            origins: ctx.metric("origins/refused"),
+        }
+    }
 }
 
 impl Application for Stomp {
@@ -48,6 +62,13 @@ impl Application for Stomp {
             .saturating_add(limits.max_body_length)
             .saturating_mul(ESCAPED)
             .saturating_add(MORE_FRAMES)
+    }
+
+    fn refused(&self, why: Refusal) {
+        match why {
+            Refusal::Full => self.full.inc(),
+            Refusal::Origin => self.origins.inc(),
+        }
     }
 
     fn protocols(&self) -> &'static [&'static str] {

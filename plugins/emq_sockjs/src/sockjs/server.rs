@@ -69,10 +69,24 @@ pub trait Application: Send + Sync + 'static {
     /// Most bytes of what a client sends at a time.
     fn max_payload(&self) -> usize;
 
+    /// Somebody was refused.
+    fn refused(&self, why: Refusal) {
+        let _ = why;
+    }
+
     /// What may be spoken through the WebSocket without SockJS, by name, best first.
     fn protocols(&self) -> &'static [&'static str] {
         &[]
     }
+}
+
+/// Why somebody was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no place for another session.
+    Full,
+    /// The page may not connect.
+    Origin,
 }
 
 /// Which web pages may connect.
@@ -234,6 +248,7 @@ impl Server {
                 continue;
             };
             if !endpoint.options.origins.allow(request.headers()) {
+                endpoint.application.refused(Refusal::Origin);
                 return text(StatusCode::FORBIDDEN, "Unverified origin.");
             }
             return match route {
@@ -376,7 +391,7 @@ impl Server {
                 endpoint.application.open(socket, &connection.peer);
                 session
             }
-            Found::Full => return text(StatusCode::SERVICE_UNAVAILABLE, "Too many sessions.\n"),
+            Found::Full => return endpoint.full(),
         };
         let content_type = transport.content_type();
         let limit = endpoint.options.response_limit;
@@ -421,7 +436,7 @@ impl Server {
             Err(reply) => return *reply,
         };
         let Some((session, socket, place)) = endpoint.sessions.open_nameless(raw) else {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "Too many sessions.\n");
+            return endpoint.full();
         };
         let upgrade = hyper::upgrade::on(&mut request);
         endpoint.application.open(socket, &connection.peer);
@@ -464,6 +479,11 @@ impl Endpoint {
             }
             _ => not_allowed(methods),
         }
+    }
+
+    fn full(&self) -> Reply {
+        self.application.refused(Refusal::Full);
+        text(StatusCode::SERVICE_UNAVAILABLE, "Too many sessions.\n")
     }
 
     /// The page of an iframe acts for the page around it, whose origin must be one that may connect.
