@@ -155,7 +155,20 @@ impl Operations {
             ["reload", name] => ctx.reload(name).map(done).map_err(error)?,
             ["stdin"] => call.stdin.unwrap_or("none").to_string(),
             ["device", clientid, topic] => ctx.block_on(device(ctx, clientid, topic))?,
-            ["device", clientid] => ctx.block_on(refused_device(ctx, clientid))?,
+            ["device", clientid] => {
+                ctx.block_on(refused_device(ctx, peer("other:udp"), clientid))?
+            }
+            ["stranger", clientid] => {
+                let known = PeerInfo {
+                    anonymous: false,
+                    ..peer("fixture:udp")
+                };
+                ctx.block_on(refused_device(ctx, known, clientid))?
+            }
+            ["unlisten"] => {
+                ctx.listener_gone("fixture:udp", "127.0.0.1:9");
+                done(())
+            }
             _ => return Ok(None),
         }))
     }
@@ -243,10 +256,10 @@ async fn device(ctx: &Context, clientid: &str, topic: &str) -> Result<String, St
     Ok(format!("{codes:?} {received} {end}"))
 }
 
-/// A virtual client by a listener that is not there.
-async fn refused_device(ctx: &Context, clientid: &str) -> Result<String, String> {
+/// A virtual client that does not come in.
+async fn refused_device(ctx: &Context, peer: PeerInfo, clientid: &str) -> Result<String, String> {
     let options = ConnectOptions::new(clientid);
-    match VirtualClient::connect(ctx, peer("other:udp"), options).await {
+    match VirtualClient::connect(ctx, peer, options).await {
         Ok(_) => Err("it came in".into()),
         Err(refused) => Ok(format!("{refused:?}")),
     }

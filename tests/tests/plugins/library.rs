@@ -143,11 +143,11 @@ fn other_versions_are_refused_with_what_to_do() {
     let broker = with_library();
     put(&broker, PLUGIN, &patched(MAJOR, 2));
     let text = refusal(&broker, PLUGIN);
-    let why = "built for plugin ABI 2.0, this broker has 1.0: rebuild it with emqttd-plugin-sdk";
+    let why = "built for plugin ABI 2.1, this broker has 1.1: rebuild it with emqttd-plugin-sdk";
     assert!(text.contains(why), "{text}");
     put(&broker, PLUGIN, &patched(MINOR, 9));
     let text = refusal(&broker, PLUGIN);
-    let why = "built for plugin ABI 1.9, this broker has 1.0: use a newer broker";
+    let why = "built for plugin ABI 1.9, this broker has 1.1: use a newer broker";
     assert!(text.contains(why), "{text}");
     put(&broker, PLUGIN, &patched(PANIC, 1));
     let text = refusal(&broker, PLUGIN);
@@ -348,6 +348,15 @@ fn virtual_clients() {
     watcher.sub("dev/3", 0);
     ask(&broker, &["device", "dev3", "dev/3"]);
     assert_eq!(watcher.recv_message().topic, "dev/3");
+    // Whoever has to be known and is not, whatever mqtt.allow_anonymous is.
+    let text = ask(&broker, &["stranger", "dev4"]);
+    assert!(text.contains("Code(4)"), "{text}");
+    let listeners = || broker.ctl(&["listeners"]).1;
+    assert!(listeners().contains("fixture:udp"));
+    ask(&broker, &["unlisten"]);
+    assert!(!listeners().contains("fixture:udp"));
+    let (_, text) = broker.ctl(&["fixture", "device", "dev5", "dev/5"]);
+    assert!(text.contains("NoPlace"), "{text}");
 }
 
 #[test]
