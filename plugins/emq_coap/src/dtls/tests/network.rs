@@ -122,7 +122,7 @@ impl Network {
         (self.arrives)(self.log.len())
     }
 
-    fn to_server(&mut self, from: SocketAddr, datagram: &[u8]) {
+    fn hand_over(&mut self, from: SocketAddr, datagram: &[u8]) {
         let mut datagram = datagram.to_vec();
         self.server.dtls.receive(self.now, from, &mut datagram);
     }
@@ -136,7 +136,7 @@ impl Network {
             }
             for datagram in &sent {
                 for _ in 0..self.send(datagram) {
-                    self.to_server(client.addr, datagram);
+                    self.hand_over(client.addr, datagram);
                 }
             }
             let mut answers = VecDeque::new();
@@ -167,7 +167,7 @@ impl Network {
                     client.poll().iter().for_each(|more| {
                         let from = client.addr;
                         for _ in 0..self.send(more) {
-                            self.to_server(from, more);
+                            self.hand_over(from, more);
                         }
                     });
                 }
@@ -235,7 +235,7 @@ fn with_a_pre_shared_key() {
     );
     // What has come does not come again.
     for datagram in network.log.clone() {
-        network.to_server(client.addr, &datagram);
+        network.hand_over(client.addr, &datagram);
     }
     network.settle(&mut client);
     assert_eq!(network.received.len(), 1);
@@ -335,7 +335,7 @@ fn a_wrong_key_and_an_unknown_name_are_the_same() {
 /// The first datagrams of a client: the hello, the answer, and the hello with its cookie.
 fn hellos(network: &mut Network, client: &mut Client) -> [Vec<u8>; 3] {
     let first = client.poll().remove(0);
-    network.to_server(client.addr, &first);
+    network.hand_over(client.addr, &first);
     let Some(Output::Send(to, answer)) = network.server.dtls.poll() else {
         panic!("no answer");
     };
@@ -353,23 +353,23 @@ fn nothing_is_kept_of_who_may_not_be_there() {
     assert!(answer.len() <= first.len(), "no amplification");
     assert!(network.server.dtls.handshakes.is_empty());
     // Somebody else's cookie, from another address or for another hello, is none.
-    network.to_server(addr(2), &second);
+    network.hand_over(addr(2), &second);
     assert!(
         matches!(network.server.dtls.poll(), Some(Output::Send(_, a)) if a.len() == answer.len())
     );
     let mut forged = second.clone();
     forged[30] ^= 1;
-    network.to_server(client.addr, &forged);
+    network.hand_over(client.addr, &forged);
     assert!(matches!(network.server.dtls.poll(), Some(Output::Send(..))));
     assert!(network.server.dtls.handshakes.is_empty());
     // Bytes of all kinds, and all of a handshake cut short or changed, from somebody who has no session.
     for len in 0..first.len() {
-        network.to_server(client.addr, &first[..len]);
-        network.to_server(client.addr, &vec![22; len]);
-        network.to_server(client.addr, &vec![0xFE; len]);
+        network.hand_over(client.addr, &first[..len]);
+        network.hand_over(client.addr, &vec![22; len]);
+        network.hand_over(client.addr, &vec![0xFE; len]);
     }
     assert_eq!(network.server.dtls.poll(), None);
-    network.to_server(client.addr, &second);
+    network.hand_over(client.addr, &second);
     assert_eq!(network.server.dtls.handshakes.len(), 1);
 }
 
@@ -383,12 +383,12 @@ fn what_is_forged_changes_nothing() {
         for at in 0..datagram.len() {
             let mut forged = datagram.clone();
             forged[at] ^= 0x55;
-            network.to_server(client.addr, &forged);
+            network.hand_over(client.addr, &forged);
         }
     }
     // Alerts in the clear, too.
     let alert = [21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 99, 0, 2, 2, 0];
-    network.to_server(client.addr, &alert);
+    network.hand_over(client.addr, &alert);
     network.say(&mut client, b"again");
     assert_eq!(network.received.len(), 2);
     assert!(network.gone.is_empty());
@@ -403,7 +403,7 @@ fn handshakes_are_bounded_and_end() {
         network.now += Duration::from_millis(5);
         let mut client = Client::psk(number, network.now, "dev-1", b"secret");
         let [_, _, second] = hellos(&mut network, &mut client);
-        network.to_server(client.addr, &second);
+        network.hand_over(client.addr, &second);
         while network.server.dtls.poll().is_some() {}
         most = most.max(network.server.dtls.handshakes.len());
     }
@@ -424,7 +424,7 @@ fn handshakes_are_bounded_and_end() {
     for number in 0..500 {
         let mut client = Client::psk(number, network.now, "dev-1", b"secret");
         let [_, _, second] = hellos(&mut network, &mut client);
-        network.to_server(client.addr, &second);
+        network.hand_over(client.addr, &second);
         while network.server.dtls.poll().is_some() {}
     }
     assert_eq!(network.server.dtls.handshakes.len(), 400);
@@ -473,11 +473,11 @@ fn a_client_that_begins_anew_follows_itself() {
     network.now += Duration::from_secs(5);
     let mut after = Client::psk(1, network.now, "dev-2", b"\0");
     let [_, _, second] = hellos(&mut network, &mut after);
-    network.to_server(after.addr, &second);
+    network.hand_over(after.addr, &second);
     // Until that is done the old session holds.
     network.say(&mut before, b"old");
     assert_eq!(network.received.len(), 1);
-    network.to_server(after.addr, &second);
+    network.hand_over(after.addr, &second);
     network.settle(&mut after);
     while !after.connected {
         network.wait(&mut after, Duration::from_secs(1));
