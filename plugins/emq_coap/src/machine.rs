@@ -390,8 +390,12 @@ impl Machine {
         if let (Some(observe), Some(old)) = (request.observe, peer.observation(&message.token)) {
             match observe {
                 Observe::Register => {
-                    request.renews = Some(old);
-                    asked.renews = Some(old);
+                    let lives = |old: &Ticket| {
+                        let observed = self.observations.get(old);
+                        observed.is_some_and(|observed| !observed.is_closing)
+                    };
+                    asked.renews = Some(old).filter(lives);
+                    request.renews = asked.renews;
                 }
                 Observe::Deregister => {
                     self.end(now, old, Some(Ended::Cancelled), app);

@@ -21,9 +21,11 @@ impl Machine {
         app: &mut impl Application,
         wire: &mut impl Wire,
     ) {
-        let Some(observed) = self.observations.get(&observation) else {
+        let observed = self.observations.get_mut(&observation);
+        let Some(observed) = observed.filter(|observed| !observed.is_closing) else {
             return tell(now, observation, receipt, Fate::Dropped, app);
         };
+        observed.is_closing = !response.code.is_success();
         let key = observed.peer;
         if response.payload.len() > self.limits.max_message {
             self.counters.dropped += 1;
@@ -257,7 +259,9 @@ impl Machine {
         why: Option<Ended>,
         app: &mut impl Application,
     ) -> Option<u64> {
-        let key = self.observations.get(&observation)?.peer;
+        let ended = self.observations.get(&observation)?;
+        let key = ended.peer;
+        let why = why.filter(|_| !ended.is_closing);
         let of_it = |sent: &mut Sending| {
             sent.notification
                 .is_some_and(|(ticket, _)| ticket == observation)

@@ -29,6 +29,8 @@ pub struct Observation {
     pub confirmable: bool,
     /// exponent of the largest block that the client wants
     pub szx: u8,
+    /// its last notification waits: the application has forgotten it
+    pub is_closing: bool,
     /// number of the latest notification
     sequence: u32,
     /// NON notifications since the last acknowledgement
@@ -54,6 +56,7 @@ impl Observation {
             key,
             confirmable,
             szx,
+            is_closing: false,
             sequence,
             unproven: 0,
             proven_at: now,

@@ -271,6 +271,43 @@ fn last_words_and_silence() {
 }
 
 #[test]
+fn last_words_that_wait() {
+    let mut rig = Rig::new();
+    let get = Msg::con(GET, 1);
+    let one = rig.observe(peer(0), &get);
+    let last = |rig: &mut Rig, observation, receipt| {
+        rig.act(Action::Notify {
+            observation,
+            receipt,
+            response: Response::new(Code::UNAVAILABLE),
+        });
+    };
+    rig.notify(one, 1, b"a");
+    last(&mut rig, one, 2);
+    // For the application it is over.
+    rig.notify(one, 3, b"b");
+    assert_eq!(rig.app.notified, [(3, Fate::Dropped)]);
+    let first = rig.next();
+    rig.settle(peer(0), ACK, first.id);
+    assert_eq!(rig.next().code, Code::UNAVAILABLE);
+    // Registering again under the same token renews nothing, and what waited is not said any more.
+    let two = rig.observe(peer(1), &get);
+    rig.notify(two, 4, b"a");
+    last(&mut rig, two, 5);
+    let three = rig.observe_again(peer(1), &Msg::con(GET, 2));
+    assert_eq!(rig.app.seen.last().unwrap().renews, None);
+    assert_eq!(rig.app.ended, []);
+    rig.sent.0.clear();
+    rig.notify(three, 6, b"c");
+    assert_eq!(rig.next().payload, b"c");
+    // Nor is anybody told when the device is gone.
+    last(&mut rig, three, 7);
+    rig.wait(Duration::from_secs(100));
+    assert_eq!(rig.app.ended, []);
+    assert_eq!(rig.machine.observations.len(), 0);
+}
+
+#[test]
 fn observers_are_bounded() {
     let mut rig = Rig::new();
     for n in 0..8 {
