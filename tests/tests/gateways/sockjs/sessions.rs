@@ -48,13 +48,7 @@ fn a_session_without_a_receiver_is_gone_and_its_subscriptions_too() {
 
 #[test]
 fn a_session_lives_while_somebody_receives() {
-    for kind in [
-        Kind::Xhr,
-        Kind::XhrStreaming,
-        Kind::EventSource,
-        Kind::WebSocket,
-        Kind::Raw,
-    ] {
+    let lives = |kind: Kind| {
         let id = unique("lives");
         let mut carrier = Carrier::open(kind, at(quick()));
         carrier.connect(&[("client-id", &id)]);
@@ -64,7 +58,12 @@ fn a_session_lives_while_somebody_receives() {
         }
         carrier.sub("1", "t");
         assert!(shown(quick(), &id).is_some(), "{kind:?}");
-    }
+    };
+    std::thread::scope(|scope| {
+        for kind in KINDS {
+            scope.spawn(move || lives(kind));
+        }
+    });
 }
 
 #[test]

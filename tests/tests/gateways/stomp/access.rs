@@ -50,6 +50,13 @@ fn users_of_the_broker_log_in() {
     // The default user is known to the plugin only.
     assert!(admitted(&broker, Some(("guest", "guest"))));
     assert!(!admitted(&broker, Some(("guest", "wrong"))));
+    // Which is counted.
+    let (_, text) = broker.ctl(&["plugins", "show", PLUGIN]);
+    let row = text.lines().find(|line| line.contains("logins/refused"));
+    assert!(
+        row.is_some_and(|row| row.trim_end().ends_with(" 3")),
+        "{text}"
+    );
 }
 
 /// The default user opens nothing that the broker closes.

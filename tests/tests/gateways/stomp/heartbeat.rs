@@ -108,3 +108,21 @@ fn a_heart_beat_that_is_none_is_refused() {
         stomp.refused();
     }
 }
+
+/// They came with STOMP 1.1; clients that say what they speak, and speak 1.0, send none. Those that say nothing are
+/// answered as the original did.
+#[test]
+fn version_1_0_has_none_where_it_was_asked_for() {
+    for (offered, answered) in [
+        (Some("1.0"), "0,0"),
+        (Some("1.0,1.1"), "2000,1000"),
+        (None, "2000,1000"),
+    ] {
+        let mut stomp = Stomp::open(here());
+        let mut headers = vec![("login", "guest"), ("passcode", "guest")];
+        headers.push(("heart-beat", "1000,2000"));
+        headers.extend(offered.map(|versions| ("accept-version", versions)));
+        stomp.say("CONNECT", &headers, "");
+        assert_eq!(stomp.recv().value("heart-beat"), answered, "{offered:?}");
+    }
+}
