@@ -11,6 +11,8 @@ mod dtls {
     pub mod message;
     #[path = "../../plugins/emq_coap/src/dtls/psk.rs"]
     pub mod psk;
+    #[path = "../../plugins/emq_coap/src/dtls/secrets.rs"]
+    pub mod secrets;
     #[path = "../../plugins/emq_coap/src/dtls/signature.rs"]
     pub mod signature;
     #[path = "../../plugins/emq_coap/src/dtls/suite.rs"]

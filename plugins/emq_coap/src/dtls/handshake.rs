@@ -5,8 +5,9 @@
 
 use super::message::{self, Assembly, ClientHello, Fragment, Reader, Whole, kind, put_vec};
 use super::psk::{IDENTITY, Keys};
+use super::secrets::Secrets;
 use super::signature;
-use super::suite::{self, Cipher, Hash, Proof, Suite};
+use super::suite::{self, Cipher, Proof, Suite};
 use aws_lc_rs::{constant_time, rand};
 use emqttd_config::CertField;
 use emqttd_tls::Credentials;
@@ -31,8 +32,6 @@ const MTU: usize = 1200;
 const CHAIN: usize = 8;
 /// A record that comes before its keys do is kept when it is not longer.
 const EARLY: usize = 256;
-/// Bytes of a Finished.
-const VERIFY_DATA: usize = 12;
 /// The first record number of epoch 1.
 pub(super) const EPOCH_1: u64 = 1 << 48;
 
@@ -111,13 +110,6 @@ enum Expect {
     KeyExchange,
     CertificateVerify,
     Finished,
-}
-
-/// Keys of both directions, and the secret they are made of.
-struct Secrets {
-    master: [u8; 48],
-    read: Cipher,
-    write: Cipher,
 }
 
 /// What a handshake has brought about.
@@ -423,13 +415,12 @@ impl Handshake {
         let Some(secrets) = self.secrets.take() else {
             return Err(internal(()));
         };
-        let hash = self.suite.hash;
-        let client = verify_data(hash, &secrets.master, b"client finished", &self.transcript);
+        let client = secrets.verify_data(b"client finished", &self.transcript);
         if constant_time::verify_slices_are_equal(&client, message.body()).is_err() {
             return refused(alert::DECRYPT_ERROR, "the client saw another handshake");
         }
         self.transcript.extend_from_slice(&message.bytes);
-        let server = verify_data(hash, &secrets.master, b"server finished", &self.transcript);
+        let server = secrets.verify_data(b"server finished", &self.transcript);
         Ok(Established {
             read: secrets.read,
             write: secrets.write,
@@ -456,7 +447,10 @@ impl Handshake {
                 };
                 // The extended master secret covers this message.
                 self.transcript.extend_from_slice(&message.bytes);
-                self.derive(&secret)?;
+                let session = self.extended_master_secret.then_some(&*self.transcript);
+                let randoms = (&self.client_random, &self.server_random);
+                let secrets = Secrets::derive(self.suite, &secret, session, randoms);
+                self.secrets = Some(secrets.map_err(internal)?);
                 self.expect = match self.certificates.is_empty() {
                     true => Expect::Finished,
                     false => Expect::CertificateVerify,
@@ -553,37 +547,6 @@ impl Handshake {
         put_vec(&mut secret, 2, key);
         Ok(secret)
     }
-
-    /// Master secret and keys (RFC 5246, 8.1 and 6.3; RFC 7627, 4).
-    fn derive(&mut self, premaster: &[u8]) -> Result<(), Refused> {
-        let Suite { aead, hash, .. } = self.suite;
-        let mut master = [0; 48];
-        if self.extended_master_secret {
-            let session = hash.digest(&self.transcript);
-            hash.prf(
-                premaster,
-                b"extended master secret",
-                session.as_ref(),
-                &mut master,
-            );
-        } else {
-            let seed = [self.client_random, self.server_random].concat();
-            hash.prf(premaster, b"master secret", &seed, &mut master);
-        }
-        let seed = [self.server_random, self.client_random].concat();
-        let (key_len, iv_len) = (aead.key_len(), aead.fixed_iv_len());
-        let mut block = vec![0; 2 * (key_len + iv_len)];
-        hash.prf(&master, b"key expansion", &seed, &mut block);
-        let (keys, ivs) = block.split_at(2 * key_len);
-        let (client_key, server_key) = keys.split_at(key_len);
-        let (client_iv, server_iv) = ivs.split_at(iv_len);
-        self.secrets = Some(Secrets {
-            master,
-            read: Cipher::new(aead, client_key, client_iv).map_err(internal)?,
-            write: Cipher::new(aead, server_key, server_iv).map_err(internal)?,
-        });
-        Ok(())
-    }
 }
 
 /// The client's first group that we have (RFC 8422, 5.1.1).
@@ -601,12 +564,6 @@ fn choose_group(groups: Option<&[u16]>) -> Result<&'static dyn SupportedKxGroup,
         Some(group) => Ok(group),
         None => refused(alert::HANDSHAKE_FAILURE, "no elliptic curve in common"),
     }
-}
-
-fn verify_data(hash: Hash, master: &[u8], label: &[u8], transcript: &[u8]) -> [u8; VERIFY_DATA] {
-    let mut data = [0; VERIFY_DATA];
-    hash.prf(master, label, hash.digest(transcript).as_ref(), &mut data);
-    data
 }
 
 /// Appends a record in the clear and counts it.
