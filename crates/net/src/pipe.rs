@@ -29,6 +29,8 @@ struct State {
     key: Option<usize>,
     /// a command that tells of news is on its way
     told: bool,
+    /// bytes were left of which nobody has told
+    untold: bool,
     /// a `send` found too little room
     short: bool,
     /// output may go on
@@ -41,6 +43,19 @@ struct State {
     ended: bool,
 }
 
+impl State {
+    /// Keeps bytes for the broker, as many as there is room for.
+    fn put(&mut self, bytes: &[u8]) -> usize {
+        if self.ended || self.closing.is_some() {
+            return 0;
+        }
+        let taken = bytes.len().min(INBOUND - self.inbound.len());
+        self.inbound.extend_from_slice(&bytes[..taken]);
+        self.short |= taken < bytes.len();
+        taken
+    }
+}
+
 /// A pipe's two ends: the event loop's, and the gateway's.
 pub(crate) fn pipe(home: &Arc<Inbox>, events: Box<dyn PipeEvents>) -> (PipeEnd, Arc<dyn Pipe>) {
     let state = State {
@@ -48,6 +63,7 @@ pub(crate) fn pipe(home: &Arc<Inbox>, events: Box<dyn PipeEvents>) -> (PipeEnd, 
         home: Arc::clone(home),
         key: None,
         told: false,
+        untold: false,
         short: false,
         resumed: false,
         will: None,
@@ -89,14 +105,20 @@ impl Handle {
 impl Pipe for Handle {
     fn send(&self, bytes: &[u8]) -> usize {
         self.change(|state| {
-            if state.ended || state.closing.is_some() {
-                return (0, false);
-            }
-            let taken = bytes.len().min(INBOUND - state.inbound.len());
-            state.inbound.extend_from_slice(&bytes[..taken]);
-            state.short |= taken < bytes.len();
+            let taken = state.put(bytes);
             (taken, taken > 0)
         })
+    }
+
+    fn leave(&self, bytes: &[u8]) -> usize {
+        let mut state = self.0.state.lock();
+        let taken = state.put(bytes);
+        state.untold |= taken > 0;
+        taken
+    }
+
+    fn tell(&self) {
+        self.change(|state| ((), std::mem::take(&mut state.untold)));
     }
 
     fn close(&self, reason: &str) {

@@ -115,6 +115,13 @@ pub trait Pipe: Send + Sync {
     /// Bytes for the broker; how many it takes now: 64 KB may wait there. When not all, [`PipeEvents::room`] is
     /// called later; after the end none is taken.
     fn send(&self, bytes: &[u8]) -> usize;
+    /// As [`Pipe::send`], only that the broker need not hear of it before [`Pipe::tell`]: so that it does not run into a
+    /// lock that is still held where the bytes come from.
+    fn leave(&self, bytes: &[u8]) -> usize {
+        self.send(bytes)
+    }
+    /// Lets the broker know of what was left.
+    fn tell(&self) {}
     /// The device is gone (without DISCONNECT its will is published). What was taken before is used first. The
     /// reason is a word (`a-z`, `0-9`, `_`) and one of a few; others are told as `closed`.
     fn close(&self, reason: &str);

@@ -183,10 +183,15 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands packets to the broker, as many as it takes.
-    fn flush(&self, state: &mut State) {
+    /// Hands packets to the broker, as many as it takes. It hears of them when the state is free again, for it
+    /// answers at once and from another thread.
+    fn flush(&self, mut state: MutexGuard<'_, State>) {
         if let Some(pipe) = self.pipe.get() {
-            state.flush(&**pipe);
+            let left = state.flush(&**pipe);
+            drop(state);
+            if left {
+                pipe.tell();
+            }
         }
     }
 
@@ -215,7 +220,7 @@ impl Inner {
                 }
                 if state.has_room() {
                     let result = write(&mut state);
-                    self.flush(&mut state);
+                    self.flush(state);
                     return Ok(result);
                 }
             }
@@ -247,7 +252,7 @@ impl Inner {
     fn ask_after(&self, serial: Option<u64>) {
         let mut state = self.lock();
         state.ask_after(serial);
-        self.flush(&mut state);
+        self.flush(state);
     }
 
     async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Failed> {
@@ -268,9 +273,8 @@ impl PipeEvents for Callbacks {
     fn output(&mut self, bytes: &[u8]) -> usize {
         let mut state = self.0.lock();
         let taken = state.take(bytes);
-        self.0.flush(&mut state);
         let (news, broken) = (state.has_events(), state.is_broken());
-        drop(state);
+        self.0.flush(state);
         if news {
             self.0.event.notify_one();
         }
@@ -281,9 +285,7 @@ impl PipeEvents for Callbacks {
     }
 
     fn room(&mut self) {
-        let mut state = self.0.lock();
-        self.0.flush(&mut state);
-        drop(state);
+        self.0.flush(self.0.lock());
         self.0.room.notify_waiters();
     }
 
@@ -364,7 +366,7 @@ impl VirtualClient {
         {
             let mut state = inner.lock();
             state.put_raw(&packet);
-            inner.flush(&mut state);
+            inner.flush(state);
         }
         let connack = inner.answer(connack).await.map_err(|failed| match failed {
             Failed::Closed(reason) => Refused::Closed(reason),
@@ -450,18 +452,18 @@ impl VirtualClient {
         }
         if message.qos == QoS::AtMostOnce {
             state.publish(message, None);
-            inner.flush(&mut state);
+            inner.flush(state);
             return Ok(Publishing::done());
         }
         let Ok(permit) = Arc::clone(&inner.window).try_acquire_owned() else {
             // Places may be taken by messages that the ACL has denied, whose senders await nothing.
             state.ask_after(None);
-            inner.flush(&mut state);
+            inner.flush(state);
             return Err(NotNow::Busy);
         };
         let (sender, answer) = oneshot::channel();
         let serial = state.publish(message, Some(Answer::new(sender, permit)));
-        inner.flush(&mut state);
+        inner.flush(state);
         Ok(Publishing::new(inner, answer, serial))
     }
 
@@ -564,8 +566,7 @@ impl VirtualClient {
         let inner = &self.0.inner;
         let mut state = inner.lock();
         let answer = state.catch_up();
-        inner.flush(&mut state);
-        drop(state);
+        inner.flush(state);
         async move {
             // No answer comes after the end.
             let _ = answer.await;
@@ -600,7 +601,7 @@ impl VirtualClient {
             return false;
         }
         let done = f(&mut state);
-        self.0.inner.flush(&mut state);
+        self.0.inner.flush(state);
         done
     }
 }

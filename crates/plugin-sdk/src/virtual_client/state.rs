@@ -212,13 +212,13 @@ impl State {
         self.out.len() - self.out_start < OUT
     }
 
-    /// Gives the broker packets, as many as it takes.
-    pub fn flush(&mut self, pipe: &dyn Pipe) {
+    /// Leaves packets for the broker, as many as it takes; whether there were any, so that it is to be told.
+    pub fn flush(&mut self, pipe: &dyn Pipe) -> bool {
         let waiting = &self.out[self.out_start..];
         if waiting.is_empty() {
-            return;
+            return false;
         }
-        self.out_start += pipe.send(waiting).min(waiting.len());
+        self.out_start += pipe.leave(waiting).min(waiting.len());
         if self.out_start == self.out.len() {
             self.out = Vec::new();
             self.out_start = 0;
@@ -226,6 +226,7 @@ impl State {
             self.out.drain(..self.out_start);
             self.out_start = 0;
         }
+        true
     }
 
     /// Adds a packet as it is.
