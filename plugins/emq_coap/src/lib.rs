@@ -1,8 +1,8 @@
 //! `emq_coap`: devices that speak CoAP (RFC 7252) as clients of the broker.
 //!
-//! The transport is `codec` (bytes and messages), `message` (duplicates, retransmission), `block` (RFC 7959), `observe`
-//! (RFC 7641) and `machine`, which puts them together without any I/O; `gateway` is the task around it.
-//! `request` is what the resources see of it.
+//! The transport is `codec` (bytes and messages), `message` (duplicates), `block` (RFC 7959), `observe` (RFC 7641), `peer`
+//! (what is kept of an endpoint), and `machine`, `respond` and `notify`, which put them together without any I/O. `task` has
+//! the sockets, and `dtls` in front of one of them; `gateway` is the plugin. `request` is what the resources see of it all.
 //!
 //! The resources are `resource`, which says what a request comes to (`mqtt`, `seed`, `ps` and `well_known` for the dialects), and
 //! `app`, which does it in the sessions of clients, a machine without I/O too: `watching` has observations, `topics` what
@@ -57,4 +57,5 @@ pub fn plugin() -> Descriptor {
             Ok(Box::new(gateway))
         },
     )
+    .gateway()
 }

@@ -230,6 +230,7 @@ impl Machine {
         if observing == Observing::Renewed {
             let old = self.observations.get_mut(&asked.renews?)?;
             old.confirmable = asked.confirmable;
+            old.szx = asked.block2.map_or(LARGEST, |block| block.szx);
             return (asks && response.code.is_success()).then(|| old.next_sequence());
         }
         let peer = self.peers.get(asked.peer);
