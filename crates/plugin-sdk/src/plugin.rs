@@ -60,6 +60,8 @@ pub struct Descriptor {
     /// when a key is changed while it runs, another life of it is started beside the one there is, which ends then;
     /// not for libraries
     pub anew: bool,
+    /// its tasks run beside those of other gateways only; not for libraries
+    pub gateway: bool,
     /// starts it
     pub start: Arc<Start>,
 }
@@ -80,6 +82,7 @@ impl Descriptor {
             depends: Vec::new(),
             keys: Vec::new(),
             anew: false,
+            gateway: false,
             start: Arc::new(start),
         }
     }
@@ -88,6 +91,15 @@ impl Descriptor {
     pub fn guard(self) -> Descriptor {
         Descriptor {
             guards: true,
+            ..self
+        }
+    }
+
+    /// It has clients of its own: its tasks run on threads that only gateways have, one for every two processors, so
+    /// that a message costs few wake-ups. What takes long belongs into [`Context::blocking`] even more than elsewhere.
+    pub fn gateway(self) -> Descriptor {
+        Descriptor {
+            gateway: true,
             ..self
         }
     }

@@ -54,6 +54,7 @@ pub fn load(path: &Path, run: &Path) -> Result<(Descriptor, String), String> {
         guards: about.guards,
         depends: about.depends.into_iter().map(Into::into).collect(),
         anew: false,
+        gateway: false,
         keys: about.keys.into_iter().map(Into::into).collect(),
         start: Arc::new(move |ctx| start(library, ctx)),
     };

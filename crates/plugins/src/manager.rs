@@ -337,7 +337,12 @@ impl Manager {
         old: Option<&Life>,
     ) -> Result<(), String> {
         let name = descriptor.name.to_string();
-        let runtime = self.shared.runtime.handle().map_err(|e| e.to_string())?;
+        let runtime = if descriptor.gateway {
+            self.shared.runtime.of_gateways()
+        } else {
+            self.shared.runtime.handle()
+        };
+        let runtime = runtime.map_err(|e| e.to_string())?;
         let guard = Guard::new(&name, Arc::clone(&self.shared) as _);
         self.watchdog.add(&guard);
         let host = Arc::new(NativeHost::new(&self.shared, &guard, runtime.clone(), keys));

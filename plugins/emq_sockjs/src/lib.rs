@@ -29,6 +29,7 @@ pub fn plugin() -> Descriptor {
         "SockJS(Stomp) Plugin for emqttd broker",
         |ctx| Ok(Box::new(Running::start(ctx)?)),
     )
+    .gateway()
 }
 
 /// The plugin while it runs.

@@ -31,6 +31,7 @@ pub fn plugin() -> Descriptor {
         "Stomp Protocol Plugin",
         |ctx| Ok(Box::new(Running::start(ctx)?)),
     )
+    .gateway()
 }
 
 /// The plugin while it runs.
