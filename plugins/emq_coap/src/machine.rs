@@ -21,6 +21,8 @@ const PENDING: usize = 16 * 1024;
 pub(crate) const SLOTS: usize = 256 * 1024;
 /// Bytes of long replies for duplicates.
 const REPLIES: usize = 8 * 1024 * 1024;
+/// Endpoints that observe nothing and are remembered, with some 600 bytes each: anybody can make them up.
+const STRANGERS: usize = 64 * 1024;
 /// Bytes of requests and responses that are on their way in blocks.
 pub(crate) const PARTIAL: usize = 32 * 1024 * 1024;
 /// Bytes of notifications that wait.
@@ -44,7 +46,7 @@ pub trait Wire {
 pub struct Limits {
     /// largest payload in either direction, bytes
     pub max_message: usize,
-    /// endpoints that observe something; twice as many are remembered
+    /// endpoints that observe something. As many others are remembered, within another bound.
     pub peers: usize,
 }
 
@@ -325,16 +327,13 @@ impl Machine {
             // Section 5.4.1: a NON with such an option is passed over.
             Err(code) => {
                 if message.kind == Kind::Confirmable {
-                    self.refuse(&from, message, code, None, wire);
+                    self.refuse(&from, message, code, wire);
                 }
                 return;
             }
         };
         let second = self.second(now);
-        let Some(key) = self.enter(&from, second) else {
-            self.counters.refused += 1;
-            return self.refuse(&from, message, Code::UNAVAILABLE, Some(LATER), wire);
-        };
+        let key = self.enter(&from, second);
         let Some(peer) = self.peers.get(key) else {
             return;
         };
@@ -422,39 +421,28 @@ impl Machine {
         Ticket(self.tickets)
     }
 
-    /// An answer that needs no peer and leaves nothing behind.
-    fn refuse(
-        &mut self,
-        to: &Endpoint,
-        message: &Message<'_>,
-        code: Code,
-        max_age: Option<u32>,
-        wire: &mut impl Wire,
-    ) {
-        let (kind, id) = match message.kind {
-            Kind::Confirmable => (Kind::Acknowledgement, message.id),
-            _ => (Kind::NonConfirmable, self.chance.message_id()),
-        };
+    /// The answer to a CON that needs no peer and leaves nothing behind.
+    fn refuse(&mut self, to: &Endpoint, message: &Message<'_>, code: Code, wire: &mut impl Wire) {
+        let (kind, id) = (Kind::Acknowledgement, message.id);
         self.scratch.clear();
-        let mut writer = Writer::new(&mut self.scratch, kind, code, id, &message.token);
-        if let Some(seconds) = max_age {
-            writer.uint(crate::codec::option::MAX_AGE, seconds);
-        }
+        Writer::new(&mut self.scratch, kind, code, id, &message.token);
         wire.send(to, &self.scratch);
     }
 
-    /// The peer of a request; `None` when there are too many and all of them observe something.
-    fn enter(&mut self, from: &Endpoint, second: u32) -> Option<u64> {
+    /// The peer of a request.
+    fn enter(&mut self, from: &Endpoint, second: u32) -> u64 {
         if let Some(key) = self.peers.find(from) {
             self.peers.touch(key, second);
-            return Some(key);
+            return key;
         }
-        while self.peers.len() >= 2 * self.limits.peers.max(1) {
-            let (oldest, _) = self.peers.oldest()?;
+        let most = self.limits.peers.clamp(1, STRANGERS);
+        while self.peers.len() - self.peers.pinned() >= most
+            && let Some((oldest, _)) = self.peers.oldest()
+        {
             self.forget(oldest);
         }
         let first_id = self.chance.message_id();
-        Some(self.peers.add(*from, first_id, second))
+        self.peers.add(*from, first_id, second)
     }
 
     /// The body of a request: `None` = the payload of the message is all of it. An error is the answer.

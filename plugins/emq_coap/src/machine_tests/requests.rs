@@ -557,7 +557,7 @@ fn peers_are_bounded_and_forgotten() {
     let mut rig = Rig::new();
     for n in 0..100 {
         rig.ask(peer(n), &Msg::con(PUT, 1));
-        assert!(rig.machine.peers.len() <= 16);
+        assert!(rig.machine.peers.len() <= 8);
     }
     // The latest are known, the first not any more.
     rig.ask(peer(99), &Msg::con(PUT, 1));
