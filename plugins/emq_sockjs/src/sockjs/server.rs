@@ -441,10 +441,14 @@ impl Server {
         let upgrade = hyper::upgrade::on(&mut request);
         endpoint.application.open(socket, &connection.peer);
         let most = endpoint.application.max_payload();
+        // From here on the session ends with its receiver, even if the connection breaks before it is upgraded.
+        let receiver = session.attach();
         *connection.upgraded.lock() = Some(Box::pin(async move {
             let _place = place;
             match upgrade.await {
-                Ok(stream) => websocket::carry(TokioIo::new(stream), session, raw, most).await,
+                Ok(stream) => {
+                    websocket::carry(TokioIo::new(stream), &session, receiver, raw, most).await;
+                }
                 Err(error) => log::debug!("emq_sockjs: upgrade: {error}"),
             }
         }));

@@ -11,7 +11,6 @@ use hyper::header::{
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Method, Request, StatusCode, Version};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -76,9 +75,9 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
-/// Carries a session until it or the connection ends. `raw`: without frames of SockJS. Messages have `most` bytes at
-/// the most.
-pub async fn carry<S>(stream: S, session: Arc<Session>, raw: bool, most: usize)
+/// Carries a session, which nobody else receives, until it or the connection ends. `raw`: without frames of SockJS.
+/// Messages have `most` bytes at the most.
+pub async fn carry<S>(stream: S, session: &Session, mut receiver: Receiver, raw: bool, most: usize)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -90,9 +89,8 @@ where
     let (mut sink, mut source) = socket.split();
     // What has come since the last ping.
     let heard = AtomicBool::new(true);
-    let mut receiver = session.attach();
     let ended = tokio::select! {
-        ended = take(&mut source, &session, raw, &heard) => ended,
+        ended = take(&mut source, session, raw, &heard) => ended,
         ended = give(&mut sink, &mut receiver, raw, &heard) => ended,
     };
     receiver.detach();

@@ -17,9 +17,13 @@ pub struct Server {
 
 impl Server {
     pub async fn start() -> Server {
+        Server::with(services::server()).await
+    }
+
+    pub async fn with(server: emq_sockjs::sockjs::server::Server) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        tokio::spawn(services::serve(Arc::new(services::server()), listener));
+        tokio::spawn(services::serve(Arc::new(server), listener));
         Server { address }
     }
 

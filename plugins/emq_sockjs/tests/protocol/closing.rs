@@ -1,6 +1,13 @@
 //! How sessions end.
 
-use crate::client::{Server, Stream, session};
+use crate::client::{LONG, Server, Stream, session};
+use crate::services;
+use emq_sockjs::sockjs::server::Application;
+use emq_sockjs::sockjs::session::Socket;
+use emqttd_plugin_sdk::PeerInfo;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::io::AsyncWriteExt;
 
 const BUSY: &str = "c[2010,\"Another connection still open\"]\n";
@@ -119,4 +126,62 @@ async fn half_a_connection() {
     assert_eq!(first.chunk().await, "o\n");
     first.connection.0.shutdown().await.unwrap();
     assert_eq!(poll_when_free(&server, &url).await, INTERRUPTED);
+}
+
+/// Counts the sessions that are open.
+struct Counting(Arc<AtomicUsize>);
+
+impl Application for Counting {
+    fn open(&self, socket: Socket, _peer: &PeerInfo) {
+        let open = Arc::clone(&self.0);
+        open.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(async move {
+            while socket.recv().await.is_some() {}
+            open.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+
+    fn max_payload(&self) -> usize {
+        1024
+    }
+}
+
+/// However a connection breaks, and when: the application hears of it.
+#[tokio::test]
+async fn no_session_outlives_its_connection() {
+    let open = Arc::new(AtomicUsize::new(0));
+    let server = services::empty().with(services::options("/count"), Counting(Arc::clone(&open)));
+    let server = Server::with(server).await;
+    let upgrade = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "x3JJHMbDL1EzLkh9GBhXDw=="),
+    ];
+    for round in 0..40 {
+        for (method, path, headers) in [
+            ("GET", "/count/websocket".to_owned(), &upgrade[..]),
+            ("GET", session("/count") + "/websocket", &upgrade[..]),
+            ("POST", session("/count") + "/xhr_streaming", &[]),
+            ("GET", session("/count") + "/eventsource", &[]),
+        ] {
+            let mut connection = server.connect().await;
+            connection.send(method, &path, "1.1", headers, "").await;
+            match round % 4 {
+                // With a reset, before anything has been read.
+                0 => connection.0.get_ref().set_zero_linger().unwrap(),
+                1 => tokio::task::yield_now().await,
+                2 => drop(connection.response().await),
+                _ => {
+                    let mut stream = connection.response().await;
+                    stream.connection.0.shutdown().await.unwrap();
+                }
+            }
+        }
+    }
+    let began = Instant::now();
+    while open.load(Ordering::SeqCst) > 0 {
+        assert!(began.elapsed() < LONG, "{open:?} sessions are open");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }

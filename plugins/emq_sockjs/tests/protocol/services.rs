@@ -60,11 +60,16 @@ pub fn options(prefix: &str) -> Options {
     }
 }
 
-/// The four services, and three more at which other settings can be seen.
-pub fn server() -> Server {
+/// A server without services.
+pub fn empty() -> Server {
     let spawn = Box::new(|future| {
         tokio::spawn(future);
     });
+    Server::new(&[], spawn)
+}
+
+/// The four services, and two more at which other settings can be seen.
+pub fn server() -> Server {
     let without_websocket = Options {
         websocket: false,
         ..options("/disabled_websocket_echo")
@@ -86,7 +91,7 @@ pub fn server() -> Server {
         origins: Origins::These(vec!["https://www.example.com".to_owned()]),
         ..options("/ours")
     };
-    Server::new(&[], spawn)
+    empty()
         .with(options("/echo"), Echo)
         .with(options("/close"), Gone)
         .with(without_websocket, Echo)
