@@ -305,7 +305,8 @@ impl<R: FrameReader> Connection<R> {
                 self.machine.connected(Ok(()), Instant::now());
             }
             Stepped::Connected(Err(refused)) => {
-                log::debug!("emq_stomp: {}: {refused}", self.peer.peername);
+                let (protocol, peername) = (&self.peer.listener.0, self.peer.peername);
+                log::debug!("{protocol}: {peername}: {refused}");
                 let why = match refused {
                     // Bad user name or password, not authorized; the same in MQTT 5.
                     Refused::Code(4 | 5 | 0x86 | 0x87) => None,
@@ -329,6 +330,10 @@ impl<R: FrameReader> Connection<R> {
 
     /// Ends both sides. An ERROR frame is waited for until the client has it, or a while.
     async fn finish<W: FrameWriter>(mut self, writer: &mut W, end: End) {
+        if end != End::Normal {
+            let (protocol, peername) = (&self.peer.listener.0, self.peer.peername);
+            log::debug!("{protocol}: {peername}: {end:?}");
+        }
         self.leave(match &end {
             End::Normal => "closed",
             End::ProtocolError => "protocol_error",

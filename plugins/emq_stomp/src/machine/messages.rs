@@ -2,8 +2,9 @@
 
 use super::deliveries::Delivery;
 use super::headers::Headers;
+use super::sending::qos;
 use super::subscriptions::{AckMode, Refusal, Subscription};
-use super::{Answer, Ask, Awaited, Machine, Wanted, qos, shown};
+use super::{Answer, Ask, Awaited, Machine, Wanted, shown};
 use crate::frame::{Encoder, Version};
 use emqttd_plugin_sdk::QoS;
 use emqttd_plugin_sdk::virtual_client::Incoming;
