@@ -1,6 +1,8 @@
-//! Where ADVERTISE goes.
+//! ADVERTISE: when it goes out, and where to.
 
-use crate::settings::DISCOVERY_PORT;
+use crate::packet::{Packet, encode};
+use crate::settings::{DISCOVERY_PORT, Settings};
+use emqttd_gateway::UdpSocket;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -8,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 ///
 /// # Errors
 /// When the system does not tell its interfaces.
-pub fn targets(bound: IpAddr) -> io::Result<Vec<SocketAddr>> {
+fn targets(bound: IpAddr) -> io::Result<Vec<SocketAddr>> {
     let IpAddr::V4(bound) = bound else {
         // IPv6 has no broadcast.
         return Ok(Vec::new());
@@ -44,6 +46,57 @@ fn covered(
 
 fn to(broadcast: Ipv4Addr) -> SocketAddr {
     (broadcast, DISCOVERY_PORT).into()
+}
+
+/// ADVERTISE, which goes out when the gateway begins and then again and again.
+pub struct Advertising {
+    /// seconds between them; 0 = none is sent
+    duration: u16,
+    /// empty = the broadcast address of each interface
+    to: Vec<SocketAddr>,
+    /// when the next one is due
+    pub due: u64,
+}
+
+impl Advertising {
+    /// The first one is due at once.
+    pub fn new(settings: &Settings, socket: &UdpSocket) -> Advertising {
+        if settings.advertise_duration > 0
+            && let Err(error) = socket.set_broadcast()
+        {
+            log::warn!("emq_sn: ADVERTISE cannot be sent to broadcast addresses: {error}");
+        }
+        Advertising {
+            duration: settings.advertise_duration,
+            to: settings.advertise_to.clone(),
+            due: match settings.advertise_duration {
+                0 => u64::MAX,
+                _ => 0,
+            },
+        }
+    }
+
+    /// Sends one to all, and the next one is due.
+    pub fn send(&mut self, now: u64, gateway_id: u8, socket: &UdpSocket) {
+        self.due = now + u64::from(self.duration) * 1000;
+        let packet = Packet::Advertise {
+            gateway_id,
+            duration: self.duration,
+        };
+        let mut bytes = Vec::new();
+        encode(&packet, &mut bytes);
+        let targets = match self.to.as_slice() {
+            // Interfaces come and go.
+            [] => targets(socket.local_addr().ip()).unwrap_or_else(|error| {
+                log::warn!("emq_sn: ADVERTISE: the interfaces are not known: {error}");
+                Vec::new()
+            }),
+            to => to.to_vec(),
+        };
+        for to in targets {
+            socket.try_send_to(&bytes, to);
+        }
+    }
 }
 
 #[cfg(test)]

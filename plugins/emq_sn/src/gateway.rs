@@ -1,24 +1,17 @@
 //! The task that has the socket and all clients: it gives the machine what comes, and does what the machine asks for.
 
-use crate::advertise;
+use crate::advertise::Advertising;
 use crate::device::Answer;
 use crate::machine::{Listed, Machine};
-use crate::packet::{Packet, encode, wrap};
-use crate::settings::{Credentials, Settings};
-use crate::unconnected::{CLIENT_ID, Next, Unconnected};
-use crate::world::{Connect, Count, Key, Kind, Peer, Taken, Ticket, World};
+use crate::outside::{Done, Outside, UNCONNECTED};
+use crate::settings::Settings;
+use crate::world::{Key, Ticket, World};
 use emqttd_gateway::{Datagram, Guard, Inbox, UdpSocket};
-use emqttd_plugin_sdk::virtual_client::{
-    ConnectOptions, Event, Events, Failed, NotNow, Outgoing, Publishing, Refused, VirtualClient,
-    Will,
-};
-use emqttd_plugin_sdk::{Context, Metric, PeerInfo, QoS};
+use emqttd_plugin_sdk::Context;
+use emqttd_plugin_sdk::virtual_client::{Event, Events};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::future::Future;
-use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep_until};
@@ -27,8 +20,6 @@ use tokio::time::{Instant, sleep_until};
 const TURN: usize = 64;
 /// Clients whose events are worked on before one that wakes up is told that it has what there was.
 const EVENTS_BEFORE: usize = 1024;
-/// Place of the client that publishes at QoS -1 among the others.
-const UNCONNECTED: u32 = u32::MAX;
 
 /// What the plugin wants of the task.
 pub enum Command {
@@ -43,253 +34,10 @@ pub enum Command {
 /// The plugin's end of the task.
 pub type Commands = UnboundedSender<Command>;
 
-/// What the broker has answered.
-enum Done {
-    Connected(Key, Result<(VirtualClient, Events), Refused>),
-    Answered(Key, Ticket, Answer),
-    CaughtUp(Key),
-    Nothing,
-}
-
-type Pending = Pin<Box<dyn Future<Output = Done> + Send>>;
-
-/// A message at QoS 1 or 2 on its way to the broker.
-struct Published {
-    key: Key,
-    msg_id: u16,
-    answer: Publishing,
-}
-
-impl Future for Published {
-    type Output = (Key, Ticket, Answer);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.answer).poll(cx).map(|outcome| {
-            let ticket = Ticket {
-                kind: Kind::Publish,
-                msg_id: self.msg_id,
-            };
-            (self.key, ticket, answer(outcome))
-        })
-    }
-}
-
-fn answer(outcome: Result<u8, Failed>) -> Answer {
-    match outcome {
-        Ok(code) => Answer::Code(code),
-        Err(Failed::Closed(_)) => Answer::Ended,
-        // MQTT cannot say it.
-        Err(Failed::Invalid(_)) => Answer::Code(0x80),
-    }
-}
-
 /// The next event of a client.
 async fn next_event(key: Key, mut events: Events) -> (Key, Option<Event>, Events) {
     let event = events.recv().await;
     (key, event, events)
-}
-
-/// The socket and the broker, for the machine.
-struct Outside {
-    ctx: Context,
-    socket: UdpSocket,
-    started: Instant,
-    credentials: Credentials,
-    packet: Vec<u8>,
-    pending: FuturesUnordered<Pending>,
-    published: FuturesUnordered<Published>,
-    unconnected: Unconnected,
-    counters: Counters,
-    sent: u64,
-}
-
-/// Counters that `emqttd_ctl plugins show` has.
-struct Counters {
-    clients: Metric,
-    malformed: Metric,
-    retransmitted: Metric,
-    lost: Metric,
-    dropped: Metric,
-    too_large: Metric,
-    busy: Metric,
-    refused: Metric,
-}
-
-impl Counters {
-    fn new(ctx: &Context) -> Counters {
-        Counters {
-            clients: ctx.metric("clients"),
-            malformed: ctx.metric("packets/malformed"),
-            retransmitted: ctx.metric("packets/retransmitted"),
-            lost: ctx.metric("clients/lost"),
-            dropped: ctx.metric("messages/dropped"),
-            too_large: ctx.metric("messages/dropped/too_large"),
-            busy: ctx.metric("messages/dropped/busy"),
-            refused: ctx.metric("clients/refused"),
-        }
-    }
-}
-
-impl Outside {
-    fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn options(&self, client_id: String) -> ConnectOptions {
-        let credentials = self.credentials.of(&client_id);
-        let options = ConnectOptions::new(client_id);
-        ConnectOptions {
-            username: credentials.as_ref().map(|(username, _)| username.clone()),
-            password: credentials.and_then(|(_, password)| password.map(Into::into)),
-            release_by_hand: true,
-            ..options
-        }
-    }
-
-    fn ask_to_connect(&self, key: Key, peer: PeerInfo, options: ConnectOptions) {
-        let ctx = self.ctx.clone();
-        self.pending.push(Box::pin(async move {
-            Done::Connected(key, VirtualClient::connect(&ctx, peer, options).await)
-        }));
-    }
-}
-
-impl World for Outside {
-    type Client = VirtualClient;
-
-    fn send(&mut self, peer: &Peer, packet: &Packet<'_>) {
-        self.packet.clear();
-        if let Some(node) = &peer.node {
-            wrap(node, &mut self.packet);
-        }
-        // What is too long for a datagram was sorted out before.
-        if encode(packet, &mut self.packet) {
-            self.sent += 1;
-            self.socket.try_send_to(&self.packet, peer.address);
-        }
-    }
-
-    fn packets_sent(&self) -> u64 {
-        self.sent
-    }
-
-    fn connect(&mut self, key: Key, peer: &Peer, connect: Connect) {
-        let options = self.options(connect.client_id);
-        let options = ConnectOptions {
-            clean: connect.clean,
-            will: connect.will,
-            ..options
-        };
-        self.ask_to_connect(key, self.socket.peer(peer.address), options);
-    }
-
-    fn publish(
-        &mut self,
-        key: Key,
-        client: &VirtualClient,
-        msg_id: u16,
-        message: Outgoing,
-    ) -> Taken {
-        match client.try_publish(&message) {
-            Ok(_) if message.qos == QoS::AtMostOnce => Taken::Yes,
-            Ok(answer) => {
-                self.published.push(Published {
-                    key,
-                    msg_id,
-                    answer,
-                });
-                Taken::Yes
-            }
-            Err(NotNow::Busy) => Taken::Busy,
-            Err(NotNow::Invalid(_)) => Taken::Invalid,
-            Err(NotNow::Closed(_)) => Taken::Closed,
-        }
-    }
-
-    fn publish_unconnected(&mut self, message: Outgoing) {
-        match self.unconnected.publish(self.now(), message) {
-            Next::Nothing => {}
-            Next::Drop => self.counters.busy.inc(),
-            Next::Connect(serial) => {
-                let key = Key {
-                    slot: UNCONNECTED,
-                    serial,
-                };
-                let options = self.options(CLIENT_ID.into());
-                let peer = self.socket.peer(self.socket.local_addr());
-                self.ask_to_connect(key, peer, options);
-            }
-        }
-    }
-
-    fn subscribe(&mut self, key: Key, client: &VirtualClient, msg_id: u16, filter: &str, qos: QoS) {
-        let (client, filter) = (client.clone(), filter.to_string());
-        self.pending.push(Box::pin(async move {
-            let codes = client.subscribe(&[(&filter, qos)]).await;
-            let code = codes.map(|codes| codes.first().copied().unwrap_or(0x80));
-            let ticket = Ticket {
-                kind: Kind::Subscribe,
-                msg_id,
-            };
-            Done::Answered(key, ticket, answer(code))
-        }));
-    }
-
-    fn unsubscribe(&mut self, key: Key, client: &VirtualClient, msg_id: u16, filter: &str) {
-        let (client, filter) = (client.clone(), filter.to_string());
-        self.pending.push(Box::pin(async move {
-            let done = client.unsubscribe(&[&filter]).await;
-            let ticket = Ticket {
-                kind: Kind::Unsubscribe,
-                msg_id,
-            };
-            Done::Answered(key, ticket, answer(done.map(|()| 0)))
-        }));
-    }
-
-    fn ack(&mut self, client: &VirtualClient, id: u16) {
-        client.ack(id);
-    }
-
-    fn complete(&mut self, client: &VirtualClient, id: u16) {
-        client.complete(id);
-    }
-
-    fn catch_up(&mut self, key: Key, client: &VirtualClient) {
-        let caught_up = client.catch_up();
-        self.pending.push(Box::pin(async move {
-            caught_up.await;
-            Done::CaughtUp(key)
-        }));
-    }
-
-    fn set_will(&mut self, client: &VirtualClient, will: Option<Will>) {
-        // It was looked at before; and after the end there is none.
-        let _ = client.set_will(will);
-    }
-
-    fn disconnect(&mut self, client: VirtualClient) {
-        self.pending.push(Box::pin(async move {
-            client.disconnect().await;
-            Done::Nothing
-        }));
-    }
-
-    fn abort(&mut self, client: VirtualClient, reason: &'static str) {
-        client.abort(reason);
-    }
-
-    fn count(&mut self, what: Count) {
-        let counters = &self.counters;
-        match what {
-            Count::Malformed => counters.malformed.inc(),
-            Count::Retransmitted => counters.retransmitted.inc(),
-            Count::Lost => counters.lost.inc(),
-            Count::Dropped => counters.dropped.inc(),
-            Count::TooLarge => counters.too_large.inc(),
-            Count::Busy => counters.busy.inc(),
-        }
-    }
 }
 
 /// Runs the gateway until it is told to stop. `guard` goes when the socket is closed.
@@ -300,19 +48,7 @@ pub async fn run(
     commands: UnboundedReceiver<Command>,
     guard: Guard,
 ) {
-    let counters = Counters::new(&ctx);
-    let outside = Outside {
-        ctx,
-        started: Instant::now(),
-        credentials: settings.credentials.clone(),
-        packet: Vec::new(),
-        pending: FuturesUnordered::new(),
-        published: FuturesUnordered::new(),
-        unconnected: Unconnected::default(),
-        counters,
-        sent: 0,
-        socket,
-    };
+    let outside = Outside::new(ctx, socket, settings.credentials.clone());
     let gateway = Gateway {
         inbox: outside.socket.inbox(),
         advertising: Advertising::new(&settings, &outside.socket),
@@ -553,54 +289,5 @@ impl Gateway {
         let now = self.outside.now();
         self.machine.end(now, &mut self.outside);
         self.outside.counters.clients.set(0);
-    }
-}
-
-/// ADVERTISE, which goes out when the gateway begins and then again and again.
-struct Advertising {
-    /// seconds between them; 0 = none is sent
-    duration: u16,
-    /// empty = the broadcast address of each interface
-    to: Vec<SocketAddr>,
-    /// when the next one is due
-    due: u64,
-}
-
-impl Advertising {
-    fn new(settings: &Settings, socket: &UdpSocket) -> Advertising {
-        if settings.advertise_duration > 0
-            && let Err(error) = socket.set_broadcast()
-        {
-            log::warn!("emq_sn: ADVERTISE cannot be sent to broadcast addresses: {error}");
-        }
-        Advertising {
-            duration: settings.advertise_duration,
-            to: settings.advertise_to.clone(),
-            due: match settings.advertise_duration {
-                0 => u64::MAX,
-                _ => 0,
-            },
-        }
-    }
-
-    fn send(&mut self, now: u64, gateway_id: u8, socket: &UdpSocket) {
-        self.due = now + u64::from(self.duration) * 1000;
-        let packet = Packet::Advertise {
-            gateway_id,
-            duration: self.duration,
-        };
-        let mut bytes = Vec::new();
-        encode(&packet, &mut bytes);
-        let targets = match self.to.as_slice() {
-            // Interfaces come and go.
-            [] => advertise::targets(socket.local_addr().ip()).unwrap_or_else(|error| {
-                log::warn!("emq_sn: ADVERTISE: the interfaces are not known: {error}");
-                Vec::new()
-            }),
-            to => to.to_vec(),
-        };
-        for to in targets {
-            socket.try_send_to(&bytes, to);
-        }
     }
 }

@@ -13,6 +13,7 @@ mod downlink;
 mod gateway;
 #[doc(hidden)]
 pub mod machine;
+mod outside;
 #[doc(hidden)]
 pub mod packet;
 mod settings;
@@ -44,6 +45,7 @@ pub fn plugin() -> Descriptor {
         "MQTT-SN Gateway",
         |ctx| Ok(Box::new(Running::start(ctx)?)),
     )
+    .gateway()
 }
 
 /// The plugin while it runs.
