@@ -5,10 +5,11 @@ use crate::block::{Added, Block, body_key};
 use crate::codec::{Code, Kind, Malformed, Message, Token, Writer, empty};
 use crate::endpoint::Endpoint;
 use crate::message::{Budget, Chance, MAX_TRANSMIT_WAIT, PATIENCE, Seen};
+use crate::notify::tell;
 use crate::observe::Observation;
 use crate::peer::Peers;
 use crate::request::{
-    Action, Application, ETag, Ended, Head, Observe, OptionError, Outcome, Response, Ticket,
+    Action, Application, ETag, Ended, Fate, Head, Observe, OptionError, Outcome, Response, Ticket,
 };
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -216,7 +217,7 @@ impl Machine {
     pub fn gone(&mut self, now: Instant, endpoint: &Endpoint, app: &mut impl Application) {
         if let Some(key) = self.peers.find(endpoint) {
             self.lose(now, key, app);
-            self.forget(key);
+            self.forget(now, key, app);
         }
     }
 
@@ -290,7 +291,7 @@ impl Machine {
             if until > second {
                 break;
             }
-            self.forget(key);
+            self.forget(now, key, app);
         }
     }
 
@@ -333,7 +334,7 @@ impl Machine {
             }
         };
         let second = self.second(now);
-        let key = self.enter(&from, second);
+        let key = self.enter(now, &from, app);
         let Some(peer) = self.peers.get(key) else {
             return;
         };
@@ -347,12 +348,16 @@ impl Machine {
             }
             Seen::Replied(reply) => {
                 self.counters.duplicates += 1;
-                return wire.send(&from, reply);
+                // What is shorter than its original is no duplicate, but somebody who wants more than he may have.
+                if peer.proven || reply.len() <= may_have(message) {
+                    wire.send(&from, reply);
+                }
+                return;
             }
         }
         let mut asked = Asked::new(key, message, &head);
         if !peer.proven {
-            peer.credit = SMALL.max(3 * datagram_size(message));
+            peer.credit = may_have(message);
             asked.room = peer.credit;
         }
         let ticket = self.next_ticket();
@@ -430,7 +435,8 @@ impl Machine {
     }
 
     /// The peer of a request.
-    fn enter(&mut self, from: &Endpoint, second: u32) -> u64 {
+    fn enter(&mut self, now: Instant, from: &Endpoint, app: &mut impl Application) -> u64 {
+        let second = self.second(now);
         if let Some(key) = self.peers.find(from) {
             self.peers.touch(key, second);
             return key;
@@ -439,7 +445,7 @@ impl Machine {
         while self.peers.len() - self.peers.pinned() >= most
             && let Some((oldest, _)) = self.peers.oldest()
         {
-            self.forget(oldest);
+            self.forget(now, oldest, app);
         }
         let first_id = self.chance.message_id();
         self.peers.add(*from, first_id, second)
@@ -533,7 +539,7 @@ impl Machine {
     }
 
     /// Forgets a peer that observes nothing.
-    fn forget(&mut self, key: u64) {
+    fn forget(&mut self, now: Instant, key: u64, app: &mut impl Application) {
         let Some(mut peer) = self.peers.remove(key) else {
             return;
         };
@@ -542,6 +548,10 @@ impl Machine {
         peer.snapshots.clear(&mut self.partial_bytes);
         if let Some(due) = peer.due {
             self.timers.remove(&(due, key));
+        }
+        // The last word of an observation may be on its way yet.
+        if let Some((observation, receipt)) = peer.sending.and_then(|sent| sent.notification) {
+            tell(now, observation, receipt, Fate::Dropped, app);
         }
         debug_assert!(peer.queue.is_empty() && peer.observations.is_empty());
     }
@@ -589,9 +599,10 @@ fn check<'a>(message: &Message<'a>) -> Result<Head<'a>, Code> {
     Ok(head)
 }
 
-/// Bytes of the datagram.
-fn datagram_size(message: &Message<'_>) -> usize {
+/// Bytes that an address that is not proven may have for a message.
+fn may_have(message: &Message<'_>) -> usize {
     let payload = message.payload.len();
     let marker = usize::from(payload > 0);
-    4 + message.token.as_bytes().len() + message.options.size() + marker + payload
+    let size = 4 + message.token.as_bytes().len() + message.options.size() + marker + payload;
+    SMALL.max(3 * size)
 }

@@ -326,7 +326,13 @@ impl Machine {
 }
 
 /// Tells what became of a notification, if somebody wants to know; that the device lives is told in any case.
-fn tell(now: Instant, observation: Ticket, receipt: u64, fate: Fate, app: &mut impl Application) {
+pub(crate) fn tell(
+    now: Instant,
+    observation: Ticket,
+    receipt: u64,
+    fate: Fate,
+    app: &mut impl Application,
+) {
     if receipt != 0 || fate == Fate::Acknowledged {
         app.notified(now, observation, receipt, fate);
     }

@@ -308,6 +308,23 @@ fn last_words_that_wait() {
 }
 
 #[test]
+fn last_words_to_who_is_forgotten() {
+    let mut rig = Rig::new();
+    let one = rig.observe(peer(0), &Msg::con(GET, 1));
+    rig.act(Action::Notify {
+        observation: one,
+        receipt: 1,
+        response: Response::new(Code::UNAVAILABLE),
+    });
+    rig.next();
+    for n in 1..10 {
+        rig.ask(peer(n), &Msg::con(Code::PUT, 1));
+    }
+    assert_eq!(rig.app.notified, [(1, Fate::Dropped)]);
+    assert_eq!(rig.machine.timers.len(), 0);
+}
+
+#[test]
 fn observers_are_bounded() {
     let mut rig = Rig::new();
     for n in 0..8 {

@@ -539,6 +539,11 @@ fn an_unproven_address_gets_little() {
     rig.send(peer(2), &large);
     let bytes = rig.bytes();
     assert!(bytes.len() > 512 && bytes.len() <= 3 * large.encode().len());
+    // What only looks like its duplicate gets nothing.
+    rig.send(peer(2), &Msg::con(GET, 3));
+    rig.silent();
+    rig.send(peer(2), &large);
+    assert_eq!(rig.bytes(), bytes);
     // All of it can be had so.
     let mut whole = first.payload;
     for num in 1.. {
