@@ -209,7 +209,7 @@ impl Gateway {
     fn events(&mut self, key: Key, event: Option<Event>, mut events: Events) -> Option<Events> {
         let now = self.outside.now();
         let mut next = event?;
-        for _ in 0..TURN {
+        for turn in 1.. {
             match next {
                 Event::Message(message) => {
                     self.machine.message(now, key, message, &mut self.outside);
@@ -228,7 +228,8 @@ impl Gateway {
                     return None;
                 }
             }
-            if self.machine.subscribes(key) {
+            // What has been taken has to be worked on.
+            if turn == TURN || self.machine.subscribes(key) {
                 break;
             }
             match events.try_recv() {
