@@ -15,6 +15,9 @@ use uplink::Ask;
 
 /// How long what the broker has for one that wakes up is waited for, milliseconds.
 const WAKING: u64 = 1000;
+/// Messages under way to one that is awake from which on it is not sent to sleep before it has acknowledged some: half
+/// of `mqtt.session.max_inflight` as it is shipped.
+const CROWD: usize = 16;
 /// Questions to the broker without an answer, of one client, at the most.
 const ASKS: usize = 16;
 /// Messages at QoS 2 of a client that it has not released, at the most; then the oldest is forgotten.
@@ -100,6 +103,12 @@ pub struct Device<C> {
     duration: u16,
     /// how long it sleeps, seconds
     sleep: u16,
+    /// it has just woken up: what it has not acknowledged is sent again
+    resends: bool,
+    /// it is awake, and many messages are under way to it
+    crowded: bool,
+    /// it is awake, and has asked once more
+    insists: bool,
     /// when it was asked for its will
     asked_at: u64,
     /// when something came from it
@@ -131,6 +140,9 @@ impl<C> Device<C> {
             clean: hello.flags.clean() || hello.client_id.is_empty(),
             duration: hello.duration,
             sleep: 0,
+            resends: false,
+            crowded: false,
+            insists: false,
             asked_at: 0,
             heard: now,
             client: None,
@@ -291,21 +303,34 @@ impl<C> Device<C> {
             // One without a name has none to wake up by.
             _ if client_id.is_empty() || *client_id != *self.client_id.as_bytes() => {}
             State::Asleep => {
-                if let Some(client) = &self.client {
-                    self.state = State::Waking;
-                    env.world.catch_up(env.key, client);
-                }
+                (self.resends, self.crowded, self.insists) = (true, false, false);
+                self.wake(env);
             }
-            State::Awake => self.resend_and_pump(env),
+            State::Awake => {
+                self.insists = true;
+                self.resend_and_pump(env);
+            }
             _ => {}
+        }
+    }
+
+    /// Asks for what the broker has for it.
+    fn wake<W: World<Client = C>>(&mut self, env: &mut Env<'_, W>) {
+        if let Some(client) = &self.client {
+            self.state = State::Waking;
+            env.world.catch_up(env.key, client);
         }
     }
 
     /// What the broker had for it has come.
     pub fn caught_up<W: World<Client = C>>(&mut self, env: &mut Env<'_, W>) {
-        if self.state == State::Waking {
-            self.state = State::Awake;
-            self.resend_and_pump(env);
+        if self.state != State::Waking {
+            return;
+        }
+        self.state = State::Awake;
+        match std::mem::take(&mut self.resends) {
+            true => self.resend_and_pump(env),
+            false => self.pump(env),
         }
     }
 
@@ -408,10 +433,21 @@ impl<C> Device<C> {
         self.pump(env);
     }
 
-    /// One that is awake sleeps again when it has what waited for it: PINGRESP says so.
+    /// One that is awake sleeps again when it has what waited for it: PINGRESP says so. When many messages are under
+    /// way the session may have more, which come as those are acknowledged.
     fn fall_asleep_if_flushed<W: World<Client = C>>(&mut self, env: &mut Env<'_, W>) {
         let flushed = self.downlink.as_ref().is_none_or(|d| d.is_flushed());
-        if self.state == State::Awake && flushed {
+        if self.state != State::Awake || !flushed {
+            return;
+        }
+        let under_way = self.downlink.as_ref().map_or(0, |d| d.under_way());
+        // Unless it asks once more: then it does not acknowledge before PINGRESP.
+        if !self.insists && under_way >= CROWD {
+            self.crowded = true;
+        } else if !self.insists && self.crowded {
+            self.crowded = false;
+            self.wake(env);
+        } else {
             self.state = State::Asleep;
             self.heard = env.now;
             env.world.send(&self.peer, &Packet::PingResp);

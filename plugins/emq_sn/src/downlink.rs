@@ -112,6 +112,11 @@ impl Downlink {
         self.waiting.is_empty() && self.registering.is_none()
     }
 
+    /// Messages at QoS 1 and 2 that were sent and not answered.
+    pub fn under_way(&self) -> usize {
+        self.flights.len()
+    }
+
     /// A message has come. [`Downlink::pump`] is to be called after it when the client listens.
     pub fn push<W: World>(
         &mut self,

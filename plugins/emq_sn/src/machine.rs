@@ -208,6 +208,7 @@ impl<W: World> Machine<W> {
             }
         }
         if self.devices.len() >= self.rules.max_clients {
+            world.count(Count::Refused);
             return world.send(&peer, &Packet::ConnAck(ReturnCode::CONGESTION));
         }
         self.serial = self.serial.wrapping_add(1);

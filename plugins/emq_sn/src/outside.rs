@@ -271,6 +271,7 @@ impl World for Outside {
             Count::Malformed => counters.malformed.inc(),
             Count::Retransmitted => counters.retransmitted.inc(),
             Count::Lost => counters.lost.inc(),
+            Count::Refused => counters.refused.inc(),
             Count::Dropped => counters.dropped.inc(),
             Count::TooLarge => counters.too_large.inc(),
             Count::Busy => counters.busy.inc(),

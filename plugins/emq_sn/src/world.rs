@@ -78,6 +78,8 @@ pub enum Count {
     Retransmitted,
     /// a client that did not answer in time
     Lost,
+    /// a CONNECT that found no room
+    Refused,
     /// for a client: too much waits, or it does not want it
     Dropped,
     /// for a client: larger than a datagram

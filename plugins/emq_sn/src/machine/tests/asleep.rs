@@ -64,6 +64,35 @@ fn what_is_on_its_way_comes_before_pingresp() {
 }
 
 #[test]
+fn many_messages_are_acknowledged_before_pingresp() {
+    let mut bench = Bench::new();
+    let key = bench.client();
+    bench.say(SLEEP_10);
+    for n in 1..=20 {
+        bench.message(key, "xy", "a", 1, n);
+    }
+    // The window of the session is full, perhaps: there may be more.
+    assert_eq!(bench.say(AWAKE).len(), 20);
+    for n in 1..=4 {
+        assert_eq!(bench.say(&format!("07 0d 7879 {n:04x} 00")), [""; 0]);
+        assert_eq!(bench.message(key, "xy", "b", 1, 20 + n).len(), 1);
+    }
+    for n in 5..=8 {
+        assert_eq!(bench.say(&format!("07 0d 7879 {n:04x} 00")), [""; 0]);
+    }
+    // As it may be that there are no more, the broker is asked.
+    assert_eq!(bench.say("07 0d 7879 0009 00"), ["0217"]);
+    // One that does not acknowledge before PINGRESP asks once more.
+    bench.message(key, "xy", "c", 1, 30);
+    let sent = bench.say(AWAKE);
+    assert_eq!(sent.len(), 16);
+    assert!(!sent.contains(&"0217".to_string()));
+    let sent = bench.say(AWAKE);
+    assert_eq!(sent.len(), 17);
+    assert_eq!(sent[16], "0217");
+}
+
+#[test]
 fn only_under_its_own_name() {
     let mut bench = Bench::new();
     let key = bench.client();

@@ -13,6 +13,7 @@ fn no_more_clients_than_configured() {
     bench.client_at(2, "sn2");
     assert_eq!(bench.from(3, "09 04 04 01 003c 736e33"), ["030501"]);
     assert_eq!(bench.asked(), [""; 0]);
+    assert_eq!(bench.world.counted, [Count::Refused]);
     bench.closed(first);
     bench.client_at(3, "sn3");
 }
