@@ -81,7 +81,7 @@ pub fn quote(message: &[u8], into: &mut Vec<u8>) {
     into.push(b'"');
     let mut rest = message;
     while !rest.is_empty() {
-        let plain = memchr_plain(rest);
+        let plain = plain_ascii(rest);
         into.extend_from_slice(&rest[..plain]);
         rest = &rest[plain..];
         if rest.is_empty() {
@@ -113,7 +113,7 @@ pub fn quote(message: &[u8], into: &mut Vec<u8>) {
 }
 
 /// How many bytes at the beginning are ASCII that needs no escape.
-fn memchr_plain(text: &[u8]) -> usize {
+fn plain_ascii(text: &[u8]) -> usize {
     let special = |&byte: &u8| !(0x20..0x80).contains(&byte) || byte == b'"' || byte == b'\\';
     text.iter().position(special).unwrap_or(text.len())
 }
