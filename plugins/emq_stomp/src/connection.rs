@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::io;
 use std::pin::{Pin, pin};
+use std::task::{self, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// How long a client that was sent ERROR is still listened to, so that the frame is not lost to a reset connection.
@@ -176,6 +177,7 @@ impl<R: FrameReader> Connection<R> {
                 answer = first(&mut self.publishing) => {
                     self.publishing.pop_front();
                     self.machine.published(answer);
+                    self.further_answers();
                 }
                 result = self.reader.read(&mut self.input), if listening => match result {
                     Ok(0) | Err(_) => self.at_end = true,
@@ -295,6 +297,19 @@ impl<R: FrameReader> Connection<R> {
                     Stepped::Disconnected
                 }));
             }
+        }
+    }
+
+    /// Takes the answers that are there behind the first, so that their receipts go out in one write. Who waits for the
+    /// next one says so anew before this task waits.
+    fn further_answers(&mut self) {
+        let mut nobody = task::Context::from_waker(Waker::noop());
+        loop {
+            let Poll::Ready(answer) = pin!(first(&mut self.publishing)).poll(&mut nobody) else {
+                return;
+            };
+            self.publishing.pop_front();
+            self.machine.published(answer);
         }
     }
 

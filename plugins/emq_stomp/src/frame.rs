@@ -484,5 +484,7 @@ fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
+// With its path, because the fuzz target takes this file alone.
 #[cfg(test)]
+#[path = "frame/tests.rs"]
 mod tests;
