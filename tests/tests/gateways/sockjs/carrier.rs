@@ -193,15 +193,6 @@ impl Carrier {
         }
     }
 
-    /// The next text that comes, whatever it is part of.
-    #[track_caller]
-    pub fn text(&mut self) -> String {
-        match self.kind {
-            Kind::Raw => text(self.socket.as_mut().unwrap()).expect("a message"),
-            _ => messages(&self.frame()).concat(),
-        }
-    }
-
     /// Sends a piece of the STOMP stream.
     #[track_caller]
     pub fn send(&mut self, text: &str) {

@@ -60,8 +60,27 @@ fn keys_that_are_hot_take_effect_at_once() {
     assert_eq!(stomp.recv().command, "CONNECTED");
     stomp.say("SEND", &[("destination", "a")], "four");
     stomp.refused();
-    // Nobody who is connected was disturbed.
-    stays.quiet();
+    set(&broker, "stomp.frame.max_body_length=8192");
+    set(&broker, "stomp.frame.max_headers=10");
+    // Nobody who is connected was disturbed; what is new holds for them as well.
+    stays.sub("1", "t", &[("ack", "client")]);
+    let mut mqtt = broker.client(Version::V311, "mqtt");
+    for (nack, again) in [("requeue", true), ("drop", false)] {
+        set(&broker, &format!("stomp.nack={nack}"));
+        mqtt.pub_("t", 1, nack);
+        let message = stays.message("1", nack);
+        stays.say("NACK", &[("id", message.value("ack"))], "");
+        if again {
+            let message = stays.message("1", nack);
+            stays.done("ACK", &[("id", message.value("ack"))], "");
+        }
+        stays.nothing_from(&mut mqtt);
+    }
+    set(&broker, "stomp.max_transactions=1");
+    stays.done("BEGIN", &[("transaction", "1")], "");
+    stays.say("BEGIN", &[("transaction", "2")], "");
+    stays.refused();
+    set(&broker, "stomp.listener.acceptors=7");
 }
 
 #[test]
