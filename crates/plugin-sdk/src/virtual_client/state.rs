@@ -6,6 +6,7 @@ use emqttd_mqtt::{
     AckKind, ConnAck, Packet, Properties, Property, Publish, PublishHead, ReasonCode,
     SubscriptionOptions, Version, fixed_header,
 };
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -13,6 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 const OUT: usize = 64 * 1024;
 /// Bytes of events beyond which no more are taken from the broker.
 const EVENT_BYTES: usize = 1024 * 1024;
+/// Most bytes of a buffer that is kept for the next packets.
+const SPARE_BYTES: usize = 16 * 1024;
 /// PINGREQ packets without answer at the most.
 const PINGS: usize = 8;
 
@@ -220,7 +223,8 @@ impl State {
         }
         self.out_start += pipe.leave(waiting).min(waiting.len());
         if self.out_start == self.out.len() {
-            self.out = Vec::new();
+            // A quiet client holds no memory.
+            give_back(std::mem::take(&mut self.out));
             self.out_start = 0;
         } else if self.out_start > OUT {
             self.out.drain(..self.out_start);
@@ -260,6 +264,9 @@ impl State {
                 id
             }
         };
+        if self.out.capacity() == 0 {
+            self.out = SPARE.take();
+        }
         let head = PublishHead {
             qos: message.qos.into(),
             retain: message.retain,
@@ -607,6 +614,19 @@ impl State {
         self.events = VecDeque::new();
         self.event_bytes = 0;
         std::mem::take(&mut self.blocked)
+    }
+}
+
+thread_local! {
+    /// For the packets of the next client that publishes on this thread: most are taken by the broker at once.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps the buffer for the next one, unless it is large.
+fn give_back(mut buffer: Vec<u8>) {
+    if (1..=SPARE_BYTES).contains(&buffer.capacity()) {
+        buffer.clear();
+        SPARE.set(buffer);
     }
 }
 
