@@ -81,7 +81,10 @@ fn check(frame: &Frame<'_>, version: Version) {
     let sayable = version == Version::V1_2
         && !matches!(&*frame.command, "CONNECT" | "STOMP")
         && !frame.command.ends_with('\r')
-        && frame.headers.iter().all(|(name, _)| plain(name) && name != "content-length");
+        && frame
+            .headers
+            .iter()
+            .all(|(name, _)| plain(name) && name != "content-length");
     if !sayable {
         return;
     }

@@ -15,7 +15,6 @@ use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Poll, Waker};
 use std::task::{self, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -334,20 +333,6 @@ impl<R: FrameReader> Connection<R> {
             Stepped::Unsubscribed(answer) => self.machine.unsubscribed(answer),
             Stepped::Published { answered, answer } => self.answered(answered, answer),
             Stepped::Disconnected => self.machine.disconnected(),
-        }
-    }
-
-    /// Tells the answer to the first message, and those that are there already: their receipts are written together.
-    fn published(&mut self, answer: Answer) {
-        let mut answer = Some(answer);
-        while let Some(known) = answer.take() {
-            self.publishing.pop_front();
-            self.machine.published(known);
-            // Those that are not there are asked again before this task sleeps.
-            let mut now = std::task::Context::from_waker(Waker::noop());
-            if let Poll::Ready(next) = pin!(first(&mut self.publishing)).poll(&mut now) {
-                answer = Some(next);
-            }
         }
     }
 
