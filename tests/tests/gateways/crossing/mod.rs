@@ -3,7 +3,7 @@
 mod speaker;
 
 use emqttd_tests::{Broker, Config};
-use speaker::{PROTOCOLS, Speaker, open};
+use speaker::{PROTOCOLS, open};
 
 use crate::common::{shown, wait_for_client};
 
