@@ -13,7 +13,10 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let fields: Vec<_> = form::fields(input).collect();
-    let length: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let length: usize = fields
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     assert!(fields.len() <= 16 && length <= input.len());
     assert!(form::decode(input).len() <= input.len());
     let Ok(text) = std::str::from_utf8(input) else {
