@@ -274,9 +274,14 @@ impl PipeEvents for Callbacks {
         let mut state = self.0.lock();
         let taken = state.take(bytes);
         let (news, broken) = (state.has_events(), state.is_broken());
+        let caught_up = state.take_caught_up();
         self.0.flush(state);
         if news {
             self.0.event.notify_one();
+        }
+        for told in caught_up {
+            // Whoever asked may have given up waiting.
+            let _ = told.send(());
         }
         if broken {
             self.0.close("protocol_error");

@@ -146,6 +146,8 @@ pub(super) struct State {
     serial: u64,
     /// for each PINGREQ without PINGRESP, the last message before it
     pings: VecDeque<Ping>,
+    /// who is to be told of a PINGRESP, after the events before it
+    caught_up: Vec<oneshot::Sender<()>>,
     received: HashMap<u16, Received>,
     /// of the broker's DISCONNECT
     code: Option<u8>,
@@ -173,6 +175,7 @@ impl State {
             last_id: 0,
             serial: 0,
             pings: VecDeque::new(),
+            caught_up: Vec::new(),
             received: HashMap::new(),
             code: None,
             broken: false,
@@ -200,6 +203,7 @@ impl State {
         self.connack = None;
         self.pending = HashMap::new();
         self.pings = VecDeque::new();
+        self.caught_up = Vec::new();
         self.received = HashMap::new();
         self.out = Vec::new();
         self.out_start = 0;
@@ -350,10 +354,7 @@ impl State {
         let Some(Ping { serial, told }) = self.pings.pop_front() else {
             return;
         };
-        if let Some(told) = told {
-            // Whoever asked may have given up waiting.
-            let _ = told.send(());
-        }
+        self.caught_up.extend(told);
         if self.version.is_v5() {
             return;
         }
@@ -580,6 +581,11 @@ impl State {
     }
 
     // Towards the gateway.
+
+    /// Those whose PINGRESP has come. To be told when the events have been announced.
+    pub fn take_caught_up(&mut self) -> Vec<oneshot::Sender<()>> {
+        std::mem::take(&mut self.caught_up)
+    }
 
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
