@@ -292,3 +292,6 @@ impl Gateway {
         self.outside.counters.clients.set(0);
     }
 }
+
+#[cfg(test)]
+mod tests;
