@@ -18,6 +18,8 @@ const READ_AT_ONCE: usize = 64;
 /// Datagrams read for each that is given out while others wait: more than one, so that what is lost when too many
 /// come is lost here, where the loud lose it, and not in the kernel, where all do.
 const READ_ON: usize = 8;
+/// Datagrams given out before other tasks have their turn, however many more there are: all gateways may share a thread.
+const BEFORE_OTHERS: u32 = 256;
 /// How long nothing is read after that has failed.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -139,6 +141,8 @@ impl UdpSocket {
             socket: self.clone(),
             waiting: Fair::new(),
             buffer: vec![0; LONGEST].into_boxed_slice(),
+            given: 0,
+            failing: false,
         }
     }
 }
@@ -164,6 +168,10 @@ pub struct Inbox {
     socket: UdpSocket,
     waiting: Fair,
     buffer: Box<[u8]>,
+    /// datagrams since other tasks had their turn
+    given: u32,
+    /// reading has failed, and that was told
+    failing: bool,
 }
 
 impl Inbox {
@@ -172,12 +180,21 @@ impl Inbox {
     /// # Errors
     /// None of those a socket recovers from; it is there so that a task can end for good.
     pub async fn recv(&mut self) -> io::Result<Datagram> {
+        if self.given >= BEFORE_OTHERS {
+            tokio::task::yield_now().await;
+            self.given = 0;
+        }
         loop {
             match self.next() {
                 Ok(Some(datagram)) => return Ok(datagram),
-                Ok(None) => self.socket.0.socket.readable().await?,
+                Ok(None) => {
+                    self.given = 0;
+                    self.socket.0.socket.readable().await?;
+                }
                 Err(error) => {
-                    log::warn!("{}: {error}", self.socket.0.listener.0);
+                    if !std::mem::replace(&mut self.failing, true) {
+                        log::warn!("{}: {error}", self.socket.0.listener.0);
+                    }
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
@@ -190,6 +207,12 @@ impl Inbox {
     }
 
     fn next(&mut self) -> io::Result<Option<Datagram>> {
+        let next = self.take()?;
+        self.given = self.given.saturating_add(u32::from(next.is_some()));
+        Ok(next)
+    }
+
+    fn take(&mut self) -> io::Result<Option<Datagram>> {
         if !self.waiting.is_empty() {
             // An error is met again when nothing waits any more.
             let _ = self.read(READ_ON);
@@ -228,10 +251,13 @@ impl Inbox {
 
     fn read_one(&mut self) -> io::Result<Option<Datagram>> {
         match self.socket.0.socket.try_recv_from(&mut self.buffer) {
-            Ok((len, from)) => Ok(Some(Datagram {
-                from,
-                bytes: self.buffer[..len].to_vec(),
-            })),
+            Ok((len, from)) => {
+                self.failing = false;
+                Ok(Some(Datagram {
+                    from,
+                    bytes: self.buffer[..len].to_vec(),
+                }))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }

@@ -316,3 +316,48 @@ fn datagrams_come_and_go() {
     assert_eq!(broker.metric("dropped/in"), Some(0));
     assert_eq!(broker.metric("dropped/out"), Some(0));
 }
+
+#[test]
+fn a_flood_leaves_others_their_turn() {
+    let turns: Arc<Mutex<Option<usize>>> = Arc::default();
+    let told = Arc::clone(&turns);
+    let plugin = Descriptor::new("toy", "1", "Flooded", move |ctx| {
+        let settings = UdpSettings {
+            protocol: "toy:udp".into(),
+            listen_on: "127.0.0.1:0".into(),
+            key: "toy.port",
+            max_clients: 9,
+        };
+        let socket = UdpSocket::open(ctx, settings)?;
+        let mut inbox = socket.inbox();
+        let flood = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let send = || flood.send_to(b"x", socket.local_addr()).unwrap();
+        ctx.block_on(async {
+            // Read faster than they are taken, so that many wait.
+            for _ in 0..200 {
+                for _ in 0..9 {
+                    send();
+                }
+                inbox.recv().await.unwrap();
+            }
+            for taken in 0..1000 {
+                let received = std::pin::pin!(inbox.recv());
+                let waker = std::task::Waker::noop();
+                let mut cx = std::task::Context::from_waker(waker);
+                if received.poll(&mut cx).is_pending() {
+                    *told.lock().unwrap() = Some(taken);
+                    break;
+                }
+            }
+            // It goes on, and nothing is lost.
+            assert!(inbox.try_recv().is_some());
+            inbox.recv().await.unwrap();
+        });
+        Ok(Box::new(()))
+    });
+    let broker = FakeBroker::new();
+    broker.start(&plugin, Config::default()).unwrap();
+    let turn = turns.lock().unwrap().take();
+    assert!(turn.is_some_and(|taken| taken <= 256), "{turn:?}");
+    assert_eq!(broker.metric("dropped/in"), Some(0));
+}
