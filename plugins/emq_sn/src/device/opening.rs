@@ -54,6 +54,7 @@ impl<C> Device<C> {
         hello: Hello<'_>,
     ) -> Again {
         let same = *hello.client_id == *self.client_id;
+        self.heard = env.now;
         match self.state {
             State::Opening => Again::Anew,
             // The answer is on its way.

@@ -177,6 +177,23 @@ fn connect_ends_the_sleep_and_brings_what_came() {
 }
 
 #[test]
+fn connect_is_a_sign_of_life() {
+    let mut bench = Bench::new();
+    bench.client();
+    for _ in 0..3 {
+        bench.wait(80);
+        assert_eq!(bench.say("09 04 04 01 003c 736e31"), ["030500"]);
+    }
+    bench.say("04 18 03e8");
+    bench.wait(900);
+    assert_eq!(bench.say("09 04 04 01 000a 736e31"), ["030500"]);
+    assert_eq!(bench.wait(14), [""; 0]);
+    assert_eq!(bench.say("02 16"), ["0217"]);
+    bench.wait(15);
+    assert_eq!(bench.asked(), ["1: abort keepalive_timeout"]);
+}
+
+#[test]
 fn another_cannot_take_its_address() {
     let mut bench = Bench::new();
     bench.client();
