@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::coop::consume_budget;
 use tokio::time::Sleep;
 
 /// Datagrams, or actions, before the others have their turn.
@@ -123,6 +124,8 @@ impl<A: Application> Task<A> {
             self.secured();
             self.count();
             self.set(sleep.as_mut());
+            // Actions may come as fast as they are done; other gateways have the same thread.
+            consume_budget().await;
             let (app, actions) = (&mut self.app, &mut self.actions);
             tokio::select! {
                 () = taken(app, actions) => self.act(),

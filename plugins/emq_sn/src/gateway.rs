@@ -14,6 +14,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
 /// Of datagrams, answers or events, as many are worked on before the others have their turn.
@@ -79,6 +80,8 @@ impl Gateway {
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
             }
+            // Events may come as fast as they are worked on; other gateways have the same thread.
+            consume_budget().await;
             tokio::select! {
                 // A SUBACK goes out before the messages that it lets in.
                 biased;
