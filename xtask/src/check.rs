@@ -58,7 +58,7 @@ fn number_before(line: &str, word: &str) -> usize {
 /// `[--quick] [--fuzz-seconds N]`
 pub fn run(args: &[String]) -> Result<(), String> {
     let quick = args.iter().any(|a| a == "--quick");
-    let seconds = option(args, "--fuzz-seconds").unwrap_or("60");
+    let seconds = option(args, "--fuzz-seconds").unwrap_or("40");
     let started = Instant::now();
     let mut all = Summary::default();
 
