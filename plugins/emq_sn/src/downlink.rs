@@ -9,9 +9,12 @@ use std::collections::VecDeque;
 
 /// Messages at QoS 1 and 2 on their way to a client at the most; the broker's window is mostly less.
 const FLIGHTS: usize = 64;
-/// Messages that wait for a client at the most, and their bytes.
+/// Messages that wait for a client at the most.
 const WAITING: usize = 1000;
+/// Their bytes, beyond which those at QoS 0 give way.
 const WAITING_BYTES: usize = 1024 * 1024;
+/// Their bytes at the most: twice what the broker's window holds of the largest.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// Of them at QoS 0, when the client listens, at the least: they wait for its REGACK only.
 const BEHIND_REGISTER: usize = 100;
 /// Bytes that a frame of a forwarder may take.
@@ -99,7 +102,9 @@ impl Downlink {
     /// When that is not so.
     #[doc(hidden)]
     pub fn check(&self) {
-        assert!(self.waiting.len() <= WAITING && self.bytes <= WAITING_BYTES);
+        // What was under way may have come back.
+        assert!(self.waiting.len() <= WAITING + FLIGHTS);
+        assert!(self.bytes <= MOST_BYTES + FLIGHTS * LONGEST);
         let sizes = self.waiting.iter().map(|w| size(&w.message));
         assert_eq!(self.bytes, sizes.sum::<usize>());
         let qos = self.waiting.iter().map(|w| w.message.qos);
@@ -141,7 +146,10 @@ impl Downlink {
         {
             self.drop_oldest(env, client);
         }
-        while self.waiting.len() > WAITING || self.bytes > WAITING_BYTES {
+        while self.bytes > WAITING_BYTES && self.at_qos_0 > 0 {
+            self.drop_oldest(env, client);
+        }
+        while self.waiting.len() > WAITING || self.bytes > MOST_BYTES {
             self.drop_oldest(env, client);
         }
     }
@@ -300,8 +308,14 @@ impl Downlink {
     ) {
         let fits = |r: &mut Registering| r.topic_id == topic_id && r.msg_id == msg_id;
         match code {
-            // It wants to be asked later: the retry does that.
-            ReturnCode::CONGESTION => {}
+            // It wants to be asked later: the retry does that. And it is there.
+            ReturnCode::CONGESTION => {
+                if let Some(registering) = self.registering.as_mut()
+                    && fits(registering)
+                {
+                    (registering.tries, registering.sent) = (0, env.now);
+                }
+            }
             ReturnCode::ACCEPTED => {
                 if self.registering.take_if(fits).is_some() {
                     far.registry.told(topic_id);
@@ -343,7 +357,10 @@ impl Downlink {
                     env.world.ack(far.client, msg_id);
                 }
             }
-            (ReturnCode::CONGESTION, Some(index)) => self.flights[index].sent = env.now,
+            (ReturnCode::CONGESTION, Some(index)) => {
+                let flight = &mut self.flights[index];
+                (flight.tries, flight.sent) = (0, env.now);
+            }
             (ReturnCode::INVALID_TOPIC_ID, index) => {
                 self.invalid_topic_id(env, far, topic_id, index);
             }

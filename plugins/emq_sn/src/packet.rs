@@ -513,7 +513,8 @@ pub struct Frame<'a> {
 /// # Errors
 /// When it is one and not whole.
 pub fn unwrap(datagram: &[u8]) -> Result<Frame<'_>, Malformed> {
-    let &[length, ENCAPSULATED, ..] = datagram else {
+    // A length of 1 says that the second byte is part of a long one.
+    let &[length @ (0 | 2..), ENCAPSULATED, ..] = datagram else {
         return Ok(Frame {
             node: None,
             packet: datagram,

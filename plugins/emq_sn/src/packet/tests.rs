@@ -284,3 +284,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_long_packet_is_no_frame_of_a_forwarder() {
+    // Its length has the type of such a frame in its second byte.
+    let payload = vec![0; 0xFE00 - PUBLISH_HEAD];
+    let packet = Packet::Publish {
+        flags: Flags::of_qos(1),
+        topic: 1,
+        msg_id: 2,
+        payload: &payload,
+    };
+    let mut datagram = Vec::new();
+    assert!(encode(&packet, &mut datagram));
+    assert_eq!(datagram[..4], [1, 0xFE, 0, 0x0C]);
+    let frame = unwrap(&datagram).unwrap();
+    assert_eq!(frame.node, None);
+    assert_eq!(decode(frame.packet), Ok(packet));
+}
