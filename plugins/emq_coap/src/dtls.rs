@@ -4,11 +4,20 @@
 //! it. Nothing is kept of a client before it has shown by a cookie that it is where it says; handshakes and sessions
 //! are bounded, and handshakes per second too.
 //!
-//! The protocol is our own, since no library that could be used has what CoAP's devices need: certificates with RSA
-//! keys and chains, the suites of RFC 7252, pre-shared keys and certificates on one port, the identity of a key. All
-//! cryptography is that of aws-lc-rs and of rustls' provider (keys, signatures, key exchange, chains of certificates);
-//! CCM alone, which aws-lc-rs does not give out, is RustCrypto's.
+//! # Why it is our own
+//!
+//! We would rather use a library, and tried those that build with a C compiler alone. `dimpl` has neither RSA keys nor
+//! chains of certificates, of pre-shared keys the one suite with CCM_8, and wants the extended master secret, which older
+//! devices have not. `rtc-dtls` 0.21 puts fragments together by a recursion for each of them before it knows who sends them,
+//! ends a session with a pre-shared key when one forged record comes, and did not complete handshakes with `dimpl` as the
+//! client in our tests. Devices with CoAP need all of that on one port, and the identity of a key or certificate.
+//!
+//! So the messages and their order are ours, and no cryptography is: that is of aws-lc-rs and of rustls' provider (keys,
+//! signatures, key exchange, chains of certificates); CCM alone, which aws-lc-rs does not give out, is RustCrypto's.
+//! The server's side of version 1.2 is all there is, without resumption, renegotiation and compression. `tests` has clients
+//! of OpenSSL, libcoap (OpenSSL and GnuTLS) and dimpl, and attacks message by message.
 
+mod admission;
 mod cookie;
 mod files;
 mod handshake;
@@ -23,11 +32,13 @@ mod window;
 
 pub(crate) use files::listen_on;
 
+use admission::{Admission, source};
 use cookie::Baker;
 use emqttd_plugin_sdk::{Context, Metric, StartError};
 use files::Files;
 use handshake::{Established, Handshake, LastFlight, Offer, Refused, alert, content};
 use message::{ClientHello, Reader};
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,8 +48,6 @@ use window::Window;
 
 /// Handshakes under way at the most.
 const HANDSHAKES: usize = 512;
-/// Handshakes begun in a second, beyond which clients have to ask again; a quarter of that with an RSA key.
-const PER_SECOND: f64 = 400.0;
 /// Life of a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// A flight without answer is sent again after that, and after twice as long each time (RFC 6347, 4.2.4.1).
@@ -49,6 +58,11 @@ const SENDS: u8 = 8;
 const IDLE: Duration = Duration::from_secs(3600);
 /// When there is no place for another session, one in which nothing came for so long makes room.
 const MAKES_ROOM: Duration = Duration::from_secs(60);
+/// A client with another pre-shared key is told so when its Finished could not be read so often, with a while between
+/// them as when it is repeated. One record does not say anything: anybody may have sent it.
+const UNREADABLE: u8 = 3;
+/// See [`UNREADABLE`].
+const APART: Duration = Duration::from_millis(500);
 /// Records of a datagram that are looked at.
 const RECORDS: usize = 16;
 /// How often the files are looked at; only when somebody begins a handshake.
@@ -86,8 +100,7 @@ pub(crate) struct Dtls {
     most_sessions: usize,
     timers: BTreeSet<(Instant, Kind, SocketAddr)>,
     outputs: VecDeque<Output>,
-    /// handshakes that may begin now, and since when that counts
-    tokens: (f64, Instant),
+    admission: Admission,
     begun: Instant,
     looked_at: Instant,
     complained: Option<Instant>,
@@ -116,6 +129,8 @@ struct Pending {
     ends: Instant,
     /// the client, or somebody in its name, has said that it gives up: nothing is sent again
     given_up: bool,
+    /// how often the client's Finished could not be read, and when that was
+    unreadable: (u8, Option<Instant>),
 }
 
 struct Session {
@@ -150,7 +165,7 @@ impl Dtls {
             most_sessions,
             timers: BTreeSet::new(),
             outputs: VecDeque::new(),
-            tokens: (PER_SECOND, now),
+            admission: Admission::new(now),
             begun: now,
             looked_at: now,
             complained: None,
@@ -258,7 +273,10 @@ impl Dtls {
             return;
         }
         if let (Some(pending), Some(mut record)) = (self.handshakes.get_mut(&from), copy) {
-            let step = pending.handshake.secret(&mut record);
+            let mut step = pending.handshake.secret(&mut record);
+            if pending.handshake.take_unreadable() {
+                step = pending.unreadable(now);
+            }
             self.step(now, from, step);
         }
     }
@@ -286,6 +304,8 @@ impl Dtls {
         session.window.mark(number);
         session.used = now;
         match (header[0], plain) {
+            // RFC 5246, 6.2.1: there is no such record.
+            (_, plain) if plain.len() > LONGEST => {}
             (content::APPLICATION_DATA, plain) => self.outputs.push_back(Output::Received {
                 from,
                 identity: session.identity.clone(),
@@ -300,6 +320,11 @@ impl Dtls {
                 if let Some(datagram) = last.write(&session.write, number) {
                     self.outputs.push_back(Output::Send(from, datagram));
                 }
+            }
+            // RFC 5246, 7.4.1.1: whoever wants another session begins it in the clear.
+            (content::HANDSHAKE, [message::kind::CLIENT_HELLO, ..]) if session.repeats < SENDS => {
+                session.repeats += 1;
+                self.seal(from, content::ALERT, &[1, alert::NO_RENEGOTIATION]);
             }
             _ => {}
         }
@@ -316,8 +341,11 @@ impl Dtls {
         hello: &ClientHello<'_>,
     ) {
         self.end_handshake(from);
-        if self.handshakes.len() >= HANDSHAKES || !self.has_token(now) {
+        if !self.admission.admit(now, from) {
             return self.counts.refused.inc();
+        }
+        if self.handshakes.len() >= HANDSHAKES {
+            self.drop_handshake();
         }
         self.look_at_files(now);
         match Handshake::begin(&self.offer, number, fragment, hello) {
@@ -327,7 +355,7 @@ impl Dtls {
                 self.complain(now, from, &refused);
             }
             Ok(handshake) => {
-                self.tokens.0 -= handshake.cost();
+                self.admission.charge(handshake.cost() - 1.0);
                 let mut pending = Pending {
                     handshake: Box::new(handshake),
                     due: now + RESEND,
@@ -335,6 +363,7 @@ impl Dtls {
                     sends: 0,
                     ends: now + HANDSHAKE,
                     given_up: false,
+                    unreadable: (0, None),
                 };
                 let flight = pending.send();
                 self.outputs.extend(flight.map(|d| Output::Send(from, d)));
@@ -363,13 +392,18 @@ impl Dtls {
         }
     }
 
-    fn establish(&mut self, now: Instant, from: SocketAddr, established: Established) {
+    fn establish(&mut self, now: Instant, from: SocketAddr, mut established: Established) {
+        // What the former client asked in the same datagram is answered to nobody: this one must not read it.
+        self.outputs
+            .retain(|output| !matches!(output, Output::Received { from: of, .. } if *of == from));
         self.forget(from);
-        if self.sessions.len() >= self.most_sessions && !self.make_room(now) {
+        if !self.make_room(now) {
             let refused = Refused {
                 alert: alert::INTERNAL_ERROR,
                 why: "coap.max_clients is reached".into(),
             };
+            let datagram = established.last.fatal(refused.alert);
+            self.outputs.push_back(Output::Send(from, datagram));
             return self.complain(now, from, &refused);
         }
         let mut session = Session {
@@ -392,20 +426,45 @@ impl Dtls {
         self.counts.done.inc();
     }
 
-    /// Ends the session that has been looked at the longest ago, if nothing came in it for a while.
+    /// Ends the sessions that were silent longest until there is room; `false` = none was silent for a while.
     fn make_room(&mut self, now: Instant) -> bool {
-        let sessions = self
-            .timers
-            .iter()
-            .filter(|(_, kind, _)| *kind == Kind::Session);
-        let oldest = sessions.map(|(_, _, from)| *from).find(|from| {
-            let used = self.sessions.get(from).map(|session| session.used);
-            used.is_some_and(|used| now.saturating_duration_since(used) >= MAKES_ROOM)
-        });
-        if let Some(oldest) = oldest {
-            self.close(oldest);
+        while self.sessions.len() >= self.most_sessions {
+            let mut timers = self.timers.iter();
+            let first = timers.find(|(_, kind, _)| *kind == Kind::Session);
+            let Some(&(due, _, from)) = first else {
+                return false;
+            };
+            let Some(used) = self.sessions.get(&from).map(|session| session.used) else {
+                return false;
+            };
+            if due < used + IDLE {
+                // It was heard of since its timer was set. No timer is later than that of the last sign of life, so
+                // the first that is right is of the one.
+                self.timers.remove(&(due, Kind::Session, from));
+                self.session_due(now, from);
+            } else if now.saturating_duration_since(used) >= MAKES_ROOM {
+                self.close(from);
+            } else {
+                return false;
+            }
         }
-        oldest.is_some()
+        true
+    }
+
+    /// Drops a handshake to make room: of the source that has most of them the oldest.
+    fn drop_handshake(&mut self) {
+        let mut many: HashMap<u128, usize> = HashMap::new();
+        for from in self.handshakes.keys() {
+            *many.entry(source(*from)).or_default() += 1;
+        }
+        let rank = |(from, pending): &(&SocketAddr, &Pending)| {
+            let of_source = many.get(&source(**from)).copied();
+            (of_source, Reverse(pending.ends))
+        };
+        if let Some((from, _)) = self.handshakes.iter().max_by_key(rank) {
+            self.end_handshake(*from);
+            self.counts.refused.inc();
+        }
     }
 
     /// Sends what is in the clear; `false` when there is no session, or it is too long.
@@ -477,8 +536,12 @@ impl Dtls {
             return;
         };
         if now >= pending.ends {
+            let (unreadable, _) = pending.unreadable;
             self.handshakes.remove(&from);
-            return self.counts.refused.inc();
+            return match unreadable {
+                0 => self.counts.refused.inc(),
+                _ => self.complain(now, from, &another_key()),
+            };
         }
         if !pending.given_up {
             let flight = pending.send();
@@ -498,15 +561,6 @@ impl Dtls {
         }
         session.due = session.used + IDLE;
         self.timers.insert((session.due, Kind::Session, from));
-    }
-
-    /// Whether one more handshake may begin now.
-    fn has_token(&mut self, now: Instant) -> bool {
-        let (tokens, since) = &mut self.tokens;
-        let gained = now.saturating_duration_since(*since).as_secs_f64() * PER_SECOND;
-        *tokens = (*tokens + gained).min(PER_SECOND);
-        *since = now;
-        *tokens >= 1.0
     }
 
     /// Takes up changed files for the handshakes to come.
@@ -535,7 +589,28 @@ impl Dtls {
     }
 }
 
+/// Nobody is told whether it is the key or the identity.
+fn another_key() -> Refused {
+    Refused {
+        alert: alert::DECRYPT_ERROR,
+        why: "the pre-shared key is another".into(),
+    }
+}
+
 impl Pending {
+    /// What should have been the client's Finished cannot be read.
+    fn unreadable(&mut self, now: Instant) -> Result<Option<Established>, Refused> {
+        let (times, last) = &mut self.unreadable;
+        if last.is_none_or(|at| now.saturating_duration_since(at) >= APART) {
+            *last = Some(now);
+            *times += 1;
+        }
+        match *times {
+            ..UNREADABLE => Ok(None),
+            _ => Err(another_key()),
+        }
+    }
+
     /// The flight, if it may be sent once more.
     fn send(&mut self) -> impl Iterator<Item = Vec<u8>> + use<> {
         let may = self.sends < SENDS;

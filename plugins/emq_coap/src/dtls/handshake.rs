@@ -53,6 +53,7 @@ pub(super) mod alert {
     pub const DECRYPT_ERROR: u8 = 51;
     pub const PROTOCOL_VERSION: u8 = 70;
     pub const INTERNAL_ERROR: u8 = 80;
+    pub const NO_RENEGOTIATION: u8 = 100;
 }
 
 fn refused<T>(alert: u8, why: impl Into<String>) -> Result<T, Refused> {
@@ -149,6 +150,11 @@ impl LastFlight {
         *number += 1;
         Some(datagram)
     }
+
+    /// An alert instead, in the clear: the client does not read anything else yet.
+    pub fn fatal(&mut self, alert: u8) -> Vec<u8> {
+        fatal(self.plain_number, alert)
+    }
 }
 
 /// A handshake under way.
@@ -168,6 +174,8 @@ pub(super) struct Handshake {
     secrets: Option<Secrets>,
     /// a record of epoch 1 that came before there were keys
     early: Option<Vec<u8>>,
+    /// with a pre-shared key: what came in the place of the client's Finished cannot be read
+    unreadable: bool,
     /// our messages, to be sent again
     flight: Vec<Vec<u8>>,
     /// number of our next record of epoch 0
@@ -186,7 +194,7 @@ impl Handshake {
         hello: &ClientHello<'_>,
     ) -> Result<Handshake, Refused> {
         // DTLS counts its versions downwards; 0xFEFF is 1.0.
-        if hello.version > 0xFEFD {
+        if !(0xFE00..=0xFEFD).contains(&hello.version) {
             return refused(alert::PROTOCOL_VERSION, "the client has no DTLS 1.2");
         }
         let Some(suite) = offer.choose(&hello.suites) else {
@@ -209,6 +217,7 @@ impl Handshake {
             identity: None,
             secrets: None,
             early: None,
+            unreadable: false,
             flight: Vec::new(),
             plain_number: number.wrapping_add(1),
             message_number: fragment.number,
@@ -298,6 +307,10 @@ impl Handshake {
             for name in credentials.verifier.root_hint_subjects() {
                 put_vec(&mut names, 2, name.as_ref());
             }
+            // More than can be said: any certificate may be shown then.
+            if names.len() > usize::from(u16::MAX) {
+                names.clear();
+            }
             put_vec(&mut body, 2, &names);
             self.put(kind::CERTIFICATE_REQUEST, &body);
             self.expect = Expect::Certificate;
@@ -349,6 +362,9 @@ impl Handshake {
 
     /// A record of epoch 0 with handshake messages, in fragments.
     pub fn plain(&mut self, mut body: Reader<'_>) -> Result<Option<Established>, Refused> {
+        if self.expect == Expect::Finished {
+            return Ok(None);
+        }
         while !body.is_empty() {
             // Anybody may have sent it: what cannot be read is not the client's fault.
             let Some(fragment) = Fragment::read(&mut body) else {
@@ -365,10 +381,20 @@ impl Handshake {
             };
             self.message(&message)?;
         }
-        match self.early.take() {
+        // From here on nothing in the clear counts.
+        self.assembly.clear();
+        let step = match self.early.take() {
             Some(mut record) => self.secret(&mut record),
             None => Ok(None),
-        }
+        };
+        // Anybody may have sent that before.
+        self.unreadable = false;
+        step
+    }
+
+    /// Whether what came last in the place of the client's Finished was made with another key, or forged.
+    pub fn take_unreadable(&mut self) -> bool {
+        std::mem::take(&mut self.unreadable)
     }
 
     /// A record of epoch 1, which has to be the client's Finished.
@@ -393,10 +419,8 @@ impl Handshake {
         number.copy_from_slice(&header[3..11]);
         // Forged, damaged, or made with another key: which of them nobody can tell.
         let Ok(plain) = secrets.read.open(header, body) else {
-            return match self.suite.proof {
-                Proof::Psk => refused(alert::DECRYPT_ERROR, "the pre-shared key is another"),
-                _ => Ok(None),
-            };
+            self.unreadable = self.suite.proof == Proof::Psk;
+            return Ok(None);
         };
         let Some(fragment) = Fragment::read(&mut Reader(plain)) else {
             return Err(unreadable());
@@ -481,6 +505,9 @@ impl Handshake {
             self.certificates
                 .push(CertificateDer::from(certificate.to_vec()));
         }
+        if !reader.is_empty() {
+            return Err(unreadable());
+        }
         let Some((own, others)) = self.certificates.split_first() else {
             return refused(alert::HANDSHAKE_FAILURE, "the client shows no certificate");
         };
@@ -505,6 +532,9 @@ impl Handshake {
         let mut reader = Reader(body);
         let scheme = reader.u16().ok_or_else(unreadable)?;
         let signature = reader.vec16().ok_or_else(unreadable)?;
+        if !reader.is_empty() {
+            return Err(unreadable());
+        }
         let own = self.certificates.first().ok_or_else(|| internal(()))?;
         let scheme = SignatureScheme::from(scheme);
         if !signature::is_good(own, scheme, &self.transcript, signature) {
@@ -518,7 +548,11 @@ impl Handshake {
 
     /// The premaster secret of ECDHE.
     fn shared_secret(&mut self, body: &[u8]) -> Result<Vec<u8>, Refused> {
-        let point = Reader(body).vec8().ok_or_else(unreadable)?;
+        let mut reader = Reader(body);
+        let point = reader.vec8().ok_or_else(unreadable)?;
+        if !reader.is_empty() {
+            return Err(unreadable());
+        }
         let key_exchange = self.key_exchange.take().ok_or_else(|| internal(()))?;
         match key_exchange.complete(point) {
             Ok(secret) => Ok(secret.secret_bytes().to_vec()),
@@ -529,7 +563,11 @@ impl Handshake {
     /// The premaster secret of a pre-shared key (RFC 4279, 2). Of an identity that nobody knows it is one that nobody
     /// has: the client learns no more than with a wrong key.
     fn psk_secret(&mut self, body: &[u8]) -> Result<Vec<u8>, Refused> {
-        let identity = Reader(body).vec16().ok_or_else(unreadable)?;
+        let mut reader = Reader(body);
+        let identity = reader.vec16().ok_or_else(unreadable)?;
+        if !reader.is_empty() {
+            return Err(unreadable());
+        }
         if identity.len() > IDENTITY {
             return refused(alert::DECRYPT_ERROR, "an identity that is too long");
         }

@@ -153,6 +153,11 @@ impl Assembly {
         }
     }
 
+    /// Forgets what has come of messages that are not whole, or not due.
+    pub fn clear(&mut self) {
+        self.messages.clear();
+    }
+
     /// Takes a fragment. What is old, too far ahead, too long, or contradicts what has come says nothing.
     pub fn push(&mut self, fragment: &Fragment<'_>) {
         let ahead = fragment.number.wrapping_sub(self.next);
