@@ -23,7 +23,7 @@ Usage: cargo xtask <command>
   run                      build and start the broker from ./etc with data under ./data
   test [--quick]           every test there is; installs on Debian what they need
                            (--quick: format, lints and the tests of the crates)
-       [--fuzz-seconds N]  how long each fuzz target runs (60)
+       [--fuzz-seconds N]  how long each fuzz target runs (40)
   dist --out DIR           a release tree: bin, etc, data, log
        [--profile NAME]    of cargo (release)
   oracle [ARGS]            replay recorded answers of EMQ 2.3.11; ARGS go to the runner
