@@ -7,7 +7,7 @@ use crate::tls::Secured;
 use emqttd_config::Tls;
 use emqttd_plugin_sdk::{Context, PeerInfo, PluginListener, StartError};
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +23,12 @@ const BACKLOG: i32 = 1024;
 const BACK_OFF: Duration = Duration::from_millis(200);
 /// Two lines of the log about the same are at least so far apart.
 const QUIET: Duration = Duration::from_secs(10);
+/// A peer that is silent for so long is asked by the system whether it is there: not every protocol asks itself.
+const SILENCE: Duration = Duration::from_secs(600);
+/// It is asked again so often,
+const ASKED_EACH: Duration = Duration::from_secs(60);
+/// and so many times, before the connection counts as broken.
+const ASKED: u32 = 5;
 /// How long the end of the task that accepts is waited for.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -261,8 +267,13 @@ impl Control {
 fn bind(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    // Accepted sockets take it over.
+    // Accepted sockets take both over.
     socket.set_tcp_nodelay(true)?;
+    let asking = TcpKeepalive::new()
+        .with_time(SILENCE)
+        .with_interval(ASKED_EACH)
+        .with_retries(ASKED);
+    socket.set_tcp_keepalive(&asking)?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }

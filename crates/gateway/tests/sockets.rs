@@ -3,7 +3,7 @@
 
 use emqttd_config::Tls;
 use emqttd_gateway::{
-    Control, Inbox, TcpListener, TcpSettings, UdpSettings, UdpSocket, tls_settings,
+    Control, Inbox, Stream, TcpListener, TcpSettings, UdpSettings, UdpSocket, tls_settings,
 };
 use emqttd_plugin_sdk::testing::FakeBroker;
 use emqttd_plugin_sdk::tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,6 +53,10 @@ fn echo(settings: TcpSettings) -> (Descriptor, Arc<Mutex<Option<SocketAddr>>>) {
         let control = listener.control();
         listener.serve(ctx, |mut connection| async move {
             let peer = &connection.peer;
+            if let Stream::Plain(stream) = &connection.stream {
+                // Whether one that has vanished is noticed.
+                assert!(socket2::SockRef::from(stream).keepalive().unwrap());
+            }
             assert!(peer.anonymous && peer.listener.0 == "toy:tcp");
             let hello = format!("{} {}\n", peer.peername, connection.stream.is_tls());
             let _ = connection.stream.write_all(hello.as_bytes()).await;
