@@ -2,8 +2,8 @@
 
 use super::frame::{Refused, messages};
 use super::reply::{
-    Reply, cached, empty, not_allowed, not_cached, not_found, options, sent, shared, tagged, text,
-    with_body, with_cookie,
+    Reply, cached, empty, not_allowed, not_cached, not_found, options, sent, set, shared, tagged,
+    text, with_body, with_cookie,
 };
 use super::route::{Action, Route, field};
 use super::session::{Limits, Session, Socket};
@@ -14,14 +14,14 @@ use super::websocket;
 use bytes::Bytes;
 use emqttd_plugin_sdk::PeerInfo;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
     ORIGIN,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use std::convert::Infallible;
@@ -223,7 +223,11 @@ impl Server {
         let about = Arc::clone(&connection);
         let service = service_fn(move |request| {
             let (server, connection) = (Arc::clone(&self), Arc::clone(&connection));
-            async move { Ok::<_, Infallible>(server.answer(request, &connection).await) }
+            async move {
+                let version = request.version();
+                let reply = server.answer(request, &connection).await;
+                Ok::<_, Infallible>(framed(reply, version))
+            }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -535,6 +539,17 @@ impl Endpoint {
             _ => sent(),
         }
     }
+}
+
+/// In HTTP 1.0 there are no chunks: where a response of unknown length ends, only the end of the connection tells,
+/// whatever the client asked for.
+fn framed(mut reply: Reply, version: Version) -> Reply {
+    if version == Version::HTTP_10 && reply.body().size_hint().exact().is_none() {
+        // In an answer of 1.1 hyper would promise to keep the connection.
+        *reply.version_mut() = version;
+        set(&mut reply, CONNECTION, "close");
+    }
+    reply
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -37,6 +37,8 @@ async fn http_1_0_streaming() {
     assert_eq!(stream.response.status, 200);
     assert_eq!(stream.response.find("transfer-encoding"), None);
     assert_eq!(stream.response.find("content-length"), None);
+    // Only its end tells where the response ends.
+    assert!(["", "close"].contains(&stream.response.header("connection")));
     let all = "h".repeat(2048) + "\no\nc[3000,\"Go away!\"]\n";
     assert_eq!(
         String::from_utf8(stream.connection.rest().await).unwrap(),
