@@ -220,6 +220,7 @@ impl<R: FrameReader> Connection<R> {
                 break;
             }
         }
+        self.machine.spread();
         while self.machine.has_room()
             && let Some(event) = self.events.as_mut().and_then(Events::try_recv)
         {

@@ -25,6 +25,7 @@ use bytes::{Buf, BytesMut};
 use deliveries::{Deliveries, Verdict};
 use emqttd_plugin_sdk::virtual_client::{ConnectOptions, Event, Incoming, Outgoing};
 use headers::Headers;
+use messages::Spreading;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -135,6 +136,10 @@ pub(crate) struct Machine {
     deliveries: Deliveries,
     /// messages of a session that is older than the connection, for which no subscription has come yet
     parked: VecDeque<Incoming>,
+    /// those of them that a subscription may have come for
+    unparked: VecDeque<Incoming>,
+    /// a message that not all of its subscriptions have
+    spreading: Option<Spreading>,
     transactions: Transactions,
     /// messages that were published, for their memory
     spare: Vec<Outgoing>,
@@ -163,6 +168,8 @@ impl Machine {
             subscriptions: Subscriptions::default(),
             deliveries: Deliveries::default(),
             parked: VecDeque::new(),
+            unparked: VecDeque::new(),
+            spreading: None,
             transactions: Transactions::default(),
             spare: Vec::new(),
             counts: Counts::default(),
@@ -412,8 +419,12 @@ impl Machine {
 
     // Output and time.
 
-    /// Whether messages may be added to the output.
+    /// Whether more messages of the broker's are taken.
     pub fn has_room(&self) -> bool {
+        self.has_space() && self.spreading.is_none() && self.unparked.is_empty()
+    }
+
+    fn has_space(&self) -> bool {
         self.out.len() < OUTPUT && self.end.is_none()
     }
 

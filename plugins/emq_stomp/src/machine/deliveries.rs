@@ -62,10 +62,7 @@ impl Deliveries {
 
     /// A number for a MESSAGE that is waited for.
     pub fn wait(&mut self, delivery: Delivery) -> u64 {
-        let id = delivery.message.id;
-        if id != 0 {
-            *self.shares.entry(id).or_default() += 1;
-        }
+        self.hold(delivery.message.id);
         self.put(delivery)
     }
 
@@ -152,6 +149,20 @@ impl Deliveries {
             }
         }
         count
+    }
+
+    /// The message with that identifier is not done yet, whatever is acknowledged.
+    pub fn hold(&mut self, id: u16) {
+        if id != 0 {
+            *self.shares.entry(id).or_default() += 1;
+        }
+    }
+
+    /// Ends [`Deliveries::hold`]; whether nothing else of the message is waited for.
+    pub fn release(&mut self, id: u16) -> bool {
+        let mut done = false;
+        self.finish(id, &mut |_| done = true);
+        done
     }
 
     fn finish(&mut self, id: u16, done: &mut impl FnMut(u16)) {

@@ -50,6 +50,14 @@ impl<'a> Greeting<'a> {
         greeting
     }
 
+    /// A login or passcode as it is meant: clients that know of no version but 1.0 put a blank behind the colon.
+    fn meant<'b>(&self, text: &'b str) -> &'b str {
+        match self.accept_version {
+            None => text.trim_start_matches(' '),
+            Some(_) => text,
+        }
+    }
+
     /// The highest version that both speak.
     fn version(&self) -> Option<Version> {
         let Some(offered) = &self.accept_version else {
@@ -105,8 +113,8 @@ impl Machine {
     /// As whom the broker is to be asked; `None` = it need not be.
     fn login(&self, greeting: &Greeting<'_>, options: ConnectOptions) -> Option<Login> {
         let settings = &self.settings;
-        let passcode = greeting.passcode.as_deref().unwrap_or_default();
-        match greeting.login.as_deref() {
+        let passcode = greeting.meant(greeting.passcode.as_deref().unwrap_or_default());
+        match greeting.login.as_deref().map(|name| greeting.meant(name)) {
             None | Some("") => settings.allow_anonymous.then_some(Login {
                 options,
                 anonymous: true,

@@ -1,13 +1,14 @@
 //! SUBSCRIBE, UNSUBSCRIBE, and the messages that come by them.
 
-use super::deliveries::Delivery;
+use super::deliveries::{Deliveries, Delivery};
 use super::headers::Headers;
 use super::sending::qos;
 use super::subscriptions::{AckMode, Refusal, Subscription};
-use super::{Answer, Ask, Awaited, Machine, Wanted, shown};
+use super::{Answer, Ask, Awaited, Machine, OUTPUT, Wanted, shown};
 use crate::frame::{Encoder, Version};
 use emqttd_plugin_sdk::QoS;
 use emqttd_plugin_sdk::virtual_client::Incoming;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 impl Machine {
@@ -79,9 +80,8 @@ impl Machine {
     }
 
     fn unpark(&mut self) {
-        for message in std::mem::take(&mut self.parked) {
-            self.message(message);
-        }
+        self.unparked.append(&mut self.parked);
+        self.spread();
     }
 
     pub(super) fn unsubscribe(&mut self, headers: Headers<'_>, receipt: Option<String>) {
@@ -92,6 +92,10 @@ impl Machine {
         let filter = match removed {
             Some((subscription, filter)) => {
                 let asks = &mut self.asks;
+                if let Some(spreading) = &mut self.spreading {
+                    let left = &mut spreading.left;
+                    left.retain(|other| other.serial != subscription.serial);
+                }
                 self.deliveries
                     .end(subscription.serial, |id| asks.push_back(Ask::Ack(id)));
                 filter
@@ -127,7 +131,6 @@ impl Machine {
             Held::Own(message)
         };
         let message = held.get();
-        let (topic, id) = (&message.topic, message.id);
         let Machine {
             subscriptions,
             deliveries,
@@ -135,30 +138,65 @@ impl Machine {
             version,
             ..
         } = self;
-        let mut waits = false;
+        let (mut waits, mut left) = (false, VecDeque::new());
         let identifiers = &message.subscriptions;
-        let count = subscriptions.each(identifiers, topic, message.retain, |to| {
-            let number = match &held {
-                Held::Shared(message) if to.ack != AckMode::Auto => {
-                    waits = true;
-                    deliveries.wait(Delivery {
-                        subscription: Arc::clone(to),
-                        message: Arc::clone(message),
-                    })
-                }
-                _ => deliveries.number(),
-            };
-            put(out, *version, to, message, number, message.dup);
+        let count = subscriptions.each(identifiers, &message.topic, message.retain, |to| {
+            if out.len() < OUTPUT {
+                waits |= give(out, deliveries, *version, to, &held);
+            } else {
+                left.push_back(Arc::clone(to));
+            }
         });
+        if !left.is_empty() {
+            self.deliveries.hold(message.id);
+            self.spreading = Some(Spreading { held, left, waits });
+            return;
+        }
+        let id = message.id;
         if id == 0 || waits {
             return;
         }
         if count > 0 {
             self.written.push(id);
-        } else if self.durable && !self.subscriptions.is_left(topic) {
+        } else if self.durable && !self.subscriptions.is_left(&message.topic) {
             // It stays in the broker's window, which bounds what waits here.
             self.parked.push_back(held.take());
         } else {
+            self.asks.push_back(Ask::Ack(id));
+        }
+    }
+
+    /// Goes on with what there was no room for: a message that not all of its subscriptions have, and messages of a
+    /// session from before.
+    pub fn spread(&mut self) {
+        while self.has_space() {
+            if let Some(spreading) = self.spreading.take() {
+                self.go_on_with(spreading);
+            } else if let Some(message) = self.unparked.pop_front() {
+                self.message(message);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn go_on_with(&mut self, mut spreading: Spreading) {
+        let (out, deliveries) = (&mut self.out, &mut self.deliveries);
+        let Spreading { held, left, waits } = &mut spreading;
+        while out.len() < OUTPUT
+            && let Some(to) = left.pop_front()
+        {
+            *waits |= give(out, deliveries, self.version, &to, held);
+        }
+        if !left.is_empty() {
+            self.spreading = Some(spreading);
+            return;
+        }
+        let id = held.get().id;
+        let settled = deliveries.release(id);
+        if id != 0 && !*waits {
+            self.written.push(id);
+        } else if settled {
             self.asks.push_back(Ask::Ack(id));
         }
     }
@@ -204,6 +242,38 @@ impl Held {
             Held::Shared(message) => Arc::unwrap_or_clone(message),
         }
     }
+}
+
+/// A message that some of its subscriptions do not have yet, because the client does not read as fast as one message
+/// becomes many. Nothing else comes meanwhile.
+pub(super) struct Spreading {
+    held: Held,
+    left: VecDeque<Arc<Subscription>>,
+    /// whether ACK is waited for
+    waits: bool,
+}
+
+/// Gives a subscription the message; whether ACK is waited for.
+fn give(
+    out: &mut Vec<u8>,
+    deliveries: &mut Deliveries,
+    version: Version,
+    to: &Arc<Subscription>,
+    held: &Held,
+) -> bool {
+    let message = held.get();
+    let (number, waits) = match held {
+        Held::Shared(message) if to.ack != AckMode::Auto => {
+            let delivery = Delivery {
+                subscription: Arc::clone(to),
+                message: Arc::clone(message),
+            };
+            (deliveries.wait(delivery), true)
+        }
+        _ => (deliveries.number(), false),
+    };
+    put(out, version, to, message, number, message.dup);
+    waits
 }
 
 /// Bytes of a MESSAGE beside the id of the subscription, the topic and the body.

@@ -74,6 +74,11 @@ fn who_is_asked_about() {
     // Whoever else it is, somebody has to know him.
     let tom = login(&[], "login:tom\npasscode:a:b\\c");
     assert_eq!(tom, (text("tom"), text("a:b\\c"), false));
+    // Clients of 1.0 put a blank behind the colon, as its text did.
+    let blank = login(&[], "login: guest\npasscode: guest");
+    assert_eq!(blank, (text("guest"), text("guest"), true));
+    let own = login(&[], "accept-version:1.0,1.1\nlogin:tom\npasscode: x");
+    assert_eq!(own, (text("tom"), text(" x"), false));
     let strict = [("stomp.allow_anonymous", "false")];
     let wrong = "ERROR\ncontent-type:text/plain\ncontent-length:24\n\nLogin or passcode error!^";
     for (pairs, headers) in [

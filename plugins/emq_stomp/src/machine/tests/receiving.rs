@@ -209,3 +209,83 @@ fn a_kept_session_waits_for_its_subscriptions() {
     assert_eq!(client.ask(), Some(Ask::Ack(2)));
     assert_eq!(client.told(), "RECEIPT\nreceipt-id:r\n\n^");
 }
+
+/// The ids of the subscriptions that are told, in the order in which they are.
+fn ids_of(told: &str) -> Vec<usize> {
+    let lines = told.lines();
+    let ids = lines.filter_map(|line| line.strip_prefix("subscription:"));
+    ids.map(|id| id.parse().unwrap()).collect()
+}
+
+/// Takes all that there is, as a client does that reads: the ids that are told, and what is acknowledged then.
+fn read_all(client: &mut Client, most: usize) -> (Vec<usize>, Vec<u16>) {
+    let (mut ids, mut acknowledged) = (Vec::new(), Vec::new());
+    while client.machine.has_output() {
+        assert_eq!(acknowledged, [0; 0]);
+        let (out, written) = client.machine.take_output(Vec::new());
+        assert!(out.len() < most, "{} bytes", out.len());
+        ids.extend(ids_of(&String::from_utf8(out).unwrap()));
+        acknowledged.extend(written);
+        client.machine.spread();
+    }
+    (ids, acknowledged)
+}
+
+/// One PUBLISH must not become as many copies in memory as a client has subscriptions.
+#[test]
+fn a_message_for_many_subscriptions_comes_as_fast_as_it_is_read() {
+    let mut client = Client::connected();
+    let mut identifier = 0;
+    for id in 0..100 {
+        identifier = client.subscribe(&format!("id:{id}\ndestination:a\nqos:1"));
+    }
+    let body = "x".repeat(10_000);
+    client.gets(&[identifier], 7, "a", &body);
+    assert!(!client.machine.has_room());
+    client.send("UNSUBSCRIBE\nid:99\n\n^");
+    let (ids, acknowledged) = read_all(&mut client, OUTPUT + 11_000);
+    assert_eq!(ids, (0..99).collect::<Vec<_>>());
+    assert_eq!(acknowledged, [7]);
+    assert!(client.machine.has_room());
+}
+
+#[test]
+fn a_message_is_acknowledged_when_all_have_had_it() {
+    let mut client = Client::connected();
+    let mut identifier = 0;
+    for id in 0..20 {
+        identifier = client.subscribe(&format!("id:{id}\ndestination:a\nack:client"));
+    }
+    client.gets(&[identifier], 7, "a", &"x".repeat(10_000));
+    // All that have been told say so, and the others have not been told.
+    let told = ids_of(&client.told()).len();
+    assert!(told < 20);
+    for number in 1..=told {
+        client.send(&format!("ACK\nid:{number}\n\n^"));
+    }
+    client.quiet();
+    assert_eq!(read_all(&mut client, OUTPUT + 11_000).0.len(), 0);
+    client.machine.spread();
+    while client.machine.has_output() {
+        client.told();
+        client.machine.spread();
+    }
+    for number in told + 1..=20 {
+        client.quiet();
+        client.send(&format!("ACK\nid:{number}\n\n^"));
+    }
+    assert_eq!(client.ask(), Some(Ask::Ack(7)));
+    client.quiet();
+}
+
+#[test]
+fn what_a_kept_session_has_comes_as_fast_as_it_is_read() {
+    let mut client = Client::connected_as("accept-version:1.2\nclient-id:c\nclean-session:false");
+    for id in 1..=30 {
+        client.gets(&[], id, "a", &"x".repeat(10_000));
+    }
+    client.subscribe("id:5\ndestination:a\nack:client");
+    assert!(!client.machine.has_room());
+    let (ids, _) = read_all(&mut client, OUTPUT + 11_000);
+    assert_eq!(ids, [5; 30]);
+}
