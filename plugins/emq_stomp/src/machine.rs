@@ -78,6 +78,8 @@ pub(crate) type Answer = Result<(), String>;
 enum Due {
     /// an answer of the broker's to a message; then a receipt
     Published(Option<String>),
+    /// the same, for one of the messages of a COMMIT; only if it fails the receipt of that one is named
+    Committed(Option<Arc<str>>),
     Receipt(String),
     /// an ERROR frame, after which the connection ends
     Error(Vec<u8>),
@@ -316,9 +318,7 @@ impl Machine {
     fn pay(&mut self) {
         while let Some(due) = self.due.pop_front() {
             match due {
-                Due::Published(receipt) => {
-                    return self.due.push_front(Due::Published(receipt));
-                }
+                Due::Published(_) | Due::Committed(_) => return self.due.push_front(due),
                 Due::Receipt(receipt) => self.receipt(&receipt),
                 Due::Error(frame) => return self.end_with(&frame, End::ProtocolError),
                 Due::Disconnect(receipt) => {
@@ -365,8 +365,9 @@ impl Machine {
 
     /// The oldest message that [`Machine::published`] has not been called for: `Err` = why it is not taken.
     pub fn published(&mut self, answer: Answer) {
-        let receipt = match self.due.pop_front() {
-            Some(Due::Published(receipt)) => receipt,
+        let (receipt, committed) = match self.due.pop_front() {
+            Some(Due::Published(receipt)) => (receipt, None),
+            Some(Due::Committed(receipt)) => (None, receipt),
             // After an ERROR nobody asks any more.
             Some(other) => return self.due.push_front(other),
             None => return,
@@ -380,7 +381,8 @@ impl Machine {
             }
             Err(why) => {
                 let text = format!("Not published: {why}");
-                let frame = self.error(&text, Some(&text), receipt.as_deref());
+                let failed = receipt.as_deref().or(committed.as_deref());
+                let frame = self.error(&text, Some(&text), failed);
                 self.leaving = true;
                 self.end_with(&frame, End::ProtocolError);
             }

@@ -8,6 +8,7 @@ use crate::frame::Version;
 use emqttd_plugin_sdk::QoS;
 use emqttd_plugin_sdk::topic::validate_name;
 use emqttd_plugin_sdk::virtual_client::Outgoing;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Machine {
@@ -32,7 +33,10 @@ impl Machine {
         message.qos = asked.unwrap_or(by_receipt);
         message.retain = headers.retain.as_deref() == Some("true");
         match headers.transaction {
-            None => self.publish(message, receipt),
+            None => {
+                let answered = receipt.is_some() || message.qos != QoS::AtMostOnce;
+                self.publish(message, answered.then_some(Due::Published(receipt)));
+            }
             Some(name) => {
                 let asked = asked.is_some();
                 self.add(&name, Step::Send { message, asked }, receipt);
@@ -40,11 +44,10 @@ impl Machine {
         }
     }
 
-    fn publish(&mut self, message: Outgoing, receipt: Option<String>) {
-        let answered = receipt.is_some() || message.qos != QoS::AtMostOnce;
-        if answered {
-            self.due.push_back(Due::Published(receipt));
-        }
+    /// Publishes; `due` when the answer is waited for.
+    fn publish(&mut self, message: Outgoing, due: Option<Due>) {
+        let answered = due.is_some();
+        self.due.extend(due);
         self.asks.push_back(Ask::Publish { message, answered });
     }
 
@@ -118,7 +121,7 @@ impl Machine {
         let done = match command {
             "BEGIN" => self.transactions.begin(name, most, now),
             "COMMIT" => self.transactions.end(name).map(|steps| {
-                self.commit(steps, receipt.is_some());
+                self.commit(steps, receipt.as_deref());
             }),
             _ => self.transactions.end(name).map(drop),
         };
@@ -129,14 +132,17 @@ impl Machine {
     }
 
     /// The frames of a transaction, in their order. A receipt that was asked for says that the broker has them all.
-    fn commit(&mut self, steps: Vec<Step>, sure: bool) {
+    fn commit(&mut self, steps: Vec<Step>, receipt: Option<&str>) {
+        let receipt: Option<Arc<str>> = receipt.map(Into::into);
         for step in steps {
             match step {
                 Step::Send { mut message, asked } => {
-                    if sure && !asked {
+                    if receipt.is_some() && !asked {
                         message.qos = QoS::AtLeastOnce;
                     }
-                    self.publish(message, None);
+                    let answered = message.qos != QoS::AtMostOnce;
+                    let due = answered.then(|| Due::Committed(receipt.clone()));
+                    self.publish(message, due);
                 }
                 Step::Settle { number, verdict } => self.settle_now(number, verdict),
             }

@@ -300,3 +300,16 @@ fn transactions_are_bounded_in_number_bytes_and_time() {
     client.send("COMMIT\ntransaction:a\n\n^");
     assert!(client.told().ends_with("Transaction a not found^"));
 }
+
+#[test]
+fn a_message_of_a_transaction_that_is_denied() {
+    let mut client = Client::connected();
+    client.send("BEGIN\ntransaction:t\n\n^SEND\ndestination:a\ntransaction:t\n\nx^");
+    client.send("SEND\ndestination:b\ntransaction:t\n\ny^COMMIT\ntransaction:t\nreceipt:c\n\n^");
+    client.published();
+    client.published();
+    client.machine.published(Ok(()));
+    client.machine.published(Err("not authorized".into()));
+    // It is COMMIT that has failed.
+    client.fails("Not published: not authorized", Some("c"));
+}
