@@ -82,6 +82,7 @@ fn rules(flags: u8) -> Rules {
         retry_interval: 10_000,
         max_retries: 2,
         sleep_queue: usize::from(flags >> 2 & 3),
+        most_bytes: 1 << 12,
     }
 }
 

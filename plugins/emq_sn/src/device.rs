@@ -166,6 +166,12 @@ impl<C> Device<C> {
         self.asks.iter().any(subscribes)
     }
 
+    /// Bytes that it holds beside a few.
+    pub fn held(&self) -> usize {
+        let waiting = self.downlink.as_ref().map_or(0, |d| d.bytes());
+        self.registry.bytes() + waiting
+    }
+
     /// Whether something is remembered of what the broker has for it.
     #[doc(hidden)]
     pub fn owes(&self) -> bool {

@@ -117,6 +117,11 @@ impl Downlink {
         self.waiting.is_empty() && self.registering.is_none()
     }
 
+    /// Bytes of what waits.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Messages at QoS 1 and 2 that were sent and not answered.
     pub fn under_way(&self) -> usize {
         self.flights.len()
@@ -150,6 +155,11 @@ impl Downlink {
             self.drop_oldest(env, client);
         }
         while self.waiting.len() > WAITING || self.bytes > MOST_BYTES {
+            self.drop_oldest(env, client);
+        }
+        // For what comes where all hold too much something goes.
+        let room = env.rules.most_bytes.saturating_mul(2);
+        if env.is_full() && (self.at_qos_0 > 0 || env.held >= room) {
             self.drop_oldest(env, client);
         }
     }
@@ -267,8 +277,10 @@ impl Downlink {
         let Some(Waiting { message, .. }) = self.waiting.front() else {
             return;
         };
-        let topic = message.topic.as_str();
-        match far.registry.register_untold(topic, &env.rules.predefined) {
+        let (topic, predefined) = (message.topic.as_str(), &env.rules.predefined);
+        let has_room = !env.is_full() || far.registry.has(topic, predefined);
+        let id = has_room.then(|| far.registry.register_untold(topic, predefined));
+        match id.flatten() {
             Some(topic_id) => self.register(env, far.peer, topic_id, topic.to_string().as_bytes()),
             None => self.drop_waiting(env, far.client, 0),
         }

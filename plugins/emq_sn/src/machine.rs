@@ -26,6 +26,8 @@ pub struct Machine<W: World> {
     /// clients that were asked for their wills, the oldest first; they may be further by now
     opening: VecDeque<Key>,
     serial: u32,
+    /// bytes that all clients hold
+    held: usize,
 }
 
 /// A client, for a list.
@@ -52,6 +54,7 @@ impl<W: World> Machine<W> {
             timers: BTreeSet::new(),
             opening: VecDeque::new(),
             serial: 0,
+            held: 0,
         }
     }
 
@@ -387,13 +390,16 @@ impl<W: World> Machine<W> {
             serial: device.serial,
         };
         let sent = world.packets_sent();
+        let held = self.held - device.held();
         let mut env = Env {
             now,
             key,
             world,
             rules: &self.rules,
+            held: self.held,
         };
         let result = work(device, &mut env);
+        self.held = held + device.held();
         if self.rules.stats {
             let sent = u32::try_from(world.packets_sent() - sent).unwrap_or(u32::MAX);
             device.traffic.1 = device.traffic.1.saturating_add(sent);
@@ -425,6 +431,7 @@ impl<W: World> Machine<W> {
         let Some(mut device) = self.devices.try_remove(slot as usize) else {
             return;
         };
+        self.held -= device.held();
         self.by_peer.remove(&device.peer);
         if self.by_id.get(&device.client_id) == Some(&slot) {
             self.by_id.remove(&device.client_id);
@@ -449,6 +456,8 @@ impl<W: World> Machine<W> {
         assert_eq!(self.by_peer.len(), self.devices.len());
         assert!(self.by_id.len() <= self.devices.len());
         assert!(self.devices.len() <= self.rules.max_clients);
+        let held = self.devices.iter().map(|(_, device)| device.held());
+        assert_eq!(self.held, held.sum::<usize>());
         let timers = self.devices.iter().filter(|(_, device)| device.timer != 0);
         assert_eq!(self.timers.len(), timers.count());
         for (slot, device) in &self.devices {

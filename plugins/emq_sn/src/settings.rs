@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Port that ADVERTISE goes to unless another is named.
 pub const DISCOVERY_PORT: u16 = 1884;
 
+/// Bytes that all clients may hold together: see [`Rules::most_bytes`].
+const MOST_BYTES: usize = 256 * 1024 * 1024;
+
 /// Everything that is configured.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -82,6 +85,7 @@ impl Settings {
                     .max(10),
                 max_retries: number(config, "mqtt.sn.max_retries", 4)?,
                 sleep_queue: number(config, "mqtt.sn.sleep_queue", 100)?,
+                most_bytes: MOST_BYTES,
             },
         })
     }

@@ -8,9 +8,9 @@ const LAST: u16 = 0xFFFE;
 /// Names from which on a client's names are looked up by a table, not one after the other.
 const MANY: usize = 16;
 /// Bytes of names of one client at the most, the room that each takes included.
-const BYTES: usize = 4 * 1024 * 1024;
-/// What a name takes besides its bytes.
-const EACH: usize = 32;
+const BYTES: usize = 8 * 1024 * 1024;
+/// What a name takes besides its bytes: counts, a pointer in the list and one in the table.
+const EACH: usize = 80;
 
 /// Topics that are known by their numbers beforehand (`mqtt.sn.predefined.topic.$id`).
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -84,6 +84,16 @@ impl Registry {
             .checked_add(u16::try_from(index).ok()?)
     }
 
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a name has an id.
+    pub fn has(&self, name: &str, predefined: &Predefined) -> bool {
+        predefined.id(name).is_some() || self.own_id(name, predefined).is_some()
+    }
+
     /// The id of a name that is not predefined, if the client knows it.
     pub fn told_id(&self, name: &str, predefined: &Predefined) -> Option<u16> {
         let id = self.own_id(name, predefined)?;
@@ -135,7 +145,7 @@ impl Registry {
 
     /// Whether a name can be given an id, or has one.
     pub fn has_room(&self, name: &str, predefined: &Predefined) -> bool {
-        if predefined.id(name).is_some() || self.own_id(name, predefined).is_some() {
+        if self.has(name, predefined) {
             return true;
         }
         let left = predefined.first_free().map_or(0, |first| LAST - first);
@@ -215,7 +225,7 @@ mod tests {
         let taken = (0..1000).take_while(|n| registry.register(&name(*n), &predefined).is_some());
         let taken = taken.count();
         assert_eq!(taken, BYTES / (60_002 + EACH));
-        assert_eq!(registry.register("short", &predefined), Some(3 + 69));
+        assert_eq!(registry.register("short", &predefined), Some(3 + 139));
     }
 
     #[test]

@@ -143,6 +143,9 @@ pub struct Rules {
     pub max_retries: u32,
     /// `mqtt.sn.sleep_queue`
     pub sleep_queue: usize,
+    /// bytes of topic names and of messages that wait, of all clients, from which on no more are kept; of messages at
+    /// QoS 1 and 2, from twice as many on
+    pub most_bytes: usize,
 }
 
 /// What a handler of one client works with.
@@ -155,4 +158,13 @@ pub struct Env<'a, W: World> {
     pub world: &'a mut W,
     /// the configuration
     pub rules: &'a Rules,
+    /// bytes that all clients held when the handler was called
+    pub held: usize,
+}
+
+impl<W: World> Env<'_, W> {
+    /// Whether clients hold as much as they may, all together.
+    pub fn is_full(&self) -> bool {
+        self.held >= self.rules.most_bytes
+    }
 }

@@ -38,9 +38,13 @@ impl<C> Device<C> {
         text: &[u8],
     ) {
         let predefined = &env.rules.predefined;
-        let id = name(text).and_then(|name| self.registry.register(name, predefined));
+        let name = name(text);
+        let later = name.is_some_and(|name| env.is_full() && !self.registry.has(name, predefined));
+        let name = name.filter(|_| !later);
+        let id = name.and_then(|name| self.registry.register(name, predefined));
         let code = match id {
             Some(_) => ReturnCode::ACCEPTED,
+            None if later => ReturnCode::CONGESTION,
             None => ReturnCode::NOT_SUPPORTED,
         };
         let packet = Packet::RegAck {
@@ -231,6 +235,9 @@ impl<C> Device<C> {
                 let filter = filter(text).ok_or(refused)?;
                 if has_wildcard(filter) {
                     return Ok((filter.to_string(), Subscribing::Id(0)));
+                }
+                if env.is_full() && !self.registry.has(filter, predefined) {
+                    return Err((0, ReturnCode::CONGESTION));
                 }
                 if !self.registry.has_room(filter, predefined) {
                     return Err(refused);

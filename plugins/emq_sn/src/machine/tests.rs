@@ -142,6 +142,7 @@ pub fn rules() -> Rules {
         retry_interval: 10_000,
         max_retries: 2,
         sleep_queue: 3,
+        most_bytes: usize::MAX,
     }
 }
 

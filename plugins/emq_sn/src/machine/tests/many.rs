@@ -40,6 +40,66 @@ fn half_of_a_connect_is_bounded() {
 }
 
 #[test]
+fn what_all_hold_is_bounded() {
+    let mut bench = Bench::with(Rules {
+        most_bytes: 10_000,
+        sleep_queue: 100,
+        ..rules()
+    });
+    let keys: Vec<Key> = (1..=10)
+        .map(|n| bench.client_at(n, &format!("sn{n}")))
+        .collect();
+    // Names, as long as there is room.
+    let mut codes = Vec::new();
+    for port in 1..=10 {
+        for n in 0..20 {
+            let sent = bench.from(
+                port,
+                &format!("09 0a 0000 0001 {}", text(&format!("t{n:02}"))),
+            );
+            codes.push(sent[0][12..].to_string());
+        }
+    }
+    let taken = codes.iter().filter(|code| *code == "00").count();
+    let refused = codes.iter().filter(|code| *code == "01").count();
+    assert!((100..130).contains(&taken), "{taken}");
+    assert_eq!(taken + refused, 200);
+    // Those that are there go on.
+    assert_eq!(
+        bench.from(1, &format!("09 0a 0000 0001 {}", text("t00"))),
+        ["070b0003000100"]
+    );
+    assert_eq!(
+        bench.from(9, &format!("0a 12 00 0001 {}", text("new/1"))),
+        ["0813000000000101"]
+    );
+    assert_eq!(bench.message(keys[8], "new/2", "x", 0, 0), [""; 0]);
+    assert_eq!(bench.world.counted.pop(), Some(Count::Dropped));
+    // Messages: at QoS 0 none more, the others up to twice that.
+    bench.asked();
+    bench.from(9, "04 18 003c");
+    bench.message(keys[8], "xy", "x", 0, 0);
+    assert_eq!(bench.world.counted.pop(), Some(Count::Dropped));
+    for id in 1..=30 {
+        bench.message(keys[8], "xy", &"x".repeat(1000), 1, id);
+    }
+    let kept = 30 - bench.asked().len();
+    assert!((7..12).contains(&kept), "{kept}");
+    bench.machine.check();
+    // Room comes back with those who leave.
+    for port in 1..=5 {
+        bench.from(port, "02 18");
+    }
+    bench.from(9, "05 16 736e39");
+    for id in 1..=30 {
+        bench.from(9, &format!("07 0d 7879 {id:04x} 00"));
+    }
+    let sent = bench.from(8, &format!("0a 0a 0000 0001 {}", text("new1")));
+    assert!(sent[0].ends_with("000100"), "{sent:?}");
+    bench.machine.check();
+}
+
+#[test]
 fn packets_are_counted_when_that_is_configured() {
     let mut bench = Bench::with(Rules {
         stats: true,
