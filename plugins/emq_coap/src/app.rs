@@ -26,6 +26,9 @@ const MAX_WAITING: usize = 16;
 /// Bytes of all requests that wait for clients to be connected.
 const MAX_WAITING_BYTES: usize = 8 << 20;
 
+/// Clients looked at to find one that makes room.
+const LOOKED_AT: usize = 64;
+
 /// Protocol and address of the listener of an endpoint.
 pub type ListenerOf = Box<dyn Fn(&Endpoint) -> (String, String) + Send>;
 
@@ -162,7 +165,7 @@ impl<B: Broker> App<B> {
         let (most, keepalive) = (settings.max_clients, settings.keepalive);
         let counted = settings.enable_stats;
         drop(settings);
-        if self.clients.len() >= most {
+        if self.clients.len() >= most && !(key.is_proven() && self.make_room()) {
             return Outcome::Now(Response::busy(30));
         }
         if self.connecting >= MAX_CONNECTING {
@@ -193,6 +196,22 @@ impl<B: Broker> App<B> {
         self.connecting += 1;
         self.broker.connect(no, peer, options);
         self.wait(no, origin, plan)
+    }
+
+    /// Ends the client that is looked at next, which was silent for long, of those that anybody can make up; `false` =
+    /// there is none to be found.
+    fn make_room(&mut self) -> bool {
+        let clients = self.due.iter().filter_map(|(_, due)| match due {
+            Due::Client(no) => Some(*no),
+            Due::Reader(..) => None,
+        });
+        let is_proven = |no: &ClientNo| self.clients.get(no).is_none_or(|c| c.key.is_proven());
+        let goes = clients.take(LOOKED_AT).find(|no| !is_proven(no));
+        if let Some(no) = goes {
+            self.forget(no, &Response::busy(30));
+            self.broker.leave(no);
+        }
+        goes.is_some()
     }
 
     /// Leaves a request until its client is connected.

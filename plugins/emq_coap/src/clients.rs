@@ -69,6 +69,11 @@ impl Key {
         self.identity.as_deref().filter(|_| !named)
     }
 
+    /// A certificate or a key has shown whose it is.
+    pub fn is_proven(&self) -> bool {
+        self.identity.is_some()
+    }
+
     fn is_nameless(&self) -> bool {
         self.who == Who::Nameless
     }

@@ -164,6 +164,38 @@ fn clients_are_bounded() {
 }
 
 #[test]
+fn addresses_that_anybody_can_make_up_do_not_keep_the_others_out() {
+    let mut bench = Bench::with(|settings| settings.max_clients = 2);
+    let known = |c: &str| {
+        let secure = Endpoint::Secure(endpoint(9, 5000).address());
+        get(&format!("/mqtt?c={c}"))
+            .from(secure)
+            .known_as("device7")
+    };
+    for c in ["a", "b"] {
+        assert_eq!(bench.send(&get(&format!("/mqtt?c={c}"))), None);
+        bench.let_in();
+        assert_eq!(bench.answer().code, Code::CONTENT);
+        bench.pass(Duration::from_secs(1));
+    }
+    // Over DTLS without a certificate or key of its own it is anybody, too.
+    let secure = Endpoint::Secure(endpoint(9, 5000).address());
+    let anybody = get("/mqtt?c=c").from(secure);
+    assert_eq!(bench.code(&anybody), Code::UNAVAILABLE);
+    bench.log();
+    // Who has shown who it is takes the place of the one that was silent longest.
+    for (c, rest) in [("c", 2), ("d", 2)] {
+        assert_eq!(bench.send(&known(c)), None);
+        assert_eq!(bench.log().first().map(String::as_str), Some("leave"));
+        bench.let_in();
+        assert_eq!(bench.answer().code, Code::CONTENT);
+        assert_eq!(bench.app.clients.len(), rest);
+    }
+    assert_eq!(bench.code(&known("e")), Code::UNAVAILABLE);
+    assert_eq!(bench.code(&get("/mqtt?c=f")), Code::UNAVAILABLE);
+}
+
+#[test]
 fn what_waits_for_connack_is_bounded() {
     let mut bench = Bench::with(|settings| settings.max_clients = 10_000);
     let answers = (0..20).map(|_| bench.send(&get("/mqtt?c=1")));
