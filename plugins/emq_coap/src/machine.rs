@@ -96,7 +96,7 @@ pub struct Machine {
     /// when requests are acknowledged if they are not answered; all take the same time, so they are in order
     patience: VecDeque<(Instant, Ticket)>,
     /// peers with something partial, by the time it is looked at
-    partial: VecDeque<(Instant, u64)>,
+    pub(crate) partial: VecDeque<(Instant, u64)>,
     /// bytes of it
     pub(crate) partial_bytes: usize,
     pub(crate) waiting_bytes: usize,
@@ -506,6 +506,11 @@ impl Machine {
             && !std::mem::replace(&mut peer.swept, true)
         {
             self.partial.push_back((now + MAX_TRANSMIT_WAIT, key));
+        }
+        if self.partial.len() > 2 * self.peers.len() + 64 {
+            // More than half are of peers that were forgotten: anybody can make up many.
+            let peers = &mut self.peers;
+            self.partial.retain(|(_, key)| peers.get(*key).is_some());
         }
         while self.partial_bytes > PARTIAL {
             let Some((_, oldest)) = self.partial.pop_front() else {

@@ -178,7 +178,7 @@ impl Machine {
         };
         let reset = message.kind == Kind::Reset;
         if let Some(sent) = peer.sending.take_if(|sent| sent.id == message.id) {
-            peer.proven = true;
+            peer.proves_itself();
             // From now on blocks are taken.
             peer.hold = peer.hold.map(|_| now + TAKING);
             if let Some((observation, receipt)) = sent.notification {
@@ -197,8 +197,11 @@ impl Machine {
             return self.proceed(now, key, app, wire);
         }
         let known = peer.recent.iter().find(|(id, _)| *id == message.id);
-        if let Some((_, observation)) = known.copied().filter(|_| reset) {
-            peer.proven = true;
+        let Some((_, observation)) = known.copied() else {
+            return peer.has_guessed();
+        };
+        if reset {
+            peer.proves_itself();
             self.end(now, observation, Some(Ended::Cancelled), app);
             self.proceed(now, key, app, wire);
         }

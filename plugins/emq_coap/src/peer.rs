@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// NON notifications of a peer that a RST may still be about.
 const RECENT: usize = 8;
+/// Whoever has named so many message IDs that it was not sent may hit one without having received anything.
+const GUESSES: u8 = 32;
 /// No peer in the list.
 const NONE: u32 = u32::MAX;
 
@@ -41,6 +43,8 @@ pub struct Peer {
     pub seen: Exchanges,
     /// it has received something that we have sent: nobody else makes it look as if it asked
     pub proven: bool,
+    /// ACKs and RSTs for what it was never sent, while it was not proven
+    guesses: u8,
     /// bytes that may be sent to it unasked while it is not proven
     pub credit: usize,
     /// requests that the application works on
@@ -80,6 +84,18 @@ impl Peer {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         id
+    }
+
+    /// It has named a message ID of ours that it was sent.
+    pub fn proves_itself(&mut self) {
+        self.proven |= self.guesses < GUESSES;
+    }
+
+    /// It has named one that it was not sent, or long ago.
+    pub fn has_guessed(&mut self) {
+        if !self.proven {
+            self.guesses = self.guesses.saturating_add(1);
+        }
     }
 
     /// The observation under a token.
@@ -176,6 +192,7 @@ impl Peers {
             endpoint,
             seen: Exchanges::default(),
             proven: endpoint.is_secure(),
+            guesses: 0,
             credit: 0,
             pending: 0,
             sending: None,

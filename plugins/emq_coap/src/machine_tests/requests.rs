@@ -7,7 +7,7 @@ use crate::codec::{Code, Kind, option};
 use crate::endpoint::Endpoint;
 use crate::machine::{Limits, PARTIAL, PENDING_PER_PEER, SLOTS, SMALL};
 use crate::message::MAX_TRANSMIT_WAIT;
-use crate::request::{Action, ETag, Method, Response, Ticket};
+use crate::request::{Action, ETag, Fate, Method, Response, Ticket};
 use std::time::Duration;
 
 const GET: Code = Code::GET;
@@ -555,6 +555,42 @@ fn an_unproven_address_gets_little() {
         }
     }
     assert_eq!(whole, body);
+}
+
+#[test]
+fn an_address_is_not_proven_by_guesses() {
+    let mut rig = Rig::new();
+    let observation = rig.observe(peer(0), &Msg::con(GET, 1));
+    rig.notify(observation, 1, b"x");
+    assert_eq!(rig.next().kind, Kind::Confirmable);
+    for id in 0..=u16::MAX {
+        rig.settle(peer(0), Kind::Acknowledgement, id);
+    }
+    // One of them was right.
+    assert_eq!(rig.app.notified, [(1, Fate::Acknowledged)]);
+    rig.answers([content(&[7; 2000])]);
+    rig.send(peer(0), &Msg::con(GET, 2));
+    assert!(rig.bytes().len() <= SMALL);
+}
+
+#[test]
+fn nothing_is_kept_of_those_who_are_forgotten() {
+    let mut rig = Rig::new();
+    let part = Msg::con(PUT, 1)
+        .number(option::BLOCK1, block(0, true, 0))
+        .payload(&[0; 16]);
+    for n in 0..10_000 {
+        assert_eq!(rig.ask(peer(n), &part).code, Code::CONTINUE);
+    }
+    assert_eq!(rig.machine.held().partial, 8 * 16);
+    assert!(
+        rig.machine.partial.len() < 200,
+        "{}",
+        rig.machine.partial.len()
+    );
+    rig.wait(Duration::from_secs(100));
+    assert_eq!(rig.machine.held().partial, 0);
+    assert!(rig.machine.partial.is_empty());
 }
 
 #[test]
