@@ -12,6 +12,7 @@ use emqttd_plugin_sdk::virtual_client::{Event, Events};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::coop::consume_budget;
@@ -30,6 +31,13 @@ pub enum Command {
     List(std::sync::mpsc::Sender<Vec<Listed>>),
     /// the end
     Stop,
+    /// it fails
+    #[cfg(test)]
+    Panic,
+}
+
+fn lock(beginning: &Mutex<Beginning>) -> MutexGuard<'_, Beginning> {
+    beginning.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The plugin's end of the task.
@@ -41,7 +49,16 @@ async fn next_event(key: Key, mut events: Events) -> (Key, Option<Event>, Events
     (key, event, events)
 }
 
+/// What a gateway begins with.
+struct Beginning {
+    settings: Settings,
+    socket: UdpSocket,
+}
+
 /// Runs the gateway until it is told to stop. `guard` goes when the socket is closed.
+///
+/// When it panics it begins anew, without clients: a fault that one of them has found does not end the gateway for all.
+/// The broker counts, and switches the plugin off when that comes too often.
 pub async fn run(
     ctx: Context,
     settings: Settings,
@@ -49,19 +66,26 @@ pub async fn run(
     commands: UnboundedReceiver<Command>,
     guard: Guard,
 ) {
-    let outside = Outside::new(ctx, socket, settings.credentials.clone());
-    let gateway = Gateway {
-        inbox: outside.socket.inbox(),
-        advertising: Advertising::new(&settings, &outside.socket),
-        machine: Machine::new(settings.rules),
-        outside,
-        caught_up: Vec::new(),
-    };
-    gateway.serve(commands).await;
+    let beginning = Arc::new(Mutex::new(Beginning { settings, socket }));
+    let commands = Arc::new(tokio::sync::Mutex::new(commands));
+    loop {
+        let gateway = Gateway::new(ctx.clone(), Arc::clone(&beginning));
+        let commands = Arc::clone(&commands);
+        let life = ctx.spawn(async move { gateway.serve(&mut *commands.lock().await).await });
+        match life.await {
+            Err(error) if error.is_panic() => {
+                log::error!("emq_sn: it begins anew, and its clients have to connect again");
+            }
+            _ => break,
+        }
+    }
+    drop(beginning);
     drop(guard);
 }
 
 struct Gateway {
+    /// what another one would begin with
+    beginning: Arc<Mutex<Beginning>>,
     machine: Machine<Outside>,
     outside: Outside,
     inbox: Inbox,
@@ -71,7 +95,20 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn serve(mut self, mut commands: UnboundedReceiver<Command>) {
+    fn new(ctx: Context, beginning: Arc<Mutex<Beginning>>) -> Gateway {
+        let Beginning { settings, socket } = &*lock(&beginning);
+        let outside = Outside::new(ctx, socket.clone(), settings.credentials.clone());
+        Gateway {
+            inbox: outside.socket.inbox(),
+            advertising: Advertising::new(settings, &outside.socket),
+            machine: Machine::new(settings.rules.clone()),
+            outside,
+            caught_up: Vec::new(),
+            beginning: Arc::clone(&beginning),
+        }
+    }
+
+    async fn serve(mut self, commands: &mut UnboundedReceiver<Command>) {
         let mut events = FuturesUnordered::new();
         let mut timer = pin!(sleep_until(Instant::now()));
         loop {
@@ -246,6 +283,8 @@ impl Gateway {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Stop => {}
+            #[cfg(test)]
+            Command::Panic => panic!("as it was told"),
             Command::List(to) => {
                 // Who asked may have given up.
                 let _ = to.send(self.machine.list());
@@ -264,7 +303,14 @@ impl Gateway {
                     outside.socket = socket;
                 }
                 self.advertising = Advertising::new(&settings, &outside.socket);
-                self.machine.set_rules(settings.rules);
+                self.machine.set_rules(settings.rules.clone());
+                *lock(&self.beginning) = Beginning {
+                    socket: self.outside.socket.clone(),
+                    settings: Settings {
+                        rules: self.machine.rules().clone(),
+                        ..*settings
+                    },
+                };
             }
         }
     }

@@ -1,10 +1,12 @@
 //! The task with a socket, and a broker whose end of the pipes is in the hands of the test.
 #![allow(clippy::unwrap_used)]
 
-use crate::plugin;
+use super::Command;
+use crate::{Running, plugin};
 use emqttd_plugin_sdk::testing::{FakeBroker, FakePipe};
-use emqttd_plugin_sdk::{Config, Reply};
+use emqttd_plugin_sdk::{Config, Descriptor, Reply};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const CONNECT: &[u8] = b"\x09\x04\x04\x01\x00\x3csn1";
@@ -212,4 +214,34 @@ fn clients_are_listed() {
     let row = format!("Client(sn1, peername={from}, state=asleep, received=1, sent=2)\n");
     assert_eq!(broker.command(&["sn", "clients"]), Some(Reply::Text(row)));
     assert_eq!(broker.command(&["sn", "what"]), Some(Reply::Usage));
+}
+
+#[test]
+fn after_a_panic_it_begins_anew() {
+    let commands = Arc::new(Mutex::new(None));
+    let told = Arc::clone(&commands);
+    let plugin = Descriptor::new("emq_sn", "1", "MQTT-SN", move |ctx| {
+        let running = Running::start(ctx)?;
+        *told.lock().unwrap() = Some(running.commands.clone());
+        Ok(Box::new(running))
+    });
+    let broker = FakeBroker::new();
+    let keys = [
+        ("mqtt.sn.port", "127.0.0.1:0"),
+        ("mqtt.sn.advertise_duration", "0"),
+    ];
+    broker.start(&plugin, Config::of(&keys)).unwrap();
+    let place = address(&broker);
+    let device = Device::new(place);
+    let pipe = device.connect(&broker);
+    broker.set("mqtt.sn.gateway_id", "7").unwrap();
+    let commands = commands.lock().unwrap().take().unwrap();
+    assert!(commands.send(Command::Panic).is_ok());
+    // Its clients are gone, and the settings are those that it had.
+    broker.eventually(|| pipe.closed());
+    device.says(b"\x03\x01\0");
+    assert_eq!(device.hears(), b"\x03\x02\x07");
+    device.connect(&broker);
+    drop(broker);
+    UdpSocket::bind(place).unwrap();
 }
