@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -255,13 +256,19 @@ impl Context {
         let host = Arc::clone(&self.host);
         let mut future = Box::pin(future);
         let watched = std::future::poll_fn(move |cx| {
-            // Who waits for the task gets the panic; the broker counts it.
-            match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                Ok(poll) => poll,
-                Err(panic) => {
+            let mut polled = None;
+            host.polls(&mut || {
+                polled = Some(catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))));
+            });
+            match polled {
+                Some(Ok(poll)) => poll,
+                // Who waits for the task gets the panic; the broker counts it.
+                Some(Err(panic)) => {
                     host.panicked("a task");
                     resume_unwind(panic)
                 }
+                // Not called: there is nothing to wait for either.
+                None => Poll::Pending,
             }
         });
         self.tasks.keep(self.runtime.spawn(watched))

@@ -119,6 +119,10 @@ pub trait Host: Send + Sync {
         reload: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     );
 
+    /// Calls `poll`, once, which lets a task of the plugin go on; whoever watches sees when it does not return.
+    fn polls(&self, poll: &mut dyn FnMut()) {
+        poll();
+    }
     /// A task or timer of the plugin, `what`, has panicked; it is counted as a call's panic is.
     fn panicked(&self, what: &str) {
         let _ = what;

@@ -1,6 +1,6 @@
 //! The broker, as one plugin sees it.
 
-use crate::desk::Site;
+use crate::desk::{self, Site};
 use crate::registered::{NativeHost, Phase};
 use crate::wrap::{
     ASK_TIMEOUT, GuardedAcl, GuardedAuth, GuardedCommand, GuardedHooks, GuardedHttp,
@@ -296,6 +296,10 @@ impl Host for NativeHost {
             registered.reloads.push((what, reload));
         });
         self.drop_former();
+    }
+
+    fn polls(&self, poll: &mut dyn FnMut()) {
+        desk::noted(self.guard.number, Site::Task, |_| poll());
     }
 
     fn panicked(&self, what: &str) {

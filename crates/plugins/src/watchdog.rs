@@ -1,6 +1,6 @@
 //! Sees calls into plugins that do not return: an alarm `plugin_blocked.<name>` stands until they do.
 
-use crate::desk::{self, Desk};
+use crate::desk::{self, Desk, Site};
 use crate::guard::Guard;
 use emqttd_plugin_sdk::Severity;
 use parking_lot::Mutex;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// A call on an event loop that lasts longer is blocked.
 pub const BLOCKED: Duration = Duration::from_secs(1);
+/// The same of a task, which has its thread together with others.
+pub const BLOCKED_TASK: Duration = Duration::from_secs(5);
 /// The same of a call on a thread of its own, such as a command.
 pub const BLOCKED_ASIDE: Duration = Duration::from_secs(60);
 /// Between two looks, while plugins are called.
@@ -135,9 +137,10 @@ impl Looks {
             let Some(mut seen) = earlier.or_else(fresh) else {
                 continue;
             };
-            let limit = match current.site.on_event_loop() {
-                true => BLOCKED,
-                false => BLOCKED_ASIDE,
+            let limit = match current.site {
+                site if site.on_event_loop() => BLOCKED,
+                Site::Task => BLOCKED_TASK,
+                _ => BLOCKED_ASIDE,
             };
             let lasted = now.duration_since(seen.since);
             if !seen.told && lasted >= limit {

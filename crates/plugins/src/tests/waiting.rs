@@ -153,3 +153,22 @@ fn a_call_that_never_returns_is_seen_and_its_plugin_can_be_unloaded() {
         !bench.has_alarm("plugin_blocked.stuck")
     });
 }
+
+#[test]
+fn a_task_that_holds_its_thread_is_seen() {
+    let (hold, inside, go) = held();
+    let hold = Arc::new(hold);
+    let gateway = plugin("greedy", move |ctx| {
+        let hold = Arc::clone(&hold);
+        ctx.spawn(async move { hold() });
+        Ok(Box::new(()))
+    });
+    let bench = Bench::new(vec![gateway.gateway()]);
+    bench.manager.load("greedy").unwrap();
+    inside.recv().unwrap();
+    eventually("the alarm", || bench.has_alarm("plugin_blocked.greedy"));
+    go.send(()).unwrap();
+    eventually("the alarm's end", || {
+        !bench.has_alarm("plugin_blocked.greedy")
+    });
+}
