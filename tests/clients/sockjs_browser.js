@@ -96,6 +96,22 @@ async function demo (browser, url, transport) {
   // Everything comes from the plugin.
   const loaded = await page.evaluate(() => performance.getEntriesByType('resource').map(entry => entry.name))
   for (const name of loaded) if (!name.startsWith(url)) throw new Error(`${name} is from elsewhere`)
+  // Closed before it is open: it is never open, not even when another one is that began later.
+  const late = await page.evaluate(() => new Promise((resolve, reject) => {
+    const events = []
+    const first = new SockJS('/stomp')
+    first.onopen = () => events.push('open')
+    first.onclose = event => events.push(event.code)
+    first.close()
+    const second = new SockJS('/stomp')
+    second.onclose = reject
+    second.onopen = () => setTimeout(() => {
+      second.onclose = null
+      second.close()
+      resolve([...events, first.readyState].join())
+    }, 300)
+  }))
+  if (late !== '1000,3') throw new Error(`closed before it is open: ${late}`)
   const shown = text => page.waitForFunction(text => document.body.innerText.includes(text), text)
   await page.fill('#passcode', 'wrong')
   await page.click('#connect')

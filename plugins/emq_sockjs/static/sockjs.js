@@ -88,6 +88,12 @@
     };
   }
 
+  // Whoever knows the name of a session can speak in it.
+  function secret() {
+    const numbers = crypto.getRandomValues(new Uint32Array(4));
+    return Array.from(numbers, (number) => number.toString(36)).join('');
+  }
+
   function SockJS(url) {
     const base = new URL(url, global.location.href).href.replace(/\/+$/, '');
     const self = {
@@ -100,6 +106,8 @@
     };
     const ways = ['websocket', 'xhr_streaming', 'xhr'];
     let link = null;
+    // Ends the attempt that is being made.
+    let giveUp = () => {};
     let reason = { code: 1006, reason: 'Connection lost' };
 
     function tell(name, event) {
@@ -119,16 +127,19 @@
         return over();
       }
       if (way === 'websocket' && !global.WebSocket) return attempt();
-      const session = base + '/000/' + Math.random().toString(36).slice(2);
+      const session = base + '/000/' + secret();
       let opened = false;
       let given = false;
       let attempted = null;
       let patience = 0;
-      const next = () => {
-        if (given || opened) return;
+      giveUp = () => {
         given = true;
         clearTimeout(patience);
         if (attempted) attempted.close();
+      };
+      const next = () => {
+        if (given || opened) return;
+        giveUp();
         if (self.readyState === CONNECTING) attempt();
       };
       const on = {
@@ -171,6 +182,7 @@
       self.readyState = CLOSING;
       reason = { code: code || 1000, reason: why || 'Normal closure' };
       if (link) link.close();
+      else giveUp();
       over();
     };
     attempt();
