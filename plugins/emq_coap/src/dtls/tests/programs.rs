@@ -264,3 +264,66 @@ fn openssl_shows_its_certificate() {
         }
     }
 }
+
+/// Runs OpenSSL's client, which reads that from its terminal; what it says.
+fn s_client(args: &[&str], typed: &str) -> String {
+    use std::io::Write;
+    use std::process::Stdio;
+    let mut client = Command::new("timeout")
+        .args(["10", "openssl", "s_client"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = client.stdin.take().unwrap();
+    stdin.write_all(typed.as_bytes()).unwrap();
+    drop(stdin);
+    said(&client.wait_with_output().unwrap())
+}
+
+#[test]
+fn openssl_with_a_pre_shared_key_and_in_small_pieces() {
+    let mut site = Site::new().psk("dev-1:736563726574\n");
+    if openssl(&mut site, &["-newkey", "rsa:2048"]).is_none() {
+        return;
+    }
+    let authority = Authority::new();
+    let site = site.verify(&authority);
+    let (own, its_key) = authority.issue("device-7");
+    let (key, cert) = (site.path("own.key"), site.path("own.pem"));
+    std::fs::write(&key, its_key.serialize_pem()).unwrap();
+    std::fs::write(&cert, own.pem()).unwrap();
+    let [key, cert] = [key, cert].map(|path| path.display().to_string());
+    let server = Server::new(&site);
+    let address = server.addr.to_string();
+    let base = ["-dtls1_2", "-connect", &address];
+    for suite in [
+        "PSK-AES128-CCM8:@SECLEVEL=0",
+        "PSK-AES128-CCM",
+        "PSK-AES128-GCM-SHA256",
+        "PSK-AES256-GCM-SHA384",
+        "PSK-CHACHA20-POLY1305",
+    ] {
+        let psk = ["-psk_identity", "dev-1", "-psk", "736563726574"];
+        let args = [&base[..], &psk, &["-cipher", suite]].concat();
+        let said = s_client(&args, "");
+        let name = suite.split(':').next().unwrap();
+        assert!(said.contains(&format!("Cipher is {name}\n")), "{said}");
+        assert!(said.contains("Extended master secret: yes"), "{said}");
+        assert!(!said.contains("alert"), "{suite}: {said}");
+    }
+    // A chain in pieces that come one by one. Hellos have to come whole: so few suites are offered.
+    let small = ["-mtu", "256", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"];
+    let own = ["-cert", &cert, "-key", &key];
+    let said = s_client(&[&base[..], &small, &own].concat(), "");
+    assert!(said.contains("Cipher is ECDHE-RSA"), "{said}");
+    assert!(!said.contains("alert"), "{said}");
+    // Nobody without one comes in by certificates, and nobody with a version that is old.
+    let said = s_client(&[&base[..], &small].concat(), "");
+    assert!(said.contains("alert handshake failure"), "{said}");
+    let old = ["-dtls1", "-connect", &address, "-cipher", "ALL:@SECLEVEL=0"];
+    let said = s_client(&old, "");
+    assert!(said.contains("alert protocol version"), "{said}");
+}
