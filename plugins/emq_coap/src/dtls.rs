@@ -21,6 +21,7 @@ mod admission;
 mod cookie;
 mod files;
 mod handshake;
+mod hello;
 mod message;
 mod psk;
 mod secrets;
@@ -32,13 +33,12 @@ mod window;
 
 pub(crate) use files::listen_on;
 
-use admission::{Admission, source};
+use admission::Admission;
 use cookie::Baker;
 use emqttd_plugin_sdk::{Context, Metric, StartError};
 use files::Files;
 use handshake::{Established, Handshake, LastFlight, Offer, Refused, alert, content};
-use message::{ClientHello, Reader};
-use std::cmp::Reverse;
+use message::{Assembly, ClientHello, Reader};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -101,6 +101,8 @@ pub(crate) struct Dtls {
     timers: BTreeSet<(Instant, Kind, SocketAddr)>,
     outputs: VecDeque<Output>,
     admission: Admission,
+    /// hellos that come in pieces, of clients that have brought their cookies
+    pieces: VecDeque<(SocketAddr, Assembly)>,
     begun: Instant,
     looked_at: Instant,
     complained: Option<Instant>,
@@ -166,6 +168,7 @@ impl Dtls {
             timers: BTreeSet::new(),
             outputs: VecDeque::new(),
             admission: Admission::new(now),
+            pieces: VecDeque::new(),
             begun: now,
             looked_at: now,
             complained: None,
@@ -194,23 +197,12 @@ impl Dtls {
     /// A datagram has come. It is decrypted where it lies.
     pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         if let Some((number, fragment, hello)) = ClientHello::of_datagram(datagram) {
-            let seconds = now.saturating_duration_since(self.begun).as_secs();
-            if !self
-                .baker
-                .is_good(seconds, from, &hello.random, hello.cookie)
-            {
-                let cookie = self.baker.bake(seconds, from, &hello.random);
-                let answer = handshake::hello_verify_request(number, &cookie);
-                return self.outputs.push_back(Output::Send(from, answer));
-            }
-            let pending = self.handshakes.get_mut(&from);
-            match pending.filter(|pending| pending.handshake.client_random == hello.random) {
-                // Our flight was lost.
-                Some(pending) => {
-                    let flight = pending.send();
-                    self.outputs.extend(flight.map(|d| Output::Send(from, d)));
-                }
-                None => self.begin(now, from, number, &fragment, &hello),
+            return self.hello(now, from, number, &fragment, &hello);
+        }
+        if let Some((number, fragment)) = ClientHello::piece_of(datagram) {
+            // One that is whole could not be read.
+            if fragment.whole().is_none() {
+                self.piece(now, from, number, &fragment);
             }
             return;
         }
@@ -331,48 +323,6 @@ impl Dtls {
         true
     }
 
-    /// A handshake begins, of a client that is where it says.
-    fn begin(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        number: u64,
-        fragment: &message::Fragment<'_>,
-        hello: &ClientHello<'_>,
-    ) {
-        self.end_handshake(from);
-        if !self.admission.admit(now, from) {
-            return self.counts.refused.inc();
-        }
-        if self.handshakes.len() >= HANDSHAKES {
-            self.drop_handshake();
-        }
-        self.look_at_files(now);
-        match Handshake::begin(&self.offer, number, fragment, hello) {
-            Err(refused) => {
-                let datagram = handshake::fatal(number, refused.alert);
-                self.outputs.push_back(Output::Send(from, datagram));
-                self.complain(now, from, &refused);
-            }
-            Ok(handshake) => {
-                self.admission.charge(handshake.cost() - 1.0);
-                let mut pending = Pending {
-                    handshake: Box::new(handshake),
-                    due: now + RESEND,
-                    wait: RESEND,
-                    sends: 0,
-                    ends: now + HANDSHAKE,
-                    given_up: false,
-                    unreadable: (0, None),
-                };
-                let flight = pending.send();
-                self.outputs.extend(flight.map(|d| Output::Send(from, d)));
-                self.timers.insert((pending.due, Kind::Handshake, from));
-                self.handshakes.insert(from, pending);
-            }
-        }
-    }
-
     /// What a record has brought a handshake.
     fn step(&mut self, now: Instant, from: SocketAddr, step: Result<Option<Established>, Refused>) {
         match step {
@@ -451,22 +401,6 @@ impl Dtls {
         true
     }
 
-    /// Drops a handshake to make room: of the source that has most of them the oldest.
-    fn drop_handshake(&mut self) {
-        let mut many: HashMap<u128, usize> = HashMap::new();
-        for from in self.handshakes.keys() {
-            *many.entry(source(*from)).or_default() += 1;
-        }
-        let rank = |(from, pending): &(&SocketAddr, &Pending)| {
-            let of_source = many.get(&source(**from)).copied();
-            (of_source, Reverse(pending.ends))
-        };
-        if let Some((from, _)) = self.handshakes.iter().max_by_key(rank) {
-            self.end_handshake(*from);
-            self.counts.refused.inc();
-        }
-    }
-
     /// Sends what is in the clear; `false` when there is no session, or it is too long.
     pub fn send(&mut self, to: SocketAddr, plain: &[u8]) -> bool {
         if plain.len() > LONGEST {
@@ -504,6 +438,7 @@ impl Dtls {
             self.close(to);
         }
         self.handshakes.clear();
+        self.pieces.clear();
         self.timers.clear();
     }
 

@@ -320,8 +320,27 @@ impl<'a> ClientHello<'a> {
         reader.is_empty().then_some(hello)
     }
 
+    /// The random number and the cookie, of which each piece of a hello is judged, if they are in this one.
+    pub fn beginning(fragment: &Fragment<'a>) -> Option<([u8; 32], &'a [u8])> {
+        let mut reader = Reader(fragment.bytes);
+        if fragment.offset != 0 {
+            return None;
+        }
+        reader.u16()?;
+        let random = reader.array()?;
+        reader.vec8()?;
+        Some((random, reader.vec8()?))
+    }
+
     /// The ClientHello of a datagram that begins with one: its record's number, the message and what it says.
     pub fn of_datagram(datagram: &'a [u8]) -> Option<(u64, Fragment<'a>, ClientHello<'a>)> {
+        let (number, fragment) = ClientHello::piece_of(datagram)?;
+        let hello = ClientHello::read(fragment.whole()?)?;
+        Some((number, fragment, hello))
+    }
+
+    /// The piece of a ClientHello that a datagram begins with, and its record's number.
+    pub fn piece_of(datagram: &'a [u8]) -> Option<(u64, Fragment<'a>)> {
         let mut reader = Reader(datagram);
         let header: [u8; RECORD_HEADER] = reader.array()?;
         let number = u64::from_be_bytes(header[3..11].try_into().ok()?);
@@ -331,11 +350,7 @@ impl<'a> ClientHello<'a> {
             return None;
         }
         let fragment = Fragment::read(&mut Reader(body))?;
-        if fragment.kind != kind::CLIENT_HELLO {
-            return None;
-        }
-        let hello = ClientHello::read(fragment.whole()?)?;
-        Some((number, fragment, hello))
+        (fragment.kind == kind::CLIENT_HELLO).then_some((number, fragment))
     }
 }
 

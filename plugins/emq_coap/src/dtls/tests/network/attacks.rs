@@ -4,7 +4,7 @@ use super::hand::{ECDSA, Hand, P256_AND_ECDSA, PSK, X25519_AND_ECDSA, record};
 use super::*;
 use crate::dtls::LONGEST;
 use crate::dtls::handshake::{EPOCH_1, content};
-use crate::dtls::message::{kind, put_vec, write};
+use crate::dtls::message::{fragments, kind, put_vec, write};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use std::collections::HashSet;
@@ -264,6 +264,42 @@ fn versions() {
         let alert = [21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 2, 70];
         assert_eq!(answers[0] != alert, good, "{version:x}");
     }
+}
+
+#[test]
+fn a_hello_in_pieces() {
+    let mut network = Network::new(psk().open());
+    let long: &[(u16, &[u8])] = &[(21, &[0; 300])];
+    let say = |network: &mut Network, from, number, cookie: &[u8]| {
+        let hello = write(
+            kind::CLIENT_HELLO,
+            number,
+            &hand::hello(0xFEFD, cookie, &[PSK], long),
+        );
+        for piece in fragments(&hello, 100) {
+            let number = u64::from(number);
+            network.hand_over(from, &record(content::HANDSHAKE, number, &piece));
+        }
+        network.answers()
+    };
+    let answers = say(&mut network, addr(1), 0, &[]);
+    assert_eq!(answers.len(), 1);
+    let cookie = answers[0][28..].to_vec();
+    // With another's cookie nothing is kept, nor of pieces alone.
+    assert_eq!(say(&mut network, addr(2), 1, &cookie).len(), 1);
+    assert!(network.server.dtls.pieces.is_empty());
+    say(&mut network, addr(1), 1, &cookie);
+    assert!(network.server.dtls.handshakes.contains_key(&addr(1)));
+    assert!(network.server.dtls.pieces.is_empty() && network.server.dtls.handshakes.len() == 1);
+    // Those that begin and do not go on are bounded.
+    for number in 10..100 {
+        let answers = say(&mut network, addr(number), 0, &[]);
+        let hello = hand::hello(0xFEFD, &answers[0][28..], &[PSK], long);
+        let piece = fragments(&write(kind::CLIENT_HELLO, 1, &hello), 100).remove(0);
+        network.hand_over(addr(number), &record(content::HANDSHAKE, 1, &piece));
+    }
+    assert_eq!(network.server.dtls.pieces.len(), 32);
+    assert_eq!(network.server.dtls.handshakes.len(), 1);
 }
 
 #[test]
