@@ -66,13 +66,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the sockets and starts the task. `application` makes the resources.
+    /// Opens the sockets and starts the task. `application` makes the resources, again after a panic.
     ///
     /// # Errors
     /// When a key is wrong or an address cannot be used.
     pub fn start<A: Application + Send + 'static>(
         ctx: &Context,
-        application: impl FnOnce(&Context, Shared, Listeners) -> A,
+        application: impl Fn(&Context, Shared, Listeners) -> A + Send + 'static,
     ) -> Result<Gateway, StartError> {
         let config = ctx.config();
         let settings = Settings::read(&config)?;
@@ -93,10 +93,14 @@ impl Gateway {
             plain: ArcSwap::new(Arc::clone(&plain)),
             secure: ArcSwapOption::new(secure.as_ref().map(Secure::socket)),
         }));
-        let app = application(ctx, Arc::clone(&settings), listeners.clone());
+        let make = {
+            let (ctx, settings, listeners) =
+                (ctx.clone(), Arc::clone(&settings), listeners.clone());
+            move || application(&ctx, Arc::clone(&settings), listeners.clone())
+        };
         let (control, controls) = unbounded_channel();
         let (guard, gone) = until_dropped();
-        let task = Task::new(ctx, Arc::clone(&settings), app, plain, secure, controls);
+        let task = Task::new(ctx, Arc::clone(&settings), make, plain, secure, controls);
         ctx.spawn(async move {
             let _guard = guard;
             task.run().await;

@@ -1,5 +1,8 @@
 //! The one task that owns the sockets and all state. It never waits for the broker or for a peer.
 
+#[cfg(test)]
+mod tests;
+
 use crate::dtls::{Dtls, Output};
 use crate::endpoint::Endpoint;
 use crate::machine::{Counters, Held, Limits, Machine, Wire};
@@ -7,8 +10,10 @@ use crate::request::{Action, Application};
 use crate::settings::{Settings, Shared};
 use emqttd_gateway::{Datagram, Inbox, UdpSocket};
 use emqttd_plugin_sdk::{Context, Metric};
+use futures_util::FutureExt;
 use std::future::{pending, poll_fn};
 use std::hash::{BuildHasher, RandomState};
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -79,6 +84,9 @@ impl Wire for Ways {
 pub struct Task<A> {
     machine: Machine,
     app: A,
+    /// makes another one
+    make: Box<dyn Fn() -> A + Send>,
+    ctx: Context,
     ways: Ways,
     plain: Inbox,
     secure: Option<Inbox>,
@@ -95,17 +103,16 @@ impl<A: Application> Task<A> {
     pub fn new(
         ctx: &Context,
         settings: Shared,
-        app: A,
+        make: impl Fn() -> A + Send + 'static,
         plain: Arc<UdpSocket>,
         secure: Option<Secure>,
         controls: UnboundedReceiver<Control>,
     ) -> Task<A> {
-        // The keys of the standard library's hashes are secret.
-        let secret = || RandomState::new().hash_one(0);
-        let limits = limits(&settings.load());
         Task {
-            machine: Machine::new(limits, (secret(), secret()), Instant::now()),
-            app,
+            machine: machine(&settings),
+            app: make(),
+            make: Box::new(make),
+            ctx: ctx.clone(),
             plain: plain.inbox(),
             secure: secure.as_ref().map(|secure| secure.socket.inbox()),
             ways: Ways { plain, secure },
@@ -117,8 +124,23 @@ impl<A: Application> Task<A> {
         }
     }
 
-    /// Works until it is told to close.
+    /// Works until it is told to close. After a panic it begins anew, on the same sockets.
     pub async fn run(mut self) {
+        while AssertUnwindSafe(self.serve()).catch_unwind().await.is_err() {
+            // The broker counts, and switches off a plugin that panics again and again.
+            self.ctx.host().panicked("a task");
+            log::error!("emq_coap: it begins anew, and its clients have to come again");
+            self.machine = machine(&self.settings);
+            self.app = (self.make)();
+            self.actions.clear();
+            self.close_secure();
+        }
+        // Those who do not leave in time are gone with the plugin.
+        let _ = tokio::time::timeout(LEAVING, self.app.close()).await;
+        self.close_secure();
+    }
+
+    async fn serve(&mut self) {
         let mut sleep = pin!(tokio::time::sleep(FAR));
         loop {
             self.secured();
@@ -144,9 +166,6 @@ impl<A: Application> Task<A> {
                 }
             }
         }
-        // Those who do not leave in time are gone with the plugin.
-        let _ = tokio::time::timeout(LEAVING, self.app.close()).await;
-        self.close_secure();
     }
 
     /// Datagrams have come: this one, and what is there already.
@@ -270,6 +289,14 @@ impl<A: Application> Task<A> {
             self.shown = now;
         }
     }
+}
+
+/// One that knows nobody.
+fn machine(settings: &Shared) -> Machine {
+    // The keys of the standard library's hashes are secret.
+    let secret = || RandomState::new().hash_one(0);
+    let limits = limits(&settings.load());
+    Machine::new(limits, (secret(), secret()), Instant::now())
 }
 
 fn limits(settings: &Settings) -> Limits {
