@@ -183,6 +183,66 @@ fn aiocoap() {
     assert!(child.wait().unwrap().success());
 }
 
+const AIOCOAP_SECURE: &str = r#"
+import asyncio, sys
+from aiocoap import *
+
+async def main(host):
+    context = await Context.create_client_context()
+    known = {"psk": {"ascii": "secret"}, "client-identity": {"ascii": "device-2"}}
+    context.client_credentials.load_from_dict({f"coaps://{host}/*": {"dtls": known}})
+    uri = f"coaps://{host}/mqtt/aio/sealed?c=aio-dtls"
+    got = await context.request(Message(code=PUT, uri=uri, payload=b"S" * 3000)).response
+    assert got.code == CHANGED, got
+    uri = f"coaps://{host}/mqtt/aio/down?c=aio-dtls"
+    watching = context.request(Message(code=GET, uri=uri, observe=0))
+    assert (await watching.response).code == CONTENT
+    print("observes", flush=True)
+    async for notification in watching.observation:
+        print("got", notification.payload.decode(), flush=True)
+        break
+    await context.shutdown()
+
+asyncio.run(asyncio.wait_for(main(sys.argv[1]), 30))
+"#;
+
+/// aiocoap over DTLS, which is tinydtls: it knows no extended master secret.
+#[test]
+fn aiocoap_with_a_key_that_both_know() {
+    let Some(python) = gateways_python("aiocoap") else {
+        return;
+    };
+    let import = ["-c", "import DTLSSocket"];
+    if !Command::new(&python)
+        .args(import)
+        .status()
+        .unwrap()
+        .success()
+    {
+        // It has to be built where it is used, which not every machine can.
+        eprintln!("skipped: aiocoap has no DTLS here (DTLSSocket)");
+        return;
+    }
+    let conf = "coap.dtls.port = 127.0.0.1:0\ncoap.dtls.psk_file = etc/coap_psk\n";
+    let broker = Broker::start(config(conf).file("etc/coap_psk", "device-2:736563726574\n"));
+    let mut heard = watcher(&broker, "aio/sealed", 0);
+    let mut mqtt = broker.client(Version::V311, "mqtt");
+    let to = address(&broker, "coap:dtls").to_string();
+    let mut child = Command::new(python)
+        .args(["-c", AIOCOAP_SECURE, &to])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    heard.expect("aio/sealed", &"S".repeat(3000));
+    assert_eq!(lines.next().unwrap().unwrap(), "observes");
+    mqtt.publish(Publish::new("aio/down", "sealed").qos(1));
+    assert_eq!(lines.next().unwrap().unwrap(), "got sealed");
+    assert!(child.wait().unwrap().success());
+    let row = crate::common::shown(&broker, "aio-dtls").unwrap_or_default();
+    assert!(row.is_empty() || row.contains("username=device-2"), "{row}");
+}
+
 /// Check 8: with the configured certificate.
 #[test]
 fn dtls_with_a_certificate() {
