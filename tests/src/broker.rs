@@ -361,6 +361,17 @@ impl Broker {
         self.child.id()
     }
 
+    /// Resident memory of the broker, bytes.
+    pub fn resident(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        let kb = line.split_whitespace().next().unwrap();
+        kb.parse::<u64>().unwrap() * 1024
+    }
+
     /// Closes the broker's standard input, which asks it to stop, and waits until it has.
     pub fn stop(&mut self) -> std::process::ExitStatus {
         drop(self.child.stdin.take());

@@ -1,6 +1,35 @@
 //! Addresses as the configuration has them.
 
+use emqttd_plugin_sdk::{Context, StartError};
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Where a listener is to be opened: a key, and what it says.
+pub(crate) struct Opening<'a> {
+    pub ctx: &'a Context,
+    pub key: &'static str,
+    pub listen_on: &'a str,
+}
+
+impl Opening<'_> {
+    /// The address.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn address(&self) -> Result<SocketAddr, StartError> {
+        let expected = "a port, or an IP address and a port, is expected";
+        address(self.listen_on).ok_or_else(|| self.refused(expected))
+    }
+
+    /// Why it cannot be used, with the key and where that stands.
+    pub fn refused(&self, why: impl Display) -> StartError {
+        let what = format!("= {}: {why}", self.listen_on);
+        match self.ctx.config().entry(self.key) {
+            Some(entry) => entry.refused(what),
+            None => StartError(format!("{} {what}", self.key)),
+        }
+    }
+}
 
 /// `127.0.0.1:1884`, `[::1]:1884`, or a port alone, which is one of every IPv4 address.
 pub fn address(text: &str) -> Option<SocketAddr> {

@@ -1,6 +1,6 @@
 //! Listening over TCP.
 
-use crate::address::address;
+use crate::address::Opening;
 use crate::gone::{Gone, Guard, until_dropped};
 use crate::stream::Stream;
 use crate::tls::Secured;
@@ -101,30 +101,28 @@ impl TcpListener {
     /// # Errors
     /// When the address or the files of TLS cannot be used: the key, the address, and why.
     pub fn open(ctx: &Context, settings: TcpSettings) -> Result<TcpListener, StartError> {
-        let key = settings.key;
-        let config = ctx.config();
-        let refused = |what: String| match config.entry(key) {
-            Some(entry) => entry.refused(format_args!("= {}: {what}", settings.listen_on)),
-            None => StartError(format!("{key} = {}: {what}", settings.listen_on)),
+        let opening = Opening {
+            ctx,
+            key: settings.key,
+            listen_on: &settings.listen_on,
         };
-        let Some(addr) = address(&settings.listen_on) else {
-            return Err(refused(
-                "a port, or an IP address and a port, is expected".into(),
-            ));
-        };
+        let addr = opening.address()?;
         let protocol = &settings.protocol;
         let secured = match &settings.tls {
             None => None,
-            Some(tls) => Some(Secured::new(tls, &format!("{protocol} listener")).map_err(refused)?),
+            Some(tls) => {
+                let secured = Secured::new(tls, &format!("{protocol} listener"));
+                Some(secured.map_err(|why| opening.refused(why))?)
+            }
         };
         let socket = bind(addr).and_then(|socket| {
             // Within the runtime, which watches the socket.
             ctx.block_on(async { tokio::net::TcpListener::from_std(socket) })
         });
-        let socket = socket.map_err(|error| refused(error.to_string()))?;
+        let socket = socket.map_err(|error| opening.refused(error))?;
         let addr = socket
             .local_addr()
-            .map_err(|error| refused(error.to_string()))?;
+            .map_err(|error| opening.refused(error))?;
         let listener = (protocol.clone(), addr.to_string());
         ctx.listener(PluginListener {
             protocol: listener.0.clone(),

@@ -1,6 +1,6 @@
 //! A socket over UDP, and what comes in by it.
 
-use crate::address::address;
+use crate::address::Opening;
 use crate::fair::{Datagram, Fair};
 use emqttd_plugin_sdk::{Context, Metric, PeerInfo, PluginListener, StartError};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -57,25 +57,20 @@ impl UdpSocket {
     /// # Errors
     /// When the address cannot be used: the key, the address, and why.
     pub fn open(ctx: &Context, settings: UdpSettings) -> Result<UdpSocket, StartError> {
-        let key = settings.key;
-        let config = ctx.config();
-        let refused = |what: String| match config.entry(key) {
-            Some(entry) => entry.refused(format_args!("= {}: {what}", settings.listen_on)),
-            None => StartError(format!("{key} = {}: {what}", settings.listen_on)),
+        let opening = Opening {
+            ctx,
+            key: settings.key,
+            listen_on: &settings.listen_on,
         };
-        let Some(addr) = address(&settings.listen_on) else {
-            return Err(refused(
-                "a port, or an IP address and a port, is expected".into(),
-            ));
-        };
+        let addr = opening.address()?;
         let socket = bind(addr).and_then(|socket| {
             // Within the runtime, which watches the socket.
             ctx.block_on(async { tokio::net::UdpSocket::from_std(socket) })
         });
-        let socket = socket.map_err(|error| refused(error.to_string()))?;
+        let socket = socket.map_err(|error| opening.refused(error))?;
         let addr = socket
             .local_addr()
-            .map_err(|error| refused(error.to_string()))?;
+            .map_err(|error| opening.refused(error))?;
         let listener = (settings.protocol, addr.to_string());
         ctx.listener(PluginListener {
             protocol: listener.0.clone(),

@@ -84,17 +84,6 @@ impl Random {
     }
 }
 
-/// Resident memory of the broker, bytes.
-pub fn memory(broker: &Broker) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{}/status", broker.pid())).unwrap();
-    let row = text
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    let kb: u64 = row.trim().trim_end_matches(" kB").parse().unwrap();
-    kb * 1024
-}
-
 /// Runs a client while what it sends to `<base>/up` comes back at `<base>/down` by way of MQTT; it has to print `ok`.
 #[track_caller]
 pub fn run_with_echo(broker: &Broker, command: impl FnOnce(&str) -> Command) {

@@ -450,11 +450,7 @@ mod tests {
             run(SLEEP, json!({"rss_half": 1500})),
         ];
         let rows: Vec<&Row> = ROWS.iter().collect();
-        let programs = Programs {
-            mqload: PathBuf::new(),
-            ours: PathBuf::new(),
-            mosquitto: PathBuf::new(),
-        };
+        let programs = Programs::default();
         let bench = Bench {
             programs: &programs,
             home: PathBuf::new(),

@@ -41,6 +41,7 @@ impl Peer {
 }
 
 /// Where the programs are.
+#[derive(Default)]
 pub struct Programs {
     pub mqload: PathBuf,
     pub ours: PathBuf,

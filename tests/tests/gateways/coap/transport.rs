@@ -3,7 +3,7 @@
 use emqttd_tests::{Publish, Version};
 
 use super::endpoint::*;
-use crate::common::{Random, memory, watcher};
+use crate::common::{Random, watcher};
 
 #[test]
 fn pings_and_rubbish() {
@@ -217,7 +217,7 @@ fn a_storm_of_rubbish() {
     let mut heard = watcher(&broker, "honest", 1);
     let mut random = Random(11);
     let strangers: Vec<Device> = (0..16).map(|_| Device::new(&broker)).collect();
-    let before = memory(&broker);
+    let before = broker.resident();
     for round in 0..200 {
         for n in 0..100 {
             let mut bytes = random.bytes(60);
@@ -232,7 +232,7 @@ fn a_storm_of_rubbish() {
         assert_eq!(honest.ask(put).said(), "2.04");
         heard.expect("honest", &round.to_string());
     }
-    let grown = memory(&broker).saturating_sub(before);
+    let grown = broker.resident().saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes");
     assert!(!broker.log().contains("panicked"), "{}", broker.log());
 }

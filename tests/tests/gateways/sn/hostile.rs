@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use emqttd_tests::unique;
 
 use super::device::*;
-use crate::common::{Random, address, memory, watcher};
+use crate::common::{Random, address, watcher};
 
 #[test]
 fn wrong_lengths_and_types_are_ignored() {
@@ -111,7 +111,7 @@ fn a_storm_of_rubbish() {
     let sockets: Vec<UdpSocket> = (0..16)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
         .collect();
-    let before = memory(&broker);
+    let before = broker.resident();
     for round in 0..200u16 {
         for n in 0..100 {
             let mut bytes = random.bytes(40);
@@ -133,7 +133,7 @@ fn a_storm_of_rubbish() {
         }
         heard.expect("honest/x", "still here");
     }
-    let grown = memory(&broker).saturating_sub(before);
+    let grown = broker.resident().saturating_sub(before);
     assert!(grown < 32 << 20, "{grown} bytes");
     assert!(!broker.log().contains("panicked"), "{}", broker.log());
 }

@@ -8,7 +8,7 @@ use emqttd_tests::{Broker, Publish, Version, unique};
 use super::carrier::{Carrier, KINDS, Kind, json};
 use super::http::{Http, ask, post};
 use super::{CONNECT, at, broker, config, session};
-use crate::common::{eventually, memory, shown, wait_for_client, wait_until_gone};
+use crate::common::{eventually, shown, wait_for_client, wait_until_gone};
 
 /// One whose sessions die soon and whose heart beats fast.
 fn quick() -> &'static Broker {
@@ -120,7 +120,7 @@ fn sessions_are_limited() {
 #[test]
 fn who_does_not_receive_costs_no_more_than_the_bounds() {
     let broker = Broker::start(config(""));
-    let before = memory(&broker);
+    let before = broker.resident();
     let mut carriers: Vec<Carrier> = [Kind::Xhr, Kind::XhrStreaming, Kind::WebSocket, Kind::Raw]
         .into_iter()
         .map(|kind| {
@@ -137,7 +137,7 @@ fn who_does_not_receive_costs_no_more_than_the_bounds() {
         mqtt.send_publish(Publish::new("flood", &body));
     }
     mqtt.ping();
-    let grown = memory(&broker).saturating_sub(before);
+    let grown = broker.resident().saturating_sub(before);
     assert!(grown < 100 << 20, "{} MB", grown >> 20);
     for carrier in &mut carriers {
         assert_eq!(carrier.recv().text(), body);
@@ -148,7 +148,7 @@ fn who_does_not_receive_costs_no_more_than_the_bounds() {
 #[test]
 fn who_sends_without_end_is_held_up_or_served() {
     let broker = Broker::start(config(""));
-    let before = memory(&broker);
+    let before = broker.resident();
     let addr = at(&broker);
     let mut carrier = Carrier::open(Kind::Xhr, addr);
     carrier.connect(&[]);
@@ -158,7 +158,7 @@ fn who_sends_without_end_is_held_up_or_served() {
         let answer = post(addr, &format!("{}/xhr_send", carrier.session()), &body);
         assert_eq!(answer.status(), 204);
     }
-    let grown = memory(&broker).saturating_sub(before);
+    let grown = broker.resident().saturating_sub(before);
     assert!(grown < 64 << 20, "{} MB", grown >> 20);
     assert_eq!(super::http::get(addr, "/stomp").status(), 200);
 }
@@ -168,7 +168,7 @@ fn who_sends_without_end_is_held_up_or_served() {
 fn hostile_requests_end_and_others_are_served() {
     let broker = Broker::start(config(""));
     let addr = at(&broker);
-    let before = memory(&broker);
+    let before = broker.resident();
     let endless: [&[u8]; 4] = [
         b"GET /stomp HTTP/1.1\r\nHost: x\r\nX: ",
         b"GET /stomp/",
@@ -211,7 +211,7 @@ fn hostile_requests_end_and_others_are_served() {
         );
         assert_eq!(answer.status(), 404);
     }
-    let grown = memory(&broker).saturating_sub(before);
+    let grown = broker.resident().saturating_sub(before);
     assert!(grown < 32 << 20, "{} MB", grown >> 20);
     let mut carrier = Carrier::open(Kind::WebSocket, addr);
     carrier.connect(&[]);

@@ -7,7 +7,7 @@ use emqttd_tests::stomp::{Stomp, frame};
 use emqttd_tests::{Broker, Version, transport, unique};
 
 use super::{at, broker, config, guest, here};
-use crate::common::{Random, memory};
+use crate::common::Random;
 
 /// Frames that are nearly good: a byte changed, left out, put in, or a piece twice.
 #[test]
@@ -93,7 +93,7 @@ fn noise_is_refused() {
 fn a_flood_starves_nobody() {
     let broker = Broker::start(config(""));
     let addr = at(&broker);
-    let before = memory(&broker);
+    let before = broker.resident();
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -129,7 +129,7 @@ fn a_flood_starves_nobody() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(took < Duration::from_secs(8), "{took:?}");
     });
-    let grown = memory(&broker).saturating_sub(before);
+    let grown = broker.resident().saturating_sub(before);
     assert!(grown < 64 << 20, "{} MB", grown >> 20);
 }
 
@@ -137,7 +137,7 @@ fn a_flood_starves_nobody() {
 #[test]
 fn who_does_not_read_costs_no_more_than_the_bounds() {
     let broker = Broker::start(config(""));
-    let before = memory(&broker);
+    let before = broker.resident();
     let mut slow: Vec<Stomp> = (0..4)
         .map(|n| {
             let mut stomp = Stomp::guest(at(&broker), &[]);
@@ -160,7 +160,7 @@ fn who_does_not_read_costs_no_more_than_the_bounds() {
     }
     mqtt.pub_("end", 1, "last");
     quick.message("1", "last");
-    let grown = memory(&broker).saturating_sub(before);
+    let grown = broker.resident().saturating_sub(before);
     assert!(grown < 100 << 20, "{} MB", grown >> 20);
     // What there is of it comes in whole frames.
     for stomp in &mut slow {
@@ -172,7 +172,7 @@ fn who_does_not_read_costs_no_more_than_the_bounds() {
 #[test]
 fn who_asks_and_does_not_read_is_held_up() {
     let broker = Broker::start(config(""));
-    let before = memory(&broker);
+    let before = broker.resident();
     let mut stomp = Stomp::guest(at(&broker), &[]);
     stomp.set_write_timeout(Duration::from_millis(500));
     let receipt = "r".repeat(900);
@@ -183,7 +183,7 @@ fn who_asks_and_does_not_read_is_held_up() {
             break;
         }
     }
-    let grown = memory(&broker).saturating_sub(before);
+    let grown = broker.resident().saturating_sub(before);
     assert!(grown < 64 << 20, "{} MB", grown >> 20);
     Stomp::guest(at(&broker), &[]).quiet();
 }

@@ -1,6 +1,5 @@
 //! Scripts that come and go while messages pass: nothing is lost, nothing grows.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -165,18 +164,6 @@ fn loaded_and_unloaded_under_traffic() {
     assert!(!status.contains(".lua:"), "no call failed: {status}");
 }
 
-/// Resident memory of the broker, bytes.
-fn resident(broker: &Broker) -> u64 {
-    let path = format!("/proc/{}/status", broker.pid());
-    let text = fs::read_to_string(path).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    let kb = line.split_whitespace().next().unwrap();
-    kb.parse::<u64>().unwrap() * 1024
-}
-
 /// A hundred messages to a topic, as they are sent, or as the script has made them.
 fn hundred(topic: &str, end: &str) -> Vec<u8> {
     (0..100)
@@ -229,9 +216,9 @@ fn memory_does_not_grow() {
         );
         // Buffers and heaps have their size then.
         pass(&broker, 10_000);
-        let before = resident(&broker);
+        let before = broker.resident();
         pass(&broker, messages);
-        let after = resident(&broker);
+        let after = broker.resident();
         let grown = after.saturating_sub(before);
         // 200 bytes that stay of each call would be more.
         assert!(grown < 10 << 20, "{before} bytes, then {after}");
@@ -249,7 +236,7 @@ fn memory_does_not_grow_with_reloads() {
             succeed(&broker, "reload", "plus");
             assert_eq!(echo(&mut client, "t", "x"), "t x v1");
         }
-        resident(&broker)
+        broker.resident()
     };
     let before = reloads(10);
     let after = reloads(60);

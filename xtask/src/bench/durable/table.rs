@@ -104,7 +104,6 @@ fn file_system(dir: &Path) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
-    use std::path::PathBuf;
 
     #[test]
     fn goals_are_upper_and_lower_bounds() {
@@ -138,11 +137,7 @@ mod tests {
                 json!({"p99_of_p99": 6.0, "p99_of_mean": 3.0}),
             ),
         ];
-        let programs = crate::bench::server::Programs {
-            mqload: PathBuf::new(),
-            ours: PathBuf::new(),
-            mosquitto: PathBuf::new(),
-        };
+        let programs = crate::bench::server::Programs::default();
         let bench = Bench {
             programs: &programs,
             scratch: "/".into(),

@@ -124,11 +124,7 @@ mod tests {
             run("login-redis", Err("refused: 3".into())),
             run("acl-none", Ok(json!({"broker_us_msg": 0.19}))),
         ];
-        let programs = crate::bench::server::Programs {
-            mqload: PathBuf::new(),
-            ours: PathBuf::new(),
-            mosquitto: PathBuf::new(),
-        };
+        let programs = crate::bench::server::Programs::default();
         let bench = Bench {
             programs: &programs,
             home: PathBuf::new(),
