@@ -1,0 +1,1 @@
+//! `emq_dashboard`: the web interface.
