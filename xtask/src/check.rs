@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must be green.
 
 use crate::shell::{build, cargo, option, run as sh, run_and_keep};
-use crate::{crash, fuzz, hook_soak, instructions, oracle, plugin_soak, strangers, tools};
+use crate::{crash, fuzz, hook_soak, instructions, oracle, plugin_soak, strangers, tools, ui};
 use std::fmt;
 use std::process::Command;
 use std::time::Instant;
@@ -90,6 +90,10 @@ pub fn run(args: &[String]) -> Result<(), String> {
     for what in &missing {
         all.complain("missing", what);
     }
+    all.step("pages of the dashboard", || {
+        ui::build()?;
+        ui::test()
+    });
     // The black-box tests run the programs that lie beside them.
     all.step("build", || build("dev"));
     cargo_tests(&mut all, "tests of the crates and of the broker", &[]);
@@ -160,6 +164,7 @@ fn cargo_test(args: &[&str]) -> Command {
     command.env("EMQTTD_TEST_PYTHON", tools::python());
     command.env("EMQTTD_TEST_MONGO_PYTHON", tools::mongo_python());
     command.env("EMQTTD_TEST_GATEWAYS_PYTHON", tools::gateways_python());
+    command.env("EMQTTD_TEST_REST_PYTHON", tools::rest_python());
     command.env("EMQTTD_TEST_NODE_DIR", tools::node_dir());
     command
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask dist`: a release tree as EMQ 2.x laid it out.
 
 use crate::shell::{at, binaries, build, option, root};
+use crate::ui;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let profile = option(args, "--profile").unwrap_or("release");
     let out = PathBuf::from(out);
     must_be_free(&out)?;
+    ui::ensure()?;
     build(profile)?;
     make(&out, profile)?;
     println!("{} is ready: bin/emqttd start", out.display());

@@ -14,6 +14,7 @@ mod run;
 mod shell;
 mod strangers;
 mod tools;
+mod ui;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,8 @@ Usage: cargo xtask <command>
   test [--quick]           every test there is; installs on Debian what they need
                            (--quick: format, lints and the tests of the crates)
        [--fuzz-seconds N]  how long each fuzz target runs (40)
+  ui                       build the pages of the dashboard, which the next build of the broker
+                           takes in; run, test and dist do it when npm is there
   dist --out DIR           a release tree: bin, etc, data, log
        [--profile NAME]    of cargo (release)
   oracle [ARGS]            replay recorded answers of EMQ 2.3.11; ARGS go to the runner
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         "run" => run::run(rest),
         "test" => check::run(rest),
         "dist" => dist::run(rest),
+        "ui" => ui::build(),
         "oracle" => oracle::run(rest).map(|_| ()),
         "fuzz" => fuzz::run(rest).map(|_| ()),
         "tools" => match tools::ensure() {

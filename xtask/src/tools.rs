@@ -18,7 +18,11 @@ const PROGRAMS: &[(&str, &[&str], &str)] = &[
         &["python3", "python3-venv"],
         "the recorded exchanges, tests with paho-mqtt",
     ),
-    ("npm", &["nodejs", "npm"], "tests with mqtt.js"),
+    (
+        "npm",
+        &["nodejs", "npm"],
+        "the dashboard, tests with mqtt.js",
+    ),
     ("c++", &["g++"], "fuzzing"),
     (
         "mariadbd",
@@ -42,7 +46,11 @@ const PROGRAMS: &[(&str, &[&str], &str)] = &[
         &["libcoap3-bin"],
         "tests of CoAP with libcoap's client",
     ),
-    ("chromium", &["chromium"], "tests of SockJS in a browser"),
+    (
+        "chromium",
+        &["chromium"],
+        "tests of the dashboard and of SockJS in a browser",
+    ),
 ];
 
 /// Installs packages as root. Those that are servers are wanted as programs only: none of them is started, now
@@ -76,6 +84,8 @@ const SECANTUS: &[&str] = &["secantusdb==0.7.0b3", "pymongo==4.20.0"];
 const PAHO: &str = "paho-mqtt==2.1.0";
 /// Clients of the gateways.
 const GATEWAYS: &[&str] = &["stomp.py==9.0.0", "aiocoap==0.4.17", "mqtt-sn-12==1.0.9"];
+/// Asks the HTTP API everything that its description allows, and what it does not.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 const DTLS_SOCKET: &str = "DTLSSocket==0.2.3";
 /// Packages of npm and their versions. `ws` is the WebSocket of Node for stompjs.
 const NODE: &[(&str, &str)] = &[
@@ -84,6 +94,7 @@ const NODE: &[(&str, &str)] = &[
     ("sockjs-client", "1.6.1"),
     ("ws", "8.23.0"),
     ("playwright-core", "1.58.0"),
+    ("axe-core", "4.14.1"),
 ];
 
 /// Where the tests find the interpreter that has paho-mqtt.
@@ -101,7 +112,12 @@ pub fn gateways_python() -> PathBuf {
     target().join("tools/gateways/bin/python")
 }
 
-/// Where the tests find `node_modules` with mqtt.js and the clients of the gateways.
+/// Where the tests find the interpreter that has schemathesis.
+pub fn rest_python() -> PathBuf {
+    target().join("tools/rest/bin/python")
+}
+
+/// Where the tests find `node_modules` with mqtt.js, the clients of the gateways and what drives a browser.
 pub fn node_dir() -> PathBuf {
     target().join("tools/node")
 }
@@ -140,6 +156,9 @@ pub fn ensure() -> Vec<String> {
         missing.push(format!("clients of the gateways: {e}"));
     } else {
         dtls_socket();
+    }
+    if let Err(e) = venv(&rest_python(), "import schemathesis", &[SCHEMATHESIS]) {
+        missing.push(format!("schemathesis: {e}"));
     }
     if let Err(e) = node() {
         missing.push(format!("clients for Node: {e}"));
