@@ -4,6 +4,7 @@
 //! row, the three run one after the other, so that whatever else the machine does meets all of them. The rows about
 //! durable sessions (`durable`) have the disk for a floor.
 
+mod dashboard;
 mod durable;
 mod gateways;
 mod hooks;
@@ -27,7 +28,8 @@ use std::time::{Duration, Instant};
 const USAGE: &str = "usage: cargo xtask bench [options]
   --reps N         repetitions of each row (3)
   --rows A,B       only these rows; `memory`, `durable`, `logins`,
-                   `hooks`, `web` and `gateways` stand for all of a kind
+                   `hooks`, `web` and `gateways` stand for all of a kind;
+                   `dashboard` is one row, of two minutes
   --big            also the row durable-start, which takes minutes
   --sessions N     its sessions (1000000)
   --logins N       new clients of the rows about logins (2000)
@@ -48,6 +50,7 @@ struct Options {
     hooks: Vec<&'static hooks::Row>,
     web: Vec<&'static web::Row>,
     gateways: Vec<&'static gateways::Row>,
+    dashboard: bool,
     clients: u64,
     sleepers: u64,
     peers: Vec<Peer>,
@@ -149,6 +152,10 @@ pub fn run(args: &[String]) -> Result<(), String> {
             let result = row.run(&through).map(Value::Object);
             add(row.name, Peer::Ours, result);
         }
+        if options.dashboard {
+            let result = dashboard::run(&beside).map(Value::Object);
+            add(dashboard::NAME, Peer::Ours, result);
+        }
     }
     let _ = std::fs::remove_dir_all(&ask.home);
     let _ = std::fs::remove_dir_all(&beside.home);
@@ -209,6 +216,10 @@ fn parts(
         let text = hooks::markdown(&options.hooks, &of(&names), options.reps, before);
         parts.push(("hooks", text));
     }
+    if options.dashboard {
+        let text = dashboard::markdown(&of(&[dashboard::NAME]), options.reps, before);
+        parts.push(("dashboard", text));
+    }
     if !options.web.is_empty() {
         let names: Vec<&str> = options.web.iter().map(|r| r.name).collect();
         let text = web::markdown(&options.web, &of(&names), options.reps, before);
@@ -243,6 +254,7 @@ impl Options {
             hooks: hooks::ROWS.iter().collect(),
             web: web::ROWS.iter().collect(),
             gateways: gateways::ROWS.iter().collect(),
+            dashboard: true,
             clients: 2000,
             sleepers: 20_000,
             peers: vec![Peer::Relay, Peer::Ours, Peer::Mosquitto],
@@ -273,6 +285,7 @@ impl Options {
                     (options.rows, options.durable) = (rows.memory, rows.durable);
                     (options.logins, options.hooks) = (rows.logins, rows.hooks);
                     (options.web, options.gateways) = (rows.web, rows.gateways);
+                    options.dashboard = rows.dashboard;
                 }
                 "--logins" => options.clients = number(value()?)?.max(1.0) as u64,
                 "--sleepers" => options.sleepers = number(value()?)?.max(1.0) as u64,
@@ -309,13 +322,14 @@ impl Options {
             options.hooks.clear();
             options.web.clear();
             options.gateways.clear();
+            options.dashboard = false;
         }
         Ok(options)
     }
 }
 
 /// Rows about messages in memory, about durable sessions, about logins, about plugins that hear of messages,
-/// about those that tell others, and about gateways.
+/// about those that tell others, about gateways, and the one about the dashboard.
 #[derive(Default)]
 struct Rows {
     memory: Vec<&'static Row>,
@@ -324,12 +338,14 @@ struct Rows {
     hooks: Vec<&'static hooks::Row>,
     web: Vec<&'static web::Row>,
     gateways: Vec<&'static gateways::Row>,
+    dashboard: bool,
 }
 
 impl Rows {
     fn len(&self) -> usize {
         let all = self.memory.len() + self.durable.len() + self.logins.len();
-        all + self.hooks.len() + self.web.len() + self.gateways.len()
+        let others = self.hooks.len() + self.web.len() + self.gateways.len();
+        all + others + usize::from(self.dashboard)
     }
 }
 
@@ -362,6 +378,7 @@ fn rows(names: &str) -> Result<Rows, String> {
         found
             .gateways
             .extend(gateways.filter(|r| [r.name, "gateways"].contains(&name)));
+        found.dashboard |= name == dashboard::NAME;
         if found.len() == before {
             let known = ROWS.iter().map(|r| r.name);
             let known = known.chain(durable::ROWS.iter().map(|r| r.name));
@@ -369,7 +386,7 @@ fn rows(names: &str) -> Result<Rows, String> {
             let known = known.chain(hooks::ROWS.iter().map(|r| r.name));
             let known = known.chain(web::ROWS.iter().map(|r| r.name));
             let known = known.chain(gateways::ROWS.iter().map(|r| r.name));
-            let known: Vec<&str> = known.collect();
+            let known: Vec<&str> = known.chain([dashboard::NAME]).collect();
             return Err(format!("no row {name}; there are {}", known.join(", ")));
         }
     }

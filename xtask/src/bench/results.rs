@@ -5,7 +5,7 @@ const HEAD: &str = "# Benchmark results\n\nWritten by `cargo xtask bench --write
 const BY_HAND: &str = "<!-- written by hand from here on: --write keeps it -->";
 
 /// The parts in their order: name and title.
-const PARTS: [(&str, &str); 7] = [
+const PARTS: [(&str, &str); 8] = [
     ("memory", "In memory"),
     ("durable", "On disk"),
     ("start", "Starting with a large store"),
@@ -13,6 +13,7 @@ const PARTS: [(&str, &str); 7] = [
     ("hooks", "Plugins that hear of each message"),
     ("web", "Publishing beside a web hook"),
     ("gateways", "Other protocols"),
+    ("dashboard", "Somebody looks"),
 ];
 
 fn marker(name: &str) -> String {
