@@ -13,10 +13,11 @@ use crate::node::{ListenerControl, Node, session_limits};
 use crate::passing::internal_sender;
 use crate::shard::{Mail, Shard};
 use crate::subscribe::{entry_of, parts_of};
-use crate::target::{NOBODY, Options};
+use crate::target::{NOBODY, Options, is_group};
 use emqttd_config::Settings;
 use emqttd_mqtt::QoS;
 use emqttd_plugin_sdk::{Access, Client};
+use emqttd_router::Target;
 use emqttd_session::{Message, MessageParts, Subscription};
 use emqttd_store::Store;
 use std::net::{IpAddr, SocketAddr};
@@ -308,17 +309,19 @@ impl Broker {
     /// Routed filters, `$local` ones last.
     pub fn routes(&self) -> Vec<RouteInfo> {
         let mut rows = Vec::new();
-        self.node.router.read().for_each(|topic, targets| {
-            let local = targets
-                .iter()
-                .all(|target| Options::unpack(target.opts).local && target.owner >> 63 == 0);
-            rows.push(RouteInfo {
-                topic: topic.into(),
-                local,
-            });
-        });
+        self.node
+            .router
+            .read()
+            .for_each(|topic, targets| rows.push(route_info(topic, targets)));
         rows.sort_by(|a, b| (a.local, &a.topic).cmp(&(b.local, &b.topic)));
         rows
+    }
+
+    /// The route of exactly this filter.
+    pub fn route(&self, filter: &str) -> Option<RouteInfo> {
+        let router = self.node.router.read();
+        let targets = router.targets(filter);
+        (!targets.is_empty()).then(|| route_info(filter, targets))
     }
 
     /// Whether exactly this filter is routed.
@@ -349,6 +352,19 @@ impl Broker {
     /// Alarms that hold.
     pub fn alarms(&self) -> Vec<crate::alarm::Alarm> {
         self.node.alarms.lock().active().cloned().collect()
+    }
+
+    /// Alarms that held once, with when they ended (unix seconds), the newest first; the last 1000.
+    pub fn alarm_history(&self) -> Vec<(crate::alarm::Alarm, u64)> {
+        let alarms = self.node.alarms.lock();
+        let mut ended: Vec<_> = alarms.ended().cloned().collect();
+        ended.reverse();
+        ended
+    }
+
+    /// Has `f` called whenever an alarm is set or cleared, on an event loop: it must not block.
+    pub fn on_alarm(&self, f: impl Fn(&crate::alarm::AlarmEvent) + Send + Sync + 'static) {
+        self.node.alarm_observers.write().push(Box::new(f));
     }
 
     /// Open listeners, in the order of opening.
@@ -550,7 +566,15 @@ fn imagined(clientid: &str, username: Option<&str>, ip: IpAddr) -> Arc<Client> {
     })
 }
 
-fn client_info(shard: &Shard, slot: u32) -> Option<ClientInfo> {
+pub(crate) fn route_info(topic: &str, targets: &[Target]) -> RouteInfo {
+    let local = |target: &Target| Options::unpack(target.opts).local && !is_group(target);
+    RouteInfo {
+        topic: topic.into(),
+        local: targets.iter().all(local),
+    }
+}
+
+pub(crate) fn client_info(shard: &Shard, slot: u32) -> Option<ClientInfo> {
     let entry = &shard.sessions[slot as usize];
     if entry.conn == NONE {
         return None;
@@ -568,7 +592,7 @@ fn client_info(shard: &Shard, slot: u32) -> Option<ClientInfo> {
     })
 }
 
-fn session_info(shard: &Shard, slot: u32) -> SessionInfo {
+pub(crate) fn session_info(shard: &Shard, slot: u32) -> SessionInfo {
     let entry = &shard.sessions[slot as usize];
     let session = &entry.session;
     SessionInfo {

@@ -32,6 +32,15 @@ pub struct Alarm {
     pub since: u64,
 }
 
+/// What has become of an alarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlarmEvent {
+    /// It holds from now on.
+    Set(Alarm),
+    /// It does not hold any more, since so many unix seconds.
+    Cleared(Alarm, u64),
+}
+
 /// The alarms of the node, bounded.
 #[derive(Debug, Default)]
 pub struct Alarms {
@@ -40,10 +49,16 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    /// Sets an alarm; `false` when it was set already, or there are too many.
-    pub fn set(&mut self, id: &str, severity: Severity, title: &str, summary: &str) -> bool {
+    /// Sets an alarm; `None` when it was set already, or there are too many.
+    pub fn set(
+        &mut self,
+        id: &str,
+        severity: Severity,
+        title: &str,
+        summary: &str,
+    ) -> Option<AlarmEvent> {
         if self.active.contains_key(id) || self.active.len() >= MOST {
-            return false;
+            return None;
         }
         let alarm = Alarm {
             id: id.into(),
@@ -53,20 +68,19 @@ impl Alarms {
             since: unix_seconds(),
         };
         log::warn!("alarm {}: {}", id.escape_debug(), summary.escape_debug());
-        self.active.insert(id.into(), alarm);
-        true
+        self.active.insert(id.into(), alarm.clone());
+        Some(AlarmEvent::Set(alarm))
     }
 
-    /// Clears an alarm; `false` when it was not set.
-    pub fn clear(&mut self, id: &str) -> bool {
-        let Some(alarm) = self.active.remove(id) else {
-            return false;
-        };
+    /// Clears an alarm; `None` when it was not set.
+    pub fn clear(&mut self, id: &str) -> Option<AlarmEvent> {
+        let alarm = self.active.remove(id)?;
         if self.ended.len() >= MOST {
             self.ended.pop_front();
         }
-        self.ended.push_back((alarm, unix_seconds()));
-        true
+        let at = unix_seconds();
+        self.ended.push_back((alarm.clone(), at));
+        Some(AlarmEvent::Cleared(alarm, at))
     }
 
     /// Those that hold.
@@ -123,19 +137,20 @@ mod tests {
     fn says_what_emq_says() {
         let mut alarms = Alarms::default();
         let id = "queue_high_watermark.c\"é";
-        assert!(alarms.set(
+        let set = alarms.set(
             id,
             Severity::Warning,
             "Queue c high-water mark",
-            "queue len 7 > high_watermark 6"
-        ));
-        assert!(!alarms.set(id, Severity::Warning, "", ""));
+            "queue len 7 > high_watermark 6",
+        );
+        assert!(matches!(set, Some(AlarmEvent::Set(alarm)) if alarm.id == id));
+        assert_eq!(alarms.set(id, Severity::Warning, "", ""), None);
         let alert = alarms.alert_json(id).expect("it is set");
         assert!(alert.starts_with(
             r#"{"id":"queue_high_watermark.c\"\u00e9","severity":"warning","title":"Queue c high-water mark","summary":"queue len 7 > high_watermark 6","ts":"#
         ));
-        assert!(alarms.clear(id));
-        assert!(!alarms.clear(id));
+        assert!(matches!(alarms.clear(id), Some(AlarmEvent::Cleared(alarm, _)) if alarm.id == id));
+        assert_eq!(alarms.clear(id), None);
         assert!(
             alarms
                 .clear_json(id)
@@ -147,7 +162,7 @@ mod tests {
     fn are_bounded() {
         let mut alarms = Alarms::default();
         let set = (0..3 * MOST)
-            .filter(|n| alarms.set(&n.to_string(), Severity::Error, "t", "s"))
+            .filter_map(|n| alarms.set(&n.to_string(), Severity::Error, "t", "s"))
             .count();
         assert_eq!(set, MOST);
         for n in 0..3 * MOST {

@@ -53,14 +53,21 @@ impl Shard {
         self.work.end(self.node.started.elapsed());
     }
 
-    /// All but the number of connections.
+    /// All but the number of connections; the longest round begins anew.
     fn loop_figures(&mut self) -> LoopFigures {
+        let figures = self.loop_reading();
+        self.work.longest = Duration::ZERO;
+        figures
+    }
+
+    /// All but the number of connections.
+    pub(crate) fn loop_reading(&self) -> LoopFigures {
         LoopFigures {
             connections: 0,
             sessions: self.sessions.len() as u64,
             rounds: self.work.rounds,
             busy: micros(self.work.busy),
-            longest: micros(std::mem::take(&mut self.work.longest)),
+            longest: micros(self.work.longest),
             mail: (self.mail_behind() + self.node.mailboxes[self.index].load()) as u64,
         }
     }

@@ -1,5 +1,6 @@
 //! How connections and sessions end.
 
+use crate::alarm::AlarmEvent;
 use crate::conn::{ConnId, NONE, Phase};
 use crate::hooks::by_name;
 use crate::metrics::Metric;
@@ -333,15 +334,21 @@ impl Shard {
         summary: Option<&str>,
     ) {
         let mut alarms = self.node.alarms.lock();
-        let payload = match summary {
-            Some(summary) => alarms
-                .set(id, severity, title, summary)
-                .then(|| alarms.alert_json(id)),
-            None => alarms.clear(id).then(|| alarms.clear_json(id)),
+        let event = match summary {
+            Some(summary) => alarms.set(id, severity, title, summary),
+            None => alarms.clear(id),
+        };
+        let Some(event) = event else { return };
+        let payload = match event {
+            AlarmEvent::Set(_) => alarms.alert_json(id),
+            AlarmEvent::Cleared(..) => alarms.clear_json(id),
         };
         drop(alarms);
+        for observer in self.node.alarm_observers.read().iter() {
+            observer(&event);
+        }
         let what = if summary.is_some() { "alert" } else { "clear" };
-        if let Some(Some(payload)) = payload {
+        if let Some(payload) = payload {
             // Wildcards may not stand in a topic name (sheet 15, 28), but do in client ids.
             let id = id.replace('+', "%2b").replace('#', "%23");
             let topic = format!("$SYS/brokers/{}/alarms/{id}/{what}", self.node.name);

@@ -1,13 +1,14 @@
 //! What all shards of the node share.
 
 use crate::access::AccessControl;
-use crate::alarm::Alarms;
+use crate::alarm::{AlarmEvent, Alarms};
 use crate::conn::Peer;
 use crate::durable::{NodeStore, Volatile};
 use crate::group::Groups;
 use crate::hooks::HookTable;
 use crate::listener::ListenerState;
 use crate::metrics::Counters;
+use crate::ready::Pulse;
 use crate::retain::Retained;
 use crate::shard::Mail;
 use crate::trace::Traces;
@@ -169,6 +170,9 @@ pub trait ListenerControl: Send + Sync {
 /// Called with new settings.
 pub(crate) type Observer = Box<dyn Fn(&Settings) + Send>;
 
+/// Called with each change of the alarms.
+pub(crate) type AlarmObserver = Box<dyn Fn(&AlarmEvent) + Send + Sync>;
+
 /// The state that shards share.
 pub(crate) struct Node {
     pub name: String,
@@ -192,6 +196,9 @@ pub(crate) struct Node {
     pub listeners: RwLock<Vec<Arc<ListenerState>>>,
     pub control: RwLock<Option<Arc<dyn ListenerControl>>>,
     pub alarms: Mutex<Alarms>,
+    /// told of each change of the alarms
+    pub alarm_observers: RwLock<Vec<AlarmObserver>>,
+    pub pulse: Pulse,
     pub traces: Traces,
     /// told of new settings
     pub observers: Mutex<Vec<Observer>>,
@@ -224,6 +231,8 @@ impl Node {
             listeners: RwLock::default(),
             control: RwLock::default(),
             alarms: Mutex::default(),
+            alarm_observers: RwLock::default(),
+            pulse: Pulse::new(shards),
             traces: Traces::default(),
             observers: Mutex::default(),
             hasher: RandomState::new(),

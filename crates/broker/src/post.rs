@@ -79,7 +79,7 @@ impl Broker {
         }
     }
 
-    fn post(&self, index: usize, f: impl FnOnce(&mut Shard) + Send + 'static) {
+    pub(crate) fn post(&self, index: usize, f: impl FnOnce(&mut Shard) + Send + 'static) {
         self.node.mailboxes[index].post(&mut vec![Mail::Call(Box::new(f))]);
     }
 

@@ -60,6 +60,12 @@ pub(crate) fn may_last(target: &Target) -> bool {
     target.owner & GROUP != 0 || target.opts & LASTING != 0
 }
 
+/// Whether a target is a shared group.
+#[inline]
+pub(crate) fn is_group(target: &Target) -> bool {
+    target.owner & GROUP != 0
+}
+
 /// The router's target for a group; members keep their own options.
 pub(crate) fn group_target(group: GroupRef) -> Target {
     Target {

@@ -1,0 +1,254 @@
+//! Looking for some of many: connected clients, sessions, subscriptions, routes, retained messages.
+//!
+//! Without an order rows come as they lie, and a page costs what it looks at. With one the least that follow the
+//! cursor are picked in a walk over all of them. A walk goes in pieces, so that neither an event loop nor who waits
+//! for a lock is held up for longer than a few tenths of a millisecond; what comes, goes or changes meanwhile may be
+//! missed or met twice, and nothing else.
+
+use crate::admin::Broker;
+use crate::info::*;
+
+/// Rows on a page at the most.
+pub const MOST_ROWS: usize = 10_000;
+
+/// What to look for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Find<F, O> {
+    /// which rows
+    pub filter: F,
+    /// in which order; `None` = as they lie
+    pub order: Option<O>,
+    /// the greatest first; counts only with an order
+    pub descending: bool,
+    /// what [`Page::next`] said; `None` = from the beginning
+    pub after: Option<String>,
+    /// rows to pass over, behind the cursor
+    pub offset: usize,
+    /// rows on the page, [`MOST_ROWS`] at the most
+    pub limit: usize,
+}
+
+impl<F: Default, O> Default for Find<F, O> {
+    fn default() -> Self {
+        Find {
+            filter: F::default(),
+            order: None,
+            descending: false,
+            after: None,
+            offset: 0,
+            limit: 50,
+        }
+    }
+}
+
+/// Some of the rows that were looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// in the order that was asked for
+    pub rows: Vec<T>,
+    /// where the next page begins: for the same question; `None` = there is none
+    pub next: Option<String>,
+    /// how many rows there are on all pages, where that is known: with an order, or without a filter
+    pub matched: Option<usize>,
+    /// how many there are without a filter
+    pub total: usize,
+}
+
+/// Which connected clients; all that is said must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientFilter {
+    /// part of the client id, ASCII letters in either case
+    pub search: Option<String>,
+    /// exactly this user name
+    pub username: Option<String>,
+    /// what the address begins with, as text
+    pub ip: Option<String>,
+    /// protocol of the listener: `mqtt:tcp`
+    pub listener: Option<String>,
+    /// 3, 4 or 5
+    pub proto_ver: Option<u8>,
+    /// clean session (3.x) or clean start (5.0)
+    pub clean_sess: Option<bool>,
+}
+
+/// In which order clients come; equals by client id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientOrder {
+    /// client identifier
+    ClientId,
+    /// user name, those without one first
+    Username,
+    /// address, those of IPv4 among themselves
+    IpAddress,
+    /// when it connected
+    ConnectedAt,
+    /// protocol version
+    ProtoVer,
+    /// keep alive
+    Keepalive,
+}
+
+/// A connected client that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientRow {
+    /// as `clients list` shows it
+    pub client: ClientInfo,
+    /// protocol of its listener
+    pub listener: String,
+}
+
+/// Which sessions; all that is said must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// part of the client id, ASCII letters in either case
+    pub search: Option<String>,
+    /// whether a connection is attached
+    pub online: Option<bool>,
+    /// whether it ends with its connection
+    pub clean_sess: Option<bool>,
+}
+
+/// In which order sessions come; equals by client id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionOrder {
+    /// client identifier
+    ClientId,
+    /// messages waiting
+    MqueueLen,
+    /// messages dropped because the queue was full
+    MqueueDropped,
+    /// messages sent and not finished
+    Inflight,
+    /// subscriptions held
+    Subscriptions,
+    /// when it came to be
+    CreatedAt,
+    /// PUBLISH packets written
+    DeliverMsg,
+}
+
+/// Which subscriptions; all that is said must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SubscriptionFilter {
+    /// part of the client id, ASCII letters in either case
+    pub search: Option<String>,
+    /// part of the filter, ASCII letters in either case
+    pub topic: Option<String>,
+    /// granted QoS
+    pub qos: Option<u8>,
+    /// exactly this shared group (`$queue` for `$queue/`)
+    pub share: Option<String>,
+}
+
+/// In which order subscriptions come; equals by the other of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionOrder {
+    /// client identifier
+    ClientId,
+    /// the filter
+    Topic,
+}
+
+/// Which routed filters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteFilter {
+    /// part of the filter, ASCII letters in either case
+    pub search: Option<String>,
+}
+
+/// In which order routed filters come: always in this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteOrder {
+    /// the filter
+    Topic,
+}
+
+/// Which retained messages; all that is said must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetainedFilter {
+    /// a topic filter
+    pub filter: Option<String>,
+    /// part of the topic, ASCII letters in either case
+    pub search: Option<String>,
+}
+
+/// In which order retained messages come; without one, in that of publishing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetainedOrder {
+    /// the topic
+    Topic,
+}
+
+/// A retained message without its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetainedRow {
+    /// its topic
+    pub topic: String,
+    /// QoS it was published with
+    pub qos: u8,
+    /// bytes of the payload; `None` = it is on disk and was not read
+    pub payload_size: Option<usize>,
+    /// unix milliseconds
+    pub published_at: u64,
+    /// client identifier of who published it, where that is in memory
+    pub from: Option<String>,
+    /// when its own expiry interval ends, unix milliseconds
+    pub expires_at: Option<u64>,
+}
+
+impl Broker {
+    /// Connected clients.
+    ///
+    /// # Errors
+    /// When the cursor is not one of such a question, or an event loop does not answer.
+    pub fn find_clients(
+        &self,
+        _find: &Find<ClientFilter, ClientOrder>,
+    ) -> Result<Page<ClientRow>, AdminError> {
+        Err(AdminError::Other("not there yet".into()))
+    }
+
+    /// Sessions, online or not.
+    ///
+    /// # Errors
+    /// As [`Broker::find_clients`].
+    pub fn find_sessions(
+        &self,
+        _find: &Find<SessionFilter, SessionOrder>,
+    ) -> Result<Page<SessionInfo>, AdminError> {
+        Err(AdminError::Other("not there yet".into()))
+    }
+
+    /// Subscriptions; those of a session by their filter where no order is asked for.
+    ///
+    /// # Errors
+    /// As [`Broker::find_clients`].
+    pub fn find_subscriptions(
+        &self,
+        _find: &Find<SubscriptionFilter, SubscriptionOrder>,
+    ) -> Result<Page<SubscriptionInfo>, AdminError> {
+        Err(AdminError::Other("not there yet".into()))
+    }
+
+    /// Routed filters, in their order.
+    ///
+    /// # Errors
+    /// When the cursor is not one of such a question.
+    pub fn find_routes(
+        &self,
+        _find: &Find<RouteFilter, RouteOrder>,
+    ) -> Result<Page<RouteInfo>, AdminError> {
+        Err(AdminError::Other("not there yet".into()))
+    }
+
+    /// Retained messages.
+    ///
+    /// # Errors
+    /// As [`Broker::find_routes`], and when the topic filter is none.
+    pub fn find_retained(
+        &self,
+        _find: &Find<RetainedFilter, RetainedOrder>,
+    ) -> Result<Page<RetainedRow>, AdminError> {
+        Err(AdminError::Other("not there yet".into()))
+    }
+}
