@@ -27,7 +27,7 @@ mod mongo;
 mod mysql;
 mod pgsql;
 pub mod pki;
-mod ports;
+pub mod ports;
 pub mod process;
 mod redis;
 pub mod sink;

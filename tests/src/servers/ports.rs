@@ -8,13 +8,15 @@ const FIRST: u16 = 21000;
 const COUNT: u16 = 7000;
 
 /// A port that no other test process on this machine takes while this value lives.
-pub(super) struct Port {
+#[derive(Debug)]
+pub struct Port {
+    /// the port
     pub number: u16,
     _lock: Lock,
 }
 
 /// Reserves a port that is free on both loopback addresses.
-pub(super) fn reserve() -> Port {
+pub fn reserve() -> Port {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Processes begin at different places, so that they seldom meet.
     let begin = (std::process::id().wrapping_mul(131) % u32::from(COUNT)) as u16;

@@ -1,0 +1,82 @@
+//! The dashboard of the real binary in a real browser: the scenarios of `clients/dashboard`.
+
+#![allow(clippy::unwrap_used)]
+
+use emqttd_tests::servers::ports::{self, Port};
+use emqttd_tests::{Broker, Config, peers, servers};
+use serde_json::json;
+
+const PLUGIN: &str = "etc/plugins/emq_dashboard.conf";
+
+/// The configuration of a broker whose dashboard listens on `port` of the loopback address.
+fn config(port: &Port, more: &str) -> Config {
+    let keys = format!(
+        "dashboard.default_user.login = admin\ndashboard.default_user.password = public\n\
+         dashboard.listener.http = 127.0.0.1:{}\n{more}",
+        port.number
+    );
+    Config::new()
+        .file(PLUGIN, &keys)
+        .file("data/loaded_plugins", "emq_retainer.\nemq_dashboard.\n")
+        .listener("ws.external", &[])
+}
+
+/// A scenario against a broker of its own.
+#[track_caller]
+fn play(scenario: &str) {
+    let port = ports::reserve();
+    play_at(scenario, &port, config(&port, ""), "");
+}
+
+/// The page lies below `path`.
+#[track_caller]
+fn play_at(scenario: &str, port: &Port, config: Config, path: &str) {
+    let Some(mut node) = peers::node(&["playwright-core", "axe-core", "mqtt"]) else {
+        return;
+    };
+    let Some(chromium) = peers::program("chromium", "chromium") else {
+        return;
+    };
+    let broker = Broker::start(config);
+    let root = broker.root.clone();
+    let given = json!({
+        "chromium": chromium,
+        "page": format!("http://127.0.0.1:{}/{path}", port.number),
+        "mqtt": broker.addr("tcp.external").port(),
+        "ws": broker.addr("ws.external").port(),
+        "bin": root.join("bin"),
+        "out": servers::target().join("dashboard"),
+    });
+    node.arg(peers::script("dashboard/main.js"));
+    node.args([scenario, &given.to_string()]);
+    let said = peers::run(&mut node);
+    assert!(said.ends_with("ok\n"), "{said}");
+}
+
+macro_rules! scenarios {
+    ($($name:ident: $what:literal)*) => {$(
+        #[doc = $what]
+        #[test]
+        fn $name() {
+            play(stringify!($name));
+        }
+    )*};
+}
+
+scenarios! {
+    first_login: "The default password lets nobody do anything but change it; then everything."
+    monitoring: "Overview with its charts, clients that come and go, sessions, subscriptions, topics, alarms."
+    one_client: "A client's page: facts, subscriptions, queue, traffic, trace, kick, ban."
+    retained: "Retained messages are found, read, published and deleted."
+    plugins: "A plugin is stopped, started and configured."
+    listeners: "A listener is stopped and started."
+    websocket: "The WebSocket tool logs in as who it says, publishes and subscribes."
+    http_api: "The API is documented, and tried."
+    access: "ACL and authentication are asked; log level; traces."
+    admin: "Users, API keys, the audit log."
+    languages: "Every page in both languages and both themes, without serious faults of accessibility."
+    phone: "The menu and a list on a narrow screen."
+    keyboard: "From the login to a client's page without a mouse."
+    restart: "The broker restarts while the page is open."
+    many: "Ten thousand clients in the list."
+}
