@@ -1,0 +1,139 @@
+import { ApiError } from './errors';
+import { reached } from './reach';
+import { session, sessionOf } from './session';
+import type { Login } from './types';
+
+export type QueryValues = Record<string, string | number | boolean | null | undefined>;
+
+export interface Call {
+  query?: QueryValues;
+  body?: unknown;
+  signal?: AbortSignal;
+  /** Send no token, and take a 401 for an answer rather than for the end of the login. */
+  anonymous?: boolean;
+}
+
+/** One segment of a path: client ids and topics may hold `/`, `%` and anything else. */
+export const segment = (text: string): string => encodeURIComponent(text);
+
+/** Where the API is: beside this page, whatever path a proxy gave it. `path` is relative to `api/v2/`. */
+export function apiUrl(path: string, query?: QueryValues): string {
+  const url = new URL(`api/v2/${path.replace(/^\//, '')}`, pageDirectory());
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value !== null && value !== undefined && value !== '') url.searchParams.set(name, String(value));
+  }
+  return url.href;
+}
+
+function pageDirectory(): string {
+  return typeof document === 'undefined' ? 'http://localhost/' : document.baseURI.replace(/[?#].*$/, '');
+}
+
+/** Asks for a token that lasts longer. Many may wait for the one request under way. */
+let renewal: Promise<void> | null = null;
+export function renew(): Promise<void> {
+  renewal ??= exchange<Login>('POST', 'login/refresh', {})
+    .then((login) => session.set(sessionOf(login, Date.now())))
+    .finally(() => {
+      renewal = null;
+    });
+  return renewal;
+}
+
+/** The headers that log this page in, with a token that is good for a while yet. */
+export async function credentials(): Promise<Record<string, string>> {
+  const now = session.get();
+  if (!now) return {};
+  if (Date.now() >= now.renewAt) {
+    try {
+      await renew();
+    } catch (error) {
+      // While the old token still holds, a broker that is away is the caller's business.
+      if (error instanceof ApiError && error.status === 401) session.clear();
+    }
+  }
+  const token = session.get()?.token;
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+/** Asks and answers with what the envelope holds; throws `ApiError`. */
+export async function request<T>(method: string, path: string, call: Call = {}): Promise<T> {
+  return exchange<T>(method, path, call, call.anonymous ? {} : await credentials());
+}
+
+async function exchange<T>(method: string, path: string, call: Call, login?: Record<string, string>): Promise<T> {
+  const token = session.get()?.token;
+  const headers: Record<string, string> = {
+    Accept: 'application/json',
+    'X-Requested-With': 'emqttd-dashboard',
+    ...(login ?? (token ? { Authorization: `Bearer ${token}` } : {})),
+  };
+  if (call.body !== undefined) headers['Content-Type'] = 'application/json';
+  let response: Response;
+  try {
+    response = await fetch(apiUrl(path, call.query), {
+      method,
+      headers,
+      body: call.body === undefined ? undefined : JSON.stringify(call.body),
+      signal: call.signal,
+      credentials: 'omit',
+      cache: 'no-store',
+    });
+  } catch (error) {
+    if (call.signal?.aborted) throw error;
+    reached(false);
+    throw new ApiError(0, null, null);
+  }
+  // A proxy before a broker that is away answers in its place.
+  reached(![502, 503, 504].includes(response.status));
+  const text = await response.text();
+  return answer<T>(response, text, call.anonymous ?? false, token);
+}
+
+function answer<T>(response: Response, text: string, anonymous: boolean, token: string | undefined): T {
+  const body = parse(text);
+  const envelope = isEnvelope(body) ? body : null;
+  if (response.ok && (envelope === null || envelope.code === 0)) {
+    return (envelope && 'result' in envelope ? envelope.result : envelope ? undefined : body) as T;
+  }
+  // Only the token that was refused ends with it: another may have taken its place meanwhile.
+  if (response.status === 401 && !anonymous && session.get()?.token === token) session.clear();
+  const after = Number(response.headers.get('Retry-After'));
+  throw new ApiError(
+    response.status,
+    envelope?.code ?? null,
+    envelope?.message ?? (isPlain(response) && text ? text.slice(0, 500) : null),
+    response.headers.has('Retry-After') && Number.isFinite(after) ? after : null,
+  );
+}
+
+interface Envelope {
+  code: number;
+  result?: unknown;
+  message?: string;
+}
+
+function isEnvelope(body: unknown): body is Envelope {
+  return typeof body === 'object' && body !== null && 'code' in body && typeof body.code === 'number';
+}
+
+function isPlain(response: Response): boolean {
+  return (response.headers.get('Content-Type') ?? '').startsWith('text/plain');
+}
+
+function parse(text: string): unknown {
+  if (text === '') return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+/** `api.get<Row>('clients/' + segment(id) + '/detail')`: paths are relative to `api/v2/`. */
+export const api = {
+  get: <T>(path: string, query?: QueryValues, signal?: AbortSignal) => request<T>('GET', path, { query, signal }),
+  post: <T = unknown>(path: string, body?: unknown) => request<T>('POST', path, { body }),
+  put: <T = unknown>(path: string, body?: unknown, query?: QueryValues) => request<T>('PUT', path, { body, query }),
+  del: <T = unknown>(path: string, query?: QueryValues) => request<T>('DELETE', path, { query }),
+};

@@ -1,0 +1,51 @@
+import { MantineProvider } from '@mantine/core';
+import { Notifications } from '@mantine/notifications';
+import { QueryClientProvider } from '@tanstack/react-query';
+import { useEffect } from 'react';
+import { Router } from 'wouter';
+import { stream } from '../api/events';
+import { queryClient } from '../api/hooks';
+import { onReach } from '../api/reach';
+import { session, useSession } from '../api/session';
+import { locale, useLanguage } from '../i18n';
+import { ForcedPassword } from '../pages/login/ForcedPassword';
+import { Login } from '../pages/login/Login';
+import { cssVariables, theme } from '../theme';
+import { useHashPlace } from './location';
+import { Shell } from './Shell';
+
+// What was asked before the broker went away has to be asked again when it is back.
+stream.start();
+stream.onReturn = () => void queryClient.invalidateQueries();
+onReach((away) => {
+  if (!away) void queryClient.invalidateQueries();
+});
+// Nothing of one user is left for the next.
+session.subscribe(() => {
+  if (!session.get()) queryClient.clear();
+});
+
+export function App() {
+  const language = useLanguage();
+  useEffect(() => {
+    document.documentElement.lang = locale();
+  }, [language]);
+  return (
+    <MantineProvider theme={theme} cssVariablesResolver={cssVariables} defaultColorScheme="auto">
+      <QueryClientProvider client={queryClient}>
+        <Notifications position="top-right" autoClose={4000} limit={4} />
+        <Router hook={useHashPlace}>
+          <Entrance />
+        </Router>
+      </QueryClientProvider>
+    </MantineProvider>
+  );
+}
+
+/** The address stays while somebody logs in, so that they come to the page they wanted. */
+function Entrance() {
+  const login = useSession();
+  if (!login) return <Login />;
+  if (login.mustChangePassword) return <ForcedPassword />;
+  return <Shell />;
+}

@@ -1,0 +1,93 @@
+import { ActionIcon, Button, Menu, Modal, useMantineColorScheme, type MantineColorScheme } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { IconCheck, IconDeviceLaptop, IconKey, IconLanguage, IconLogout, IconMoon, IconSun, IconUser } from '@tabler/icons-react';
+import type { ReactNode } from 'react';
+import { api } from '../api/client';
+import { session, useSession } from '../api/session';
+import { setLanguage, useLanguage, useT, type Language } from '../i18n';
+import { PasswordForm } from '../pages/login/PasswordForm';
+
+/** English and Chinese, each by its own name. */
+export function LanguageMenu() {
+  const t = useT();
+  const language = useLanguage();
+  const names: Record<Language, string> = { en: 'English', zh: '中文' };
+  return (
+    <Menu position="bottom-end" width={150}>
+      <Menu.Target>
+        <Button variant="subtle" color="gray" size="compact-sm" leftSection={<IconLanguage size={17} aria-hidden />} aria-label={`${t('frame.language')}: ${names[language]}`}>
+          {language === 'en' ? 'EN' : '中'}
+        </Button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        {(Object.keys(names) as Language[]).map((one) => (
+          <Menu.Item key={one} lang={one} onClick={() => setLanguage(one)} rightSection={one === language ? <IconCheck size={14} aria-hidden /> : null}>
+            {names[one]}
+          </Menu.Item>
+        ))}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+export function ThemeMenu() {
+  const t = useT();
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const choices: [MantineColorScheme, string, ReactNode][] = [
+    ['light', t('frame.theme.light'), <IconSun key="l" size={16} aria-hidden />],
+    ['dark', t('frame.theme.dark'), <IconMoon key="d" size={16} aria-hidden />],
+    ['auto', t('frame.theme.auto'), <IconDeviceLaptop key="a" size={16} aria-hidden />],
+  ];
+  const now = choices.find(([scheme]) => scheme === colorScheme);
+  return (
+    <Menu position="bottom-end" width={170}>
+      <Menu.Target>
+        <ActionIcon variant="subtle" color="gray" size="md" aria-label={`${t('frame.theme')}: ${now?.[1] ?? ''}`}>
+          {now?.[2]}
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        {choices.map(([scheme, name, icon]) => (
+          <Menu.Item key={scheme} leftSection={icon} onClick={() => setColorScheme(scheme)} rightSection={scheme === colorScheme ? <IconCheck size={14} aria-hidden /> : null}>
+            {name}
+          </Menu.Item>
+        ))}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+export function UserMenu() {
+  const t = useT();
+  const login = useSession();
+  const [changing, { open, close }] = useDisclosure(false);
+  const username = login?.username ?? '';
+  const leave = async (): Promise<void> => {
+    // The token ends at the broker too; if that cannot be told, it ends by itself within minutes.
+    await api.post('logout').catch(() => undefined);
+    session.clear();
+  };
+  return (
+    <>
+      <Menu position="bottom-end" width={200}>
+        <Menu.Target>
+          <Button variant="subtle" color="gray" size="compact-sm" px={6} leftSection={<IconUser size={17} aria-hidden />} aria-label={t('frame.account', { name: username })}>
+            <span className="account-name">{username}</span>
+          </Button>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Label>{login?.tags ? `${username} · ${login.tags}` : username}</Menu.Label>
+          <Menu.Item leftSection={<IconKey size={16} aria-hidden />} onClick={open}>
+            {t('frame.change-password')}
+          </Menu.Item>
+          <Menu.Item leftSection={<IconLogout size={16} aria-hidden />} onClick={() => void leave()}>
+            {t('frame.log-out')}
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+      <Modal opened={changing} onClose={close} title={t('password.title')} size="sm" closeButtonProps={{ 'aria-label': t('common.close') }}>
+        <PasswordForm username={username} onDone={close} />
+      </Modal>
+    </>
+  );
+}

@@ -1,0 +1,7 @@
+import './theme/styles';
+import './theme/global.css';
+import { createRoot } from 'react-dom/client';
+import { App } from './app/App';
+
+const root = document.getElementById('root');
+if (root) createRoot(root).render(<App />);

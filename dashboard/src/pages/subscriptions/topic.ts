@@ -1,0 +1,36 @@
+/** Topic names and filters, as far as a form has to know them before the broker judges. */
+
+const LONGEST = 65_535;
+
+function fits(text: string): boolean {
+  return text !== '' && !text.includes('\0') && new TextEncoder().encode(text).length <= LONGEST;
+}
+
+/** Whether `text` may be published to [MQTT-3.3.2-2]. */
+export function isTopicName(text: string): boolean {
+  return fits(text) && !/[+#]/.test(text);
+}
+
+/** Whether `text` may be subscribed to [MQTT-4.7.1-1] [MQTT-4.7.1-2]. */
+export function isTopicFilter(text: string): boolean {
+  if (!fits(text)) return false;
+  const levels = text.split('/');
+  return levels.every((level, at) => {
+    if (level.includes('#')) return level === '#' && at === levels.length - 1;
+    return !level.includes('+') || level === '+';
+  });
+}
+
+/** The group of a shared subscription's filter and what it is subscribed to. */
+export function sharedOf(filter: string): { group: string | null; topic: string } {
+  const share = /^\$share\/([^/]+)\/(.+)$/s.exec(filter);
+  if (share?.[1] !== undefined && share[2] !== undefined) return { group: share[1], topic: share[2] };
+  const queue = /^\$queue\/(.+)$/s.exec(filter);
+  if (queue?.[1] !== undefined) return { group: '$queue', topic: queue[1] };
+  return { group: null, topic: filter };
+}
+
+/** The filter as routes have it: no prefix of sharing or of this node alone. */
+export function plainFilter(route: string): string {
+  return route.startsWith('$local/') ? route.slice('$local/'.length) : route;
+}
