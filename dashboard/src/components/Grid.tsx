@@ -21,6 +21,8 @@ interface Props<R> {
   /** The rows are those of the question before. */
   stale?: boolean;
   empty?: ReactNode;
+  /** Keys of rows that are shown though they are not there any more. */
+  gone?: ReadonlySet<string>;
   /** Nothing stands above it in its box. */
   flush?: boolean;
 }
@@ -66,7 +68,7 @@ export function Grid<R>(props: Props<R>) {
         </thead>
         <tbody>
           {rows?.map((row) => (
-            <tr key={rowKey(row)}>
+            <tr key={rowKey(row)} data-gone={props.gone?.has(rowKey(row)) || undefined}>
               {columns.map((column) => (
                 <td key={column.key} data-align={column.align} data-wrap={column.wrap || undefined} data-mono={column.mono || undefined}>
                   {column.cell(row)}

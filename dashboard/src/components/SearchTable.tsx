@@ -1,13 +1,15 @@
 import { Group, Paper } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
-import { useEffect, useState, type ReactNode } from 'react';
+import { useEffect, useRef, useState, type ReactNode } from 'react';
 import { useSearchParams } from 'wouter';
 import type { QueryValues } from '../api/client';
+import { useEvents, type Kind } from '../api/events';
 import { LIVE, useApi } from '../api/hooks';
 import type { Page } from '../api/types';
 import { useT } from '../i18n';
 import { count } from './format';
 import { Grid } from './Grid';
+import { useAiming, useHeldRows } from './hold';
 import { nextSort, readSort, writeSort, type Column } from './table';
 import { Footer, LiveMark, SearchBox } from './TableParts';
 
@@ -34,7 +36,13 @@ interface Props<R> {
   empty?: ReactNode;
   /** Ask again every 5 s; default yes. */
   live?: boolean;
+  /** Ask soon, too, when something of this happens (at most every 2 s). */
+  events?: readonly Kind[];
 }
+
+/** The least time between two answers because of events, in milliseconds. */
+const GENTLY = 2000;
+const NO_EVENTS: readonly Kind[] = [];
 
 export const SIZES = [10, 20, 50, 100, 200];
 
@@ -87,7 +95,20 @@ export function SearchTable<R>(props: Props<R>) {
     live: live && !paused ? LIVE : false,
     keep: true,
   });
+  const following = live && !paused;
+  const soon = useRef<ReturnType<typeof setTimeout> | null>(null);
+  useEffect(() => () => void (soon.current && clearTimeout(soon.current)), []);
+  useEvents(following ? (props.events ?? NO_EVENTS) : NO_EVENTS, () => {
+    soon.current ??= setTimeout(() => {
+      soon.current = null;
+      if (!document.hidden) void answer.refetch({ cancelRefetch: false });
+    }, Math.max(0, GENTLY - (Date.now() - answer.dataUpdatedAt)));
+  });
+
   const page = answer.data;
+  const box = useRef<HTMLDivElement>(null);
+  const asked = answer.isPlaceholderData ? null : JSON.stringify([question, cursors.at(-1)]);
+  const { rows, gone } = useHeldRows(page?.objects, asked, useAiming(box), rowKey);
   const filtered = wanted !== '' || Object.values(query ?? {}).some((value) => value !== undefined && value !== null && value !== '');
 
   const summary = !page
@@ -97,7 +118,7 @@ export function SearchTable<R>(props: Props<R>) {
       : t('table.total', { total: count(page.total) });
 
   return (
-    <Paper withBorder>
+    <Paper withBorder ref={box}>
       <Group p="sm" gap="sm" justify="space-between">
         <Group gap="sm" style={{ flex: '1 1 auto' }}>
           {search === false ? null : <SearchBox label={search || t('table.search')} value={typed} onChange={setTyped} />}
@@ -111,7 +132,8 @@ export function SearchTable<R>(props: Props<R>) {
       <Grid
         label={label}
         columns={columns}
-        rows={page?.objects}
+        rows={rows}
+        gone={gone}
         rowKey={rowKey}
         actions={props.actions}
         sort={sort}
