@@ -1,10 +1,12 @@
 //! The merged table of keys: value and origin of each, and changing some of them while running.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
-use crate::plugin_keys::{Stranger, StrangerValue};
+use emqttd_plugin_sdk::KeyKind;
+
+use crate::plugin_keys::Stranger;
 use crate::schema::{self, CORE, Key};
 use crate::value::{Checked, Type, Value};
 use crate::{Problem, Settings, assemble, own};
@@ -95,6 +97,8 @@ pub struct SettableKey<'a> {
     pub datatype: &'static str,
     /// `emqttd` or the plugin
     pub app: &'a str,
+    /// it is set, and not to be shown to everybody
+    pub secret: bool,
 }
 
 /// Why [`Config::set`] or [`Config::show`] did not.
@@ -154,6 +158,8 @@ pub struct Config {
     pub(crate) plugins_from_environment: bool,
     /// loaded plugins that brought their own keys
     pub(crate) strangers: Vec<Stranger>,
+    /// by plugin, what [`Config::set_plugin`] changed: it counts whenever the plugin is loaded
+    pub(crate) overrides: BTreeMap<String, Vec<(String, String)>>,
 }
 
 impl Config {
@@ -244,6 +250,8 @@ impl Config {
                 value: self.printed(row),
                 datatype: row.kind.datatype(),
                 app: row.app,
+                secret: row.kind == Type::Secret
+                    && self.get(row.pattern).is_some_and(|v| !v.is_empty()),
             });
         let strangers = self.strangers.iter().flat_map(|stranger| {
             stranger.hot().map(|key| SettableKey {
@@ -251,6 +259,8 @@ impl Config {
                 value: printed_own(stranger, key),
                 datatype: own::datatype(&key.kind),
                 app: &stranger.name,
+                secret: matches!(key.kind, KeyKind::Secret)
+                    && stranger.value(&key.name).is_some_and(|v| !v.is_empty()),
             })
         });
         table.chain(strangers).collect()
@@ -366,25 +376,11 @@ fn printed_own(stranger: &Stranger, key: &emqttd_plugin_sdk::Key) -> String {
 }
 
 fn set_own(stranger: &mut Stranger, key: &str, value: &str) -> Result<(), SetError> {
-    let Some(kind) = stranger
-        .hot()
-        .find(|hot| hot.name == key)
-        .map(|hot| hot.kind.clone())
-    else {
-        return Err(SetError::NotSettable(key.to_owned()));
-    };
-    let checked = own::check(&kind, value).map_err(|reason| SetError::BadValue {
-        key: key.to_owned(),
-        value: value.to_owned(),
-        reason,
-    })?;
-    stranger.values.retain(|given| given.key != key);
-    stranger.values.push(StrangerValue {
-        key: key.to_owned(),
-        value: checked.text.unwrap_or_else(|| value.to_owned()),
-        origin: Origin::Set,
-    });
-    Ok(())
+    let settable = stranger.hot().any(|hot| hot.name == key);
+    match settable {
+        true => stranger.set(key, value),
+        false => Err(SetError::NotSettable(key.to_owned())),
+    }
 }
 
 /// What [`crate::load`] gives.

@@ -54,6 +54,21 @@ pub fn load_plugin(
     own: &[sdk::Key],
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<PluginKeys, Vec<Problem>> {
+    load_plugin_with(etc_dir, name, own, env, &[])
+}
+
+/// [`load_plugin`], and the pairs of `given` ([`Config::plugin_overrides`]) count more than what stands there. What of
+/// them is none of the plugin's keys any more, or none of its values, is passed by with a warning.
+///
+/// # Errors
+/// As [`load_plugin`].
+pub fn load_plugin_with(
+    etc_dir: &Path,
+    name: &str,
+    own: &[sdk::Key],
+    env: impl Iterator<Item = (String, String)>,
+    given: &[(String, String)],
+) -> Result<PluginKeys, Vec<Problem>> {
     let variables: Vec<(String, String)> = env.collect();
     let now = find_plugin(name).map_or(name, |plugin| plugin.name);
     // Only strangers bring keys with them.
@@ -76,12 +91,22 @@ pub fn load_plugin(
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
     }
-    let stranger = (!own.is_empty()).then(|| Stranger {
+    let mut stranger = (!own.is_empty()).then(|| Stranger {
         name: now.to_owned(),
         keys: own.to_vec(),
         values: std::mem::take(&mut loading.own_values),
     });
     table.keep_app(now);
+    let mut problems = problems;
+    for (key, value) in given {
+        let set = match &mut stranger {
+            Some(stranger) => stranger.set(key, value),
+            None => table.set_of_app(now, key, value),
+        };
+        if let Err(error) = set {
+            problems.push(Problem::warning(format!("set while it ran: {error}")));
+        }
+    }
     Ok(PluginKeys {
         entries: match &stranger {
             Some(stranger) => stranger.entries(),
@@ -217,7 +242,7 @@ impl Config {
         self.order.retain(|key| entries.contains_key(key));
     }
 
-    fn forget_app(&mut self, name: &str) {
+    pub(crate) fn forget_app(&mut self, name: &str) {
         debug_assert!(name != CORE);
         self.entries.retain(|_, entry| entry.row.app != name);
         let entries = &self.entries;

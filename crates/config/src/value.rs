@@ -121,6 +121,17 @@ impl Type {
         }
     }
 
+    /// The words it takes, where it takes only some.
+    pub(crate) fn choices(self) -> &'static [&'static str] {
+        match self {
+            Self::Enum(words) => words,
+            Self::Flag | Self::StatsFlag => &["on", "off"],
+            Self::FlagOn => &["on"],
+            Self::Bool => &["true", "false"],
+            _ => &[],
+        }
+    }
+
     /// Reads `text` as this type; the error says what would be right.
     pub(crate) fn check(self, text: &str) -> Result<Checked, String> {
         Ok(match self {

@@ -22,8 +22,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// `path`, and its rotated forms `path.0` (the newest), `path.1` and so on.
-pub(crate) struct RotatingFile {
+/// A file to which lines are added, and its rotated forms `path.0` (the newest), `path.1` and so on.
+pub struct RotatingFile {
     path: PathBuf,
     /// Rotated before a line that would make it longer than this (0 = no limit).
     max_size: u64,
@@ -42,9 +42,12 @@ pub(crate) struct RotatingFile {
 }
 
 impl RotatingFile {
+    /// Opens the file for appending and makes its directory. `max_size`: bytes beyond which it is rotated (0 = only
+    /// when the day changes); `keep`: rotated files kept; `day_of`: the day of a moment.
+    ///
     /// # Errors
     /// The directory cannot be made or the file not be opened.
-    pub(crate) fn open(
+    pub fn open(
         path: PathBuf,
         max_size: u64,
         keep: u32,
@@ -76,7 +79,7 @@ impl RotatingFile {
     ///
     /// # Errors
     /// A rotation failed. The line is kept, in the old file.
-    pub(crate) fn add(&mut self, line: &[u8], today: Date) -> io::Result<()> {
+    pub fn add(&mut self, line: &[u8], today: Date) -> io::Result<()> {
         let length = line.len() as u64;
         let too_long = self.max_size > 0 && self.size > 0 && self.size + length > self.max_size;
         // A clock that was put back does not rotate.
@@ -100,7 +103,7 @@ impl RotatingFile {
     ///
     /// # Errors
     /// The first failure of a row; the lines are lost. The file is tried again a second later.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    pub fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -124,11 +127,22 @@ impl RotatingFile {
     }
 
     /// Lines lost before the file could be written again; asked once it could.
-    pub(crate) fn take_lost(&mut self) -> u64 {
+    pub fn take_lost(&mut self) -> u64 {
         if self.failed_at.is_some() {
             return 0;
         }
         std::mem::take(&mut self.lost)
+    }
+
+    /// Whether the last lines could not be written.
+    pub fn is_failing(&self) -> bool {
+        self.failed_at.is_some()
+    }
+
+    /// The file at `path` and its `keep` rotated forms, the newest first; not all of them need to be there.
+    pub fn files(path: &Path, keep: u32) -> Vec<PathBuf> {
+        let rotated = (0..keep).map(|number| numbered(path, number));
+        std::iter::once(path.to_owned()).chain(rotated).collect()
     }
 
     fn write_pending(&mut self) -> io::Result<()> {
@@ -178,10 +192,14 @@ impl RotatingFile {
     }
 
     fn numbered(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
+        numbered(&self.path, number)
     }
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{number}"));
+    name.into()
 }
 
 fn unless_missing(error: io::Error) -> io::Result<()> {
@@ -230,6 +248,14 @@ mod tests {
         assert_eq!(directory.read("deep/er/x.log"), "six\n");
         assert_eq!(directory.read("deep/er/x.log.0"), "a line too long\n");
         assert_eq!(directory.read("deep/er/x.log.1"), "five\n");
+        let files = RotatingFile::files(&path, 2);
+        assert_eq!(
+            files[1..],
+            [
+                directory.path("deep/er/x.log.0"),
+                directory.path("deep/er/x.log.1")
+            ]
+        );
         assert!(!directory.path("deep/er/x.log.2").exists());
         drop(file);
         let mut file = open(path, 8, 2);
@@ -317,12 +343,14 @@ mod tests {
         file.file = None;
         assert!(file.flush().is_err(), "the first time");
         assert_eq!(file.take_lost(), 0, "not known yet how many");
+        assert!(file.is_failing());
         file.failed_at = Some(Instant::now() - RETRY);
         file.add(b"three\n", TODAY).unwrap_or_default();
         assert!(file.flush().is_ok(), "not again");
         std::fs::remove_file(directory.path("sub")).unwrap();
         file.failed_at = Some(Instant::now() - RETRY);
         add(&mut file, "four\n", TODAY);
+        assert!(!file.is_failing());
         assert_eq!(file.take_lost(), 2);
         assert_eq!(directory.read("sub/x.log"), "four\n");
     }

@@ -20,6 +20,7 @@ mod sinks;
 mod syslog;
 pub mod trace;
 
+pub use file::RotatingFile;
 pub use line::{Escaped, escape};
 pub use logger::{Handle, init};
 

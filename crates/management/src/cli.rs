@@ -4,7 +4,7 @@ use crate::wire::{Progress, Reply};
 use parking_lot::RwLock;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Who is told how far a long command is; most often nobody.
 #[derive(Clone, Copy, Default)]
@@ -78,10 +78,25 @@ impl Command {
     }
 }
 
+/// A command that was carried out: its words were understood.
+#[derive(Debug, Clone, Copy)]
+pub struct Done<'a> {
+    /// its words, the name first
+    pub argv: &'a [&'a str],
+    /// the exit code
+    pub exit: i32,
+    /// who asked: `uid 1000`
+    pub caller: &'a str,
+}
+
+/// Is told of each command that was carried out; must not take long.
+pub type Observer = Box<dyn Fn(Done<'_>) + Send + Sync>;
+
 /// All commands, in the order in which they were registered.
 pub struct Cli {
     node: String,
     commands: RwLock<Vec<Arc<Command>>>,
+    observer: OnceLock<Observer>,
 }
 
 impl Cli {
@@ -90,7 +105,14 @@ impl Cli {
         Cli {
             node: node.to_owned(),
             commands: RwLock::default(),
+            observer: OnceLock::new(),
         }
+    }
+
+    /// Says who is told of commands that were carried out. The first one to be said stays.
+    pub fn on_done(&self, observer: Observer) {
+        // Who boots says it once.
+        let _ = self.observer.set(observer);
     }
 
     /// Adds a command with its usage rows (call, description). A name that is already there is
@@ -143,6 +165,11 @@ impl Cli {
         self.commands.write().retain(|c| c.name != name);
     }
 
+    /// [`Cli::register_hidden`] of a command that may fail.
+    pub fn register_hidden_task(&self, name: &str, task: Task) {
+        self.add(Command::new(name, None, task));
+    }
+
     /// Answers `emqttd_ctl <argv>`. Never panics: a command that does is answered for.
     pub fn run(&self, argv: &[String], stdin: Option<&str>) -> Reply {
         self.run_watched(argv, stdin, Watcher::default())
@@ -150,6 +177,17 @@ impl Cli {
 
     /// [`Cli::run`], and `watcher` is told how far it is.
     pub fn run_watched(&self, argv: &[String], stdin: Option<&str>, watcher: Watcher<'_>) -> Reply {
+        self.run_for("unknown", argv, stdin, watcher)
+    }
+
+    /// [`Cli::run_watched`] for `caller`, whom the audit log names.
+    pub fn run_for(
+        &self,
+        caller: &str,
+        argv: &[String],
+        stdin: Option<&str>,
+        watcher: Watcher<'_>,
+    ) -> Reply {
         let Some((name, rest)) = argv.split_first().filter(|(name, _)| *name != "help") else {
             return Reply {
                 exit: 0,
@@ -175,13 +213,13 @@ impl Cli {
             stdin,
             watcher,
         };
-        match catch_unwind(AssertUnwindSafe(|| (command.task)(call))) {
+        let reply = match catch_unwind(AssertUnwindSafe(|| (command.task)(call))) {
             Ok(Some(Ok(text))) => Reply { exit: 0, text },
             Ok(Some(Err(text))) => Reply { exit: 1, text },
             Ok(None) => {
                 let mut text = String::new();
                 command.usage_rows(&mut text);
-                Reply { exit: 0, text }
+                return Reply { exit: 0, text };
             }
             Err(panic) => {
                 let reason = panic_text(&*panic);
@@ -192,7 +230,16 @@ impl Cli {
                 );
                 Reply { exit: 1, text }
             }
+        };
+        if let Some(observer) = self.observer.get() {
+            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+            observer(Done {
+                argv: &argv,
+                exit: reply.exit,
+                caller,
+            });
         }
+        reply
     }
 
     fn usage(&self) -> String {

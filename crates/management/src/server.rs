@@ -215,6 +215,20 @@ fn trusted(_: &UnixStream) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Who asks, for the audit log.
+#[cfg(target_os = "linux")]
+fn caller(stream: &UnixStream) -> String {
+    match rustix::net::sockopt::socket_peercred(stream) {
+        Ok(peer) => format!("uid {}", peer.uid.as_raw()),
+        Err(_) => "unknown".into(),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn caller(_: &UnixStream) -> String {
+    "unknown".into()
+}
+
 fn talk(stream: &UnixStream, cli: &Cli) -> io::Result<()> {
     let mut line = String::new();
     BufReader::new(stream.take(MAX_REQUEST)).read_line(&mut line)?;
@@ -230,7 +244,12 @@ fn talk(stream: &UnixStream, cli: &Cli) -> io::Result<()> {
                 true => Watcher::new(&tell),
                 false => Watcher::default(),
             };
-            cli.run_watched(&request.argv, request.stdin.as_deref(), watcher)
+            cli.run_for(
+                &caller(stream),
+                &request.argv,
+                request.stdin.as_deref(),
+                watcher,
+            )
         }
         Err(e) => Reply {
             exit: 1,

@@ -1,6 +1,8 @@
 //! The commands of the core, each a small function over [`emqttd_broker::Broker`].
 
 mod access;
+mod admins;
+mod api_keys;
 mod clients;
 mod cluster;
 mod control;
@@ -11,7 +13,15 @@ mod settings;
 mod store;
 mod trace;
 
+use crate::api_keys::ApiKeys;
+use crate::audit::{self, Audit, Entry, Via};
 use crate::cli::Cli;
+use crate::configs::Configs;
+use crate::history::History;
+use crate::secrets::Secrets;
+use crate::system::{Meter, System};
+use crate::traces::Traces;
+use crate::users::Users;
 use emqttd_broker::Broker;
 use emqttd_config::Config;
 use parking_lot::Mutex;
@@ -30,12 +40,32 @@ pub struct Core {
     restart: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
     plugins: Arc<OnceLock<Arc<dyn PluginControl>>>,
+    kept: Arc<Kept>,
+}
+
+/// What management itself keeps: the same for all clones of a [`Core`].
+struct Kept {
+    users: Users,
+    api_keys: ApiKeys,
+    secrets: Secrets,
+    audit: Audit,
+    history: History,
+    meter: Meter,
 }
 
 impl Core {
     /// The core of a broker that was started with `config`.
     pub fn new(broker: Broker, config: Arc<Mutex<Config>>) -> Core {
+        let kept = Kept {
+            users: Users::new(&broker),
+            api_keys: ApiKeys::new(&broker),
+            secrets: Secrets::new(&broker),
+            audit: Audit::new(&broker),
+            history: History::new(&broker),
+            meter: Meter::new(),
+        };
         Core {
+            kept: Arc::new(kept),
             broker,
             config,
             restart: Arc::default(),
@@ -53,6 +83,49 @@ impl Core {
     /// Who runs the plugins; `None` while the broker starts.
     pub fn plugins(&self) -> Option<Arc<dyn PluginControl>> {
         self.plugins.get().cloned()
+    }
+
+    /// Who may use the management API and the dashboard.
+    pub fn users(&self) -> &Users {
+        &self.kept.users
+    }
+
+    /// Keys for programs.
+    pub fn api_keys(&self) -> &ApiKeys {
+        &self.kept.api_keys
+    }
+
+    /// A secret of the broker's own: made with the first use, the same after a restart.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be read or stored, or the system gives no random numbers.
+    pub fn secret(&self, name: &str) -> Result<[u8; 32], String> {
+        self.kept.secrets.get(name)
+    }
+
+    /// Who changed what.
+    pub fn audit(&self) -> &Audit {
+        &self.kept.audit
+    }
+
+    /// Figures over time.
+    pub fn history(&self) -> &History {
+        &self.kept.history
+    }
+
+    /// Figures of the process and of the machine.
+    pub fn system(&self) -> System {
+        self.kept.meter.look()
+    }
+
+    /// Settings that may be changed.
+    pub fn configs(&self) -> Configs<'_> {
+        Configs(self)
+    }
+
+    /// Traces of clients and topics.
+    pub fn traces(&self) -> Traces<'_> {
+        Traces(self)
     }
 
     /// Begins the orderly end of the broker, and does not wait for it. While the broker starts there are no event
@@ -97,4 +170,31 @@ pub fn core(core: &Core) -> Arc<Cli> {
     store::register(&cli, core);
     control::register(&cli, core);
     Arc::new(cli)
+}
+
+/// What is left when the plugins have been started, and have brought their commands: `admins`, which EMQ lists behind
+/// theirs, commands of ours that it does not list, the audit log, and the first user.
+pub fn after_boot(cli: &Arc<Cli>, core: &Core) {
+    admins::register(cli, core);
+    api_keys::register(cli, core);
+    core.audit().open(&core.broker.settings().log.dir);
+    let this = core.clone();
+    cli.on_done(Box::new(move |done| {
+        if let Some(action) = audit::action_of(done.argv) {
+            let outcome = if done.exit == 0 { "ok" } else { "failed" };
+            let entry = Entry::new(done.caller, "local", Via::Cli, &action, outcome);
+            this.audit().record(entry);
+        }
+    }));
+    let (login, password) = {
+        let config = core.config.lock();
+        let value = |key| config.get(key).unwrap_or_default().to_owned();
+        (
+            value("dashboard.default_user.login"),
+            value("dashboard.default_user.password"),
+        )
+    };
+    if let Err(error) = core.users().make_default(&login, &password) {
+        log::error!("dashboard.default_user: the user cannot be made: {error}");
+    }
 }

@@ -2,12 +2,7 @@
 
 use super::Core;
 use crate::cli::Cli;
-use emqttd_broker::Broker;
 use emqttd_config::{Config, SettableKey};
-use emqttd_plugin_sdk::Entry;
-
-/// The application whose keys are the core's.
-const CORE: &str = "emqttd";
 
 const SET_USAGE: &str = "Usage: config set <variable>=<value> ... [[--node | -n] <node> | --all]\n";
 
@@ -46,17 +41,7 @@ impl<'a> Arguments<'a> {
 /// `set`, `show`: known to the command line, not listed by it.
 pub fn register(cli: &Cli, core: &Core) {
     let this = core.clone();
-    cli.register_hidden(
-        "set",
-        Box::new(move |call| {
-            let tell = |app: &str, entries| match this.plugins() {
-                Some(plugins) => plugins.reconfigure(app, entries),
-                None => Ok(()),
-            };
-            let broker = &this.broker;
-            Some(set(call.args, &mut this.config.lock(), broker, &tell))
-        }),
-    );
+    cli.register_hidden("set", Box::new(move |call| Some(set(call.args, &this))));
     let this = core.clone();
     cli.register_hidden(
         "show",
@@ -70,13 +55,9 @@ pub fn register(cli: &Cli, core: &Core) {
     );
 }
 
-/// Tells a plugin the present values of its keys; why it does not take them.
-type Tell<'a> = dyn Fn(&str, Vec<Entry>) -> Result<(), String> + 'a;
-
-/// Changes values. Those of a plugin stay as they were when `tell` says that it does not take them.
-fn set(args: &[&str], config: &mut Config, broker: &Broker, tell: &Tell<'_>) -> String {
+fn set(args: &[&str], core: &Core) -> String {
     if args.is_empty() {
-        return table(&config.settable());
+        return table(&core.config.lock().settable());
     }
     let Some(Arguments {
         words,
@@ -90,30 +71,16 @@ fn set(args: &[&str], config: &mut Config, broker: &Broker, tell: &Tell<'_>) -> 
     let Some(pairs) = pairs.filter(|p| !p.is_empty()) else {
         return SET_USAGE.into();
     };
-    if node.is_some_and(|n| n != broker.node_name()) {
+    if node.is_some_and(|n| n != core.broker.node_name()) {
         return "Invalid node name\n".into();
     }
-    // All of them or none: an error in the third must not leave the first two changed.
-    let mut changed = config.clone();
-    let mut out = String::new();
-    let mut settings = None;
-    for (key, value) in pairs {
-        match changed.set(app, key, value) {
-            Ok(new) => settings = Some(new),
-            Err(e) => return format!("{e}\n"),
-        }
-        out += &format!("\"{key}\" set to \"{value}\" successfully\n");
+    match core.configs().set(app, &pairs) {
+        Ok(()) => pairs
+            .iter()
+            .map(|(key, value)| format!("\"{key}\" set to \"{value}\" successfully\n"))
+            .collect(),
+        Err(error) => format!("{error}\n"),
     }
-    if app != CORE
-        && let Err(why) = tell(app, changed.plugin_entries(app))
-    {
-        return format!("{app}: {why}\n");
-    }
-    *config = changed;
-    if let Some(settings) = settings {
-        broker.reconfigure(settings);
-    }
-    out
 }
 
 fn show(args: &[&str], config: &Config, this: &str) -> String {
@@ -200,6 +167,7 @@ mod tests {
             value: "0.7500".into(),
             datatype: "float",
             app: "emqttd",
+            secret: false,
         };
         let text = table(&[key]);
         let lines: Vec<&str> = text.lines().collect();
