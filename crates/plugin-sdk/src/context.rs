@@ -3,7 +3,7 @@
 use crate::{
     AclProvider, AuthMechanism, AuthProvider, Call, ClientRef, Command, Config, Figures, Holder,
     Hooks, Host, HostError, HttpRequest, HttpResponse, PeerInfo, Pipe, PipeEvents, PluginListener,
-    Publish, Reloadable, Reply, RetainSettings, Row, Severity, TopicEntry,
+    Publish, Reloadable, Reply, RetainSettings, Row, Severity, TopicEntry, WebListener,
 };
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -118,6 +118,16 @@ impl Context {
     /// Answers requests below `/api/plugins/<name>/`.
     pub fn http(&self, handler: impl Fn(&HttpRequest) -> HttpResponse + Send + Sync + 'static) {
         self.host.http(Arc::new(handler));
+    }
+
+    /// Opens a listener that answers the management API and serves files beside it; it closes when the plugin ends.
+    /// Blocks: while the plugin starts.
+    ///
+    /// # Errors
+    /// When its keys, address or certificates cannot be used. A plugin in a library cannot have one: it answers below
+    /// `/api/plugins/<name>/` ([`Context::http`]).
+    pub fn web(&self, listener: WebListener) -> Result<(), HostError> {
+        self.host.web(listener)
     }
 
     /// A counter of the plugin's own, shown as `<plugin>/<name>`.

@@ -6,7 +6,7 @@
 use crate::{
     AuthMechanism, ClientRef, Command, Config, DynAcl, DynAuth, Figures, Holder, Hooks,
     HttpHandler, PeerInfo, Pipe, PipeEvents, PluginListener, Publish, Reloadable, RetainSettings,
-    TopicEntry,
+    TopicEntry, WebListener,
 };
 use std::fmt;
 use std::path::PathBuf;
@@ -95,6 +95,17 @@ pub trait Host: Send + Sync {
     /// Opens a virtual connection.
     fn open(&self, peer: PeerInfo, events: Box<dyn PipeEvents>)
     -> Result<Arc<dyn Pipe>, HostError>;
+
+    /// Opens a listener of the broker's web server. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be opened; always for a plugin in a library.
+    fn web(&self, listener: WebListener) -> Result<(), HostError> {
+        Err(HostError(format!(
+            "{}: only plugins that are part of the broker can open web listeners",
+            listener.protocol
+        )))
+    }
 
     /// Keeps retained messages from now on, as said; `None` = keeps and sends none. Blocks.
     fn retain(&self, settings: Option<RetainSettings>) -> Result<(), HostError>;

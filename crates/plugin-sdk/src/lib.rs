@@ -52,5 +52,5 @@ pub use plugin::{Descriptor, Plugin, Start, StartError};
 pub use service::{
     Call, Command, CommandHandler, Figures, Holder, HttpHandler, HttpRequest, HttpResponse,
     LoopFigures, PeerInfo, Pipe, PipeEvents, PluginListener, Reloadable, Reply, RetainSettings,
-    RetainStorage,
+    RetainStorage, WebFile, WebListener,
 };

@@ -70,6 +70,39 @@ pub struct HttpResponse {
 /// Answers HTTP requests. Runs outside of the event loops: it may block.
 pub type HttpHandler = dyn Fn(&HttpRequest) -> HttpResponse + Send + Sync;
 
+/// A listener of the broker's own web server, opened for a plugin ([`Context::web`](crate::Context::web)): it answers
+/// the management API, and beside it the files given here. It closes when the plugin ends.
+#[derive(Debug, Clone)]
+pub struct WebListener {
+    /// `dashboard:http`, as `emqttd_ctl listeners` shows it
+    pub protocol: String,
+    /// key of its address among those of the plugin, such as `dashboard.listener.http`; below it stand `acceptors`,
+    /// `max_clients`, `access.$id`, and for TLS `keyfile`, `certfile`, `cacertfile`, `crlfile`, `verify`,
+    /// `fail_if_no_peer_cert`, `tls_versions`, `ciphers`, `reuse_sessions`, `honor_cipher_order`, `handshake_timeout`
+    pub key: String,
+    /// whether it speaks TLS
+    pub tls: bool,
+    /// what is answered where the API is not
+    pub files: &'static [WebFile],
+    /// `Content-Security-Policy` of the pages
+    pub policy: &'static str,
+}
+
+/// A file of a web page, which anybody may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebFile {
+    /// `/index.html`, which is that of `/` too
+    pub path: &'static str,
+    /// `Content-Type`
+    pub content_type: &'static str,
+    /// what is in it
+    pub content: &'static [u8],
+    /// the same, compressed by gzip, where that is worth it
+    pub gzip: Option<&'static [u8]>,
+    /// it never changes under that name: browsers need not ask again
+    pub immutable: bool,
+}
+
 /// A listener of a plugin's own, for `emqttd_ctl listeners`: connections opened with its name count here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginListener {

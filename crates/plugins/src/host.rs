@@ -10,7 +10,7 @@ use emqttd_broker::VERSION;
 use emqttd_plugin_sdk::{
     AuthMechanism, ClientRef, Command, Config, DynAcl, DynAuth, Figures, Holder, Hooks, Host,
     HostError, HttpHandler, PeerInfo, Pipe, PipeEvents, PluginListener, Publish, Reloadable,
-    RetainSettings, Row, Severity, TopicEntry,
+    RetainSettings, Row, Severity, TopicEntry, WebListener,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,6 +135,22 @@ impl Host for NativeHost {
             }
         });
         self.drop_former();
+    }
+
+    fn web(&self, listener: WebListener) -> Result<(), HostError> {
+        let server = self
+            .shared
+            .web()
+            .ok_or_else(|| failed("there is no web server"))?;
+        let config = self.config();
+        let open = server.open(&listener, &config).map_err(HostError)?;
+        let mut taken = Some(open);
+        self.register(|registered, _| registered.web.extend(taken.take()));
+        // It has ended meanwhile: so does what it has just opened.
+        if let Some(open) = taken {
+            open.close();
+        }
+        Ok(())
     }
 
     fn metric(&self, name: &str) -> Arc<AtomicU64> {

@@ -25,6 +25,7 @@ mod retaining;
 mod runtime;
 mod stop;
 mod watchdog;
+mod web;
 mod wrap;
 
 pub use guard::{MOST_PANICS, PANIC_WINDOW, SLOW};
@@ -32,6 +33,7 @@ pub use library::load as load_library;
 pub use life::{DRAIN_PATIENCE, START_PATIENCE, START_PATIENCE_AT_BOOT, STOP_PATIENCE};
 pub use manager::{Manager, OpenLibrary, Setup};
 pub use watchdog::{BLOCKED, BLOCKED_ASIDE};
+pub use web::{OpenWeb, WebServer};
 pub use wrap::ASK_TIMEOUT;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::registered::{End, NativeHost, Refusals};
 use crate::retaining::Retaining;
 use crate::runtime::Runtime;
 use crate::watchdog::Watchdog;
+use crate::web::WebServer;
 use emqttd_broker::{Broker, VERSION};
 use emqttd_config::{Config, PluginKeys, Problem, find_plugin, switch_of};
 use emqttd_management::{Cli, PluginDone, PluginError};
@@ -48,12 +49,17 @@ pub(crate) struct Shared {
     pub cli: Arc<Cli>,
     pub runtime: Arc<Runtime>,
     pub retaining: Retaining,
+    web: OnceLock<Arc<dyn WebServer>>,
     manager: OnceLock<Weak<Manager>>,
 }
 
 impl Shared {
     pub fn alarm(&self, id: &str, severity: Severity, title: &str, summary: Option<&str>) {
         self.broker.post_alarm(id, severity, title, summary);
+    }
+
+    pub fn web(&self) -> Option<&Arc<dyn WebServer>> {
+        self.web.get()
     }
 
     pub fn reloadables(&self) -> Vec<Reloadable> {
@@ -133,6 +139,7 @@ impl Manager {
             broker: setup.broker,
             cli: setup.cli,
             runtime,
+            web: OnceLock::new(),
             manager: OnceLock::new(),
         });
         let manager = Arc::new(Manager {
@@ -152,6 +159,12 @@ impl Manager {
         // Set once, here.
         let _ = shared.manager.set(Arc::downgrade(&manager));
         Ok(manager)
+    }
+
+    /// Says who opens web listeners; before plugins start.
+    pub fn set_web(&self, server: Arc<dyn WebServer>) {
+        // A broker has one.
+        let _ = self.shared.web.set(server);
     }
 
     /// A plugin that runs.

@@ -2,6 +2,7 @@
 
 use crate::guard::Guard;
 use crate::manager::Shared;
+use crate::web::OpenWeb;
 use crate::wrap::{GuardedCommand, GuardedHttp, GuardedReload, Refusing};
 use emqttd_plugin_sdk::{
     AuthMechanism, Call, Config, DynAcl, DynAuth, Hooks, PluginListener, Reloadable, Reply,
@@ -53,6 +54,7 @@ pub(crate) struct Registered {
     pub metrics: Vec<(String, Arc<AtomicU64>)>,
     pub reloads: Vec<(Reloadable, Arc<GuardedReload>)>,
     pub listeners: Vec<PluginListener>,
+    pub web: Vec<Box<dyn OpenWeb>>,
     pub alarms: BTreeSet<String>,
 }
 
@@ -107,7 +109,8 @@ impl NativeHost {
 
     /// Whether it has listeners: two lives of it cannot run beside each other.
     pub fn listens(&self) -> bool {
-        !self.registered.lock().listeners.is_empty()
+        let registered = self.registered.lock();
+        !(registered.listeners.is_empty() && registered.web.is_empty())
     }
 
     /// Puts other values in the place of the plugin's configuration, and gives the former.
@@ -203,7 +206,7 @@ impl NativeHost {
     pub fn withdraw(&self, end: End) -> Refusals {
         let mut refusals = Refusals::default();
         let refuse = end != End::Unload;
-        let (listeners, alarms) = {
+        let (listeners, web, alarms) = {
             let mut registered = self.registered.lock();
             let running = registered.phase == Phase::Running;
             registered.phase = Phase::Ended;
@@ -212,6 +215,7 @@ impl NativeHost {
             }
             (
                 std::mem::take(&mut registered.listeners),
+                std::mem::take(&mut registered.web),
                 std::mem::take(&mut registered.alarms),
             )
         };
@@ -220,6 +224,7 @@ impl NativeHost {
         for listener in listeners {
             broker.plugin_listener_gone(&listener.protocol, &listener.listen_on);
         }
+        web.iter().for_each(|listener| listener.close());
         if matches!(end, End::Unload | End::SwitchOff) {
             self.retain_no_more();
         }
@@ -372,6 +377,9 @@ impl NativeHost {
         for listener in &registered.listeners {
             let text = format!("{} on {}", listener.protocol, listener.listen_on);
             facts.push(("listener".into(), text));
+        }
+        for listener in &registered.web {
+            facts.push(("listener".into(), listener.shown()));
         }
         for (what, _) in &registered.reloads {
             facts.push(("reloadable".into(), what.name.clone()));
