@@ -16,6 +16,7 @@ fn config(port: &Port, more: &str) -> Config {
         port.number
     );
     Config::new()
+        .acl("{deny, all, publish, [\"denied/#\"]}.\n{allow, all}.\n")
         .file(PLUGIN, &keys)
         .file("data/loaded_plugins", "emq_retainer.\nemq_dashboard.\n")
         .listener("ws.external", &[])
