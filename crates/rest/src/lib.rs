@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod auth;
 pub mod console;
+pub mod openapi;
 pub mod server;
 pub mod state;
 pub mod v2;
