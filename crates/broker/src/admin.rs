@@ -612,25 +612,28 @@ pub(crate) fn session_info(shard: &Shard, slot: u32) -> SessionInfo {
 }
 
 fn subscriptions_of(shard: &Shard, slot: u32) -> Vec<SubscriptionInfo> {
-    let entry = &shard.sessions[slot as usize];
-    let pid = Pid {
-        shard: shard.index as u16,
-        slot,
-    };
-    let rows = entry
-        .session
-        .subscriptions
-        .iter()
-        .map(|(key, subscription)| {
-            let parts = parts_of(key);
-            SubscriptionInfo {
-                clientid: entry.publisher.clientid.to_string(),
-                pid,
-                topic: parts.filter.into(),
-                qos: subscription.qos as u8,
-                share: parts.share.map(Into::into),
-                local: parts.local,
-            }
-        });
-    rows.collect()
+    let all = shard.sessions[slot as usize].session.subscriptions.iter();
+    all.map(|(key, subscription)| subscription_info(shard, slot, key, subscription))
+        .collect()
+}
+
+/// `key` is the name under which the session has it.
+pub(crate) fn subscription_info(
+    shard: &Shard,
+    slot: u32,
+    key: &str,
+    subscription: &Subscription,
+) -> SubscriptionInfo {
+    let parts = parts_of(key);
+    SubscriptionInfo {
+        clientid: shard.sessions[slot as usize].publisher.clientid.to_string(),
+        pid: Pid {
+            shard: shard.index as u16,
+            slot,
+        },
+        topic: parts.filter.into(),
+        qos: subscription.qos as u8,
+        share: parts.share.map(Into::into),
+        local: parts.local,
+    }
 }

@@ -5,8 +5,19 @@
 //! for a lock is held up for longer than a few tenths of a millisecond; what comes, goes or changes meanwhile may be
 //! missed or met twice, and nothing else.
 
+mod cursor;
+mod key;
+mod kinds;
+mod shared;
+mod text;
+mod walk;
+
+pub(crate) use walk::Budget;
+
 use crate::admin::Broker;
 use crate::info::*;
+use kinds::{Clients, Sessions, Subscribed};
+use walk::Asked;
 
 /// Rows on a page at the most.
 pub const MOST_ROWS: usize = 10_000;
@@ -203,9 +214,19 @@ impl Broker {
     /// When the cursor is not one of such a question, or an event loop does not answer.
     pub fn find_clients(
         &self,
-        _find: &Find<ClientFilter, ClientOrder>,
+        find: &Find<ClientFilter, ClientOrder>,
     ) -> Result<Page<ClientRow>, AdminError> {
-        Err(AdminError::Other("not there yet".into()))
+        let asked = Asked {
+            kind: b'c',
+            order: find.order.map_or(0, |order| 1 + order as u8),
+            all: find.filter == ClientFilter::default(),
+            total: self.node.gauges.clients.get().0 as usize,
+            sought: Clients {
+                filter: find.filter.clone(),
+                order: find.order,
+            },
+        };
+        self.page(find, asked)
     }
 
     /// Sessions, online or not.
@@ -214,9 +235,19 @@ impl Broker {
     /// As [`Broker::find_clients`].
     pub fn find_sessions(
         &self,
-        _find: &Find<SessionFilter, SessionOrder>,
+        find: &Find<SessionFilter, SessionOrder>,
     ) -> Result<Page<SessionInfo>, AdminError> {
-        Err(AdminError::Other("not there yet".into()))
+        let asked = Asked {
+            kind: b's',
+            order: find.order.map_or(0, |order| 1 + order as u8),
+            all: find.filter == SessionFilter::default(),
+            total: self.node.gauges.sessions.get().0 as usize,
+            sought: Sessions {
+                filter: find.filter.clone(),
+                order: find.order,
+            },
+        };
+        self.page(find, asked)
     }
 
     /// Subscriptions; those of a session by their filter where no order is asked for.
@@ -225,30 +256,44 @@ impl Broker {
     /// As [`Broker::find_clients`].
     pub fn find_subscriptions(
         &self,
-        _find: &Find<SubscriptionFilter, SubscriptionOrder>,
+        find: &Find<SubscriptionFilter, SubscriptionOrder>,
     ) -> Result<Page<SubscriptionInfo>, AdminError> {
-        Err(AdminError::Other("not there yet".into()))
+        let asked = Asked {
+            kind: b'u',
+            order: find.order.map_or(0, |order| 1 + order as u8),
+            all: find.filter == SubscriptionFilter::default(),
+            total: self.node.gauges.subscriptions.get().0 as usize,
+            sought: Subscribed {
+                filter: find.filter.clone(),
+                order: find.order,
+            },
+        };
+        self.page(find, asked)
     }
 
     /// Routed filters, in their order.
     ///
     /// # Errors
-    /// When the cursor is not one of such a question.
+    /// When the cursor is not one of such a question, or routes change faster than they can be looked through.
     pub fn find_routes(
         &self,
-        _find: &Find<RouteFilter, RouteOrder>,
+        find: &Find<RouteFilter, RouteOrder>,
     ) -> Result<Page<RouteInfo>, AdminError> {
-        Err(AdminError::Other("not there yet".into()))
+        self.routes_page(find)
     }
 
     /// Retained messages.
     ///
     /// # Errors
-    /// As [`Broker::find_routes`], and when the topic filter is none.
+    /// When the cursor is not one of such a question; [`AdminError::BadTopic`] when the topic filter is none.
     pub fn find_retained(
         &self,
-        _find: &Find<RetainedFilter, RetainedOrder>,
+        find: &Find<RetainedFilter, RetainedOrder>,
     ) -> Result<Page<RetainedRow>, AdminError> {
-        Err(AdminError::Other("not there yet".into()))
+        self.retained_page(find)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

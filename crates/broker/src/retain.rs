@@ -18,6 +18,7 @@ mod order;
 mod switch;
 
 use crate::durable::record::Clock;
+use crate::find::Budget;
 use crate::metrics::Metric;
 use crate::passing::Passing;
 use crate::shard::Shard;
@@ -466,6 +467,58 @@ impl Retained {
         }
         self.note(index);
         messages.len()
+    }
+
+    /// Calls `f` for messages from a sequence on, in the order of publishing, until it says to stop, or who waits
+    /// to write has been held up for long enough: then, where to go on. What is over is left out.
+    pub fn look(
+        &self,
+        from: u64,
+        clock: Clock,
+        mut f: impl FnMut(u64, &Message) -> bool,
+    ) -> Option<u64> {
+        let mut budget = Budget::new();
+        let index = self.index.read();
+        let mut all = index.order.from(from);
+        while let Some((sequence, name)) = all.next() {
+            if let Some((_, message)) = index.tree.at(name)
+                && !index.is_over(message, clock)
+                && !f(sequence, message)
+            {
+                return Some(sequence);
+            }
+            if !budget.spend() {
+                return all.next().map(|(sequence, _)| sequence);
+            }
+        }
+        None
+    }
+
+    /// The message with this sequence, if its topic still has it; without its payload where that is in the store.
+    pub fn at(&self, sequence: u64) -> Option<Arc<Message>> {
+        let index = self.index.read();
+        let (_, message) = index.tree.at(index.order.get(sequence)?)?;
+        Some(Arc::clone(message))
+    }
+
+    /// The message of a topic, likewise.
+    pub fn of(&self, topic: &str, clock: Clock) -> Option<Kept> {
+        let index = self.index.read();
+        let (sequence, message) = index.tree.get(topic)?;
+        (!index.is_over(message, clock)).then(|| (*sequence, Arc::clone(message)))
+    }
+
+    /// Removes the message of a topic; `removed` is called when the store is to hear of it. Whether there was one.
+    pub fn remove(&self, topic: &str, removed: impl FnOnce(&[Arc<Message>])) -> bool {
+        let mut guard = self.index.write();
+        let index = &mut *guard;
+        let names = index.tree.id(topic).into_iter().collect();
+        let messages = remove_all(index, names);
+        if index.writes() {
+            removed(&messages);
+        }
+        self.note(index);
+        !messages.is_empty()
     }
 
     /// The largest sequence given out.

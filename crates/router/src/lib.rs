@@ -14,5 +14,5 @@ mod targets;
 mod trie;
 
 pub use retained::{Advance, NameId, RetainedTree, Selection};
-pub use router::Router;
+pub use router::{Router, Walk, Walked};
 pub use targets::Target;

@@ -18,7 +18,35 @@ pub struct Router {
     targets: Targets,
     /// bytes of the filters in `exact`
     text: usize,
+    /// how often entries of `exact` may have changed their places
+    moved: u64,
     seed: u64,
+}
+
+/// Where a walk over all filters has come to: see [`Router::walk`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walk {
+    /// among those without wildcards: the next place, and how often they had changed their places
+    Exact(usize, u64),
+    /// among the others: the next node
+    Wild(u32),
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Walk::Exact(0, 0)
+    }
+}
+
+/// How far a walk has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walked {
+    /// All have been met.
+    Done,
+    /// There may be more.
+    More,
+    /// The table has been put in another order: the walk has to begin anew.
+    Lost,
 }
 
 /// A filter without wildcards.
@@ -70,6 +98,7 @@ impl Router {
             wild_filters: 0,
             targets: Targets::new(),
             text: 0,
+            moved: 0,
             seed,
         }
     }
@@ -100,6 +129,8 @@ impl Router {
                 };
                 self.targets.insert(&mut entry.targets, target);
                 self.text += filter.len();
+                // Without room the table grows, or is put in order.
+                self.moved += u64::from(self.exact.capacity() == self.exact.len());
                 self.exact
                     .insert_unique(spread(hash), entry, |e| spread(e.hash));
                 None
@@ -116,7 +147,10 @@ impl Router {
         };
         if removed.is_some() && self.is_empty() {
             // Gives back what the tables had grown to.
-            *self = Self::with_seed(self.seed);
+            *self = Self {
+                moved: self.moved + 1,
+                ..Self::with_seed(self.seed)
+            };
         }
         removed
     }
@@ -261,18 +295,73 @@ impl Router {
         }
         let mut filter = String::new();
         for (id, node) in self.wild.iter() {
-            let Branch { here, below, .. } = node.data;
-            if here.is_empty() && below.is_empty() {
-                continue;
+            self.filters_of(id, node, &mut filter, &mut f);
+        }
+    }
+
+    /// Calls `f` for the filters that end at a node of the trie; `filter` is a place to write them.
+    fn filters_of(
+        &self,
+        id: u32,
+        node: &Node<Branch>,
+        filter: &mut String,
+        f: &mut impl FnMut(&str, &[Target]),
+    ) {
+        let Branch { here, below, .. } = node.data;
+        if here.is_empty() && below.is_empty() {
+            return;
+        }
+        self.wild.path(id, filter);
+        if !here.is_empty() {
+            f(filter, self.targets.get(here));
+        }
+        if !below.is_empty() {
+            filter.push_str(if id == ROOT { "#" } else { "/#" });
+            f(filter, self.targets.get(below));
+        }
+    }
+
+    /// Goes on with a walk over all filters: looks at `most` places at the most and calls `f` for the filters that
+    /// are there, with their targets. Between two calls anything may change: what comes or goes is met or not, all
+    /// else once, unless the walk is [`Walked::Lost`].
+    pub fn walk(&self, walk: &mut Walk, most: usize, mut f: impl FnMut(&str, &[Target])) -> Walked {
+        let Walk::Exact(at, moved) = *walk else {
+            return self.walk_wild(walk, most, f);
+        };
+        if at > 0 && moved != self.moved {
+            return Walked::Lost;
+        }
+        let end = self.exact.num_buckets().min(at.saturating_add(most));
+        for at in at..end {
+            if let Some(entry) = self.exact.get_bucket(at) {
+                f(&entry.filter, self.targets.get(entry.targets));
             }
-            self.wild.path(id, &mut filter);
-            if !here.is_empty() {
-                f(&filter, self.targets.get(here));
-            }
-            if !below.is_empty() {
-                filter.push_str(if id == ROOT { "#" } else { "/#" });
-                f(&filter, self.targets.get(below));
-            }
+        }
+        *walk = match end < self.exact.num_buckets() {
+            true => Walk::Exact(end, self.moved),
+            false => Walk::Wild(ROOT),
+        };
+        Walked::More
+    }
+
+    fn walk_wild(
+        &self,
+        walk: &mut Walk,
+        most: usize,
+        mut f: impl FnMut(&str, &[Target]),
+    ) -> Walked {
+        let Walk::Wild(from) = *walk else {
+            return Walked::Done;
+        };
+        let mut filter = String::new();
+        for (id, node) in self.wild.some(from, most) {
+            self.filters_of(id, node, &mut filter, &mut f);
+        }
+        let next = from.saturating_add(u32::try_from(most).unwrap_or(u32::MAX));
+        *walk = Walk::Wild(next);
+        match next == u32::MAX || self.wild.ends_before(next) {
+            true => Walked::Done,
+            false => Walked::More,
         }
     }
 

@@ -46,6 +46,15 @@ impl<T> Slab<T> {
         records * size_of::<T>() + self.free.capacity() * size_of::<u32>()
     }
 
+    /// As [`Slab::iter`], from an id on.
+    pub fn iter_from(&self, from: u32) -> impl Iterator<Item = (u32, &T)> {
+        let (first, skip) = ((from >> CHUNK_BITS) as usize, from as usize % CHUNK);
+        let chunks = self.chunks.get(first..).unwrap_or_default();
+        let head = chunks.first().and_then(|chunk| chunk.get(skip..));
+        let tail = chunks.iter().skip(1).flatten();
+        (from..=u32::MAX).zip(head.into_iter().flatten().chain(tail))
+    }
+
     /// Every record with its id, those that were removed (and are now `T::default()`) included.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0u32..).zip(self.chunks.iter().flatten())
@@ -93,5 +102,9 @@ mod tests {
         assert_eq!(slab[9_999], 9_999);
         assert_eq!(slab.iter().count(), 10_000);
         assert!(slab.iter().all(|(id, n)| id == *n || id == 5_000));
+        for from in [0, 1, 4_095, 4_096, 8_191, 9_999, 10_000, 20_000, u32::MAX] {
+            let rest: Vec<u32> = slab.iter_from(from).map(|(id, _)| id).collect();
+            assert_eq!(rest, (from..10_000).collect::<Vec<_>>(), "{from}");
+        }
     }
 }

@@ -130,6 +130,17 @@ impl<P: Data> Trie<P> {
         self.nodes.iter().filter(|(_, node)| node.key != Key::FREE)
     }
 
+    /// The nodes in use among the `most` places from `from` on.
+    pub fn some(&self, from: u32, most: usize) -> impl Iterator<Item = (u32, &Node<P>)> {
+        let places = self.nodes.iter_from(from).take(most);
+        places.filter(|(_, node)| node.key != Key::FREE)
+    }
+
+    /// No node is at this place or behind it.
+    pub fn ends_before(&self, place: u32) -> bool {
+        self.nodes.iter_from(place).next().is_none()
+    }
+
     /// The child of `parent` by this level.
     #[inline]
     pub fn child(&self, parent: u32, level: &Level<'_>) -> Option<u32> {

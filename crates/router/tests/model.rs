@@ -1,7 +1,7 @@
 //! The router and the retained tree against a model that compares every filter with every name.
 #![allow(clippy::unwrap_used)]
 
-use emqttd_router::{Advance, RetainedTree, Router, Target};
+use emqttd_router::{Advance, RetainedTree, Router, Target, Walk, Walked};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -100,10 +100,79 @@ fn check_all(router: &Router, model: &Model) {
     assert_eq!(&listed, model);
     assert_eq!(router.len(), filters);
     assert_eq!(router.is_empty(), model.is_empty());
+    for most in [1, 3, 100] {
+        let mut walked = Model::new();
+        let mut walk = Walk::default();
+        loop {
+            let how = router.walk(&mut walk, most, |filter, targets| {
+                for t in targets {
+                    assert!(walked.insert((filter.to_string(), t.owner), *t).is_none());
+                }
+            });
+            match how {
+                Walked::Done => break,
+                Walked::More => {}
+                Walked::Lost => panic!("nothing has changed"),
+            }
+        }
+        assert_eq!(&walked, model);
+    }
+}
+
+/// What happens between two pieces of a walk.
+fn change(router: &mut Router, filter: &str, stays: &BTreeMap<String, usize>) {
+    if stays.contains_key(filter) {
+        return;
+    }
+    let target = Target {
+        owner: 1,
+        opts: 0,
+        sub_id: 0,
+    };
+    if router.unsubscribe(filter, 1).is_none() {
+        router.subscribe(filter, target);
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What stays is met once, whatever else comes and goes; a walk that is lost has begun anew.
+    #[test]
+    fn a_walk_meets_what_stays(
+        stays in prop::collection::btree_set(prop_oneof![topic(), filter()], 0..40),
+        changes in prop::collection::vec(prop::collection::vec(prop_oneof![topic(), filter()], 0..6), 1..40),
+        most in 1..8usize,
+    ) {
+        let mut router = Router::new();
+        let mut stays: BTreeMap<String, usize> = stays.into_iter().map(|filter| (filter, 0)).collect();
+        for filter in stays.keys() {
+            router.subscribe(filter, Target { owner: 7, opts: 0, sub_id: 0 });
+        }
+        let mut walk = Walk::default();
+        let mut changes = changes.into_iter();
+        loop {
+            let how = router.walk(&mut walk, most, |filter, _| {
+                if let Some(met) = stays.get_mut(filter) {
+                    *met += 1;
+                }
+            });
+            match how {
+                Walked::Done => break,
+                Walked::More => {}
+                Walked::Lost => {
+                    walk = Walk::default();
+                    stays.values_mut().for_each(|met| *met = 0);
+                }
+            }
+            for filter in changes.next().unwrap_or_default() {
+                change(&mut router, &filter, &stays);
+            }
+        }
+        for (filter, met) in stays {
+            prop_assert_eq!(met, 1, "{}", filter);
+        }
+    }
 
     #[test]
     fn the_router_does_what_the_model_does(acts in prop::collection::vec(act(), 1..120)) {

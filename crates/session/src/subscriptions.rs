@@ -1,7 +1,8 @@
 //! What a session is subscribed to.
 
 use emqttd_mqtt::QoS;
-use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::ops::{Bound, RangeBounds};
 
 /// Options of one subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Subscription {
     pub unchecked: bool,
 }
 
-/// Below this many a list is smaller and as fast as a table; most clients hold one or two.
+/// Up to this many a list is smaller and as fast as a table; most clients hold one or two.
 const FEW: usize = 8;
 
 /// Filters as the client wrote them (mountpoint added) with their options.
@@ -28,7 +29,10 @@ pub struct Subscriptions(Kind);
 #[derive(Debug)]
 enum Kind {
     Few(Vec<(Box<str>, Subscription)>),
-    Many(Box<HashMap<Box<str>, Subscription>>),
+    /// ordered, so that who looks at many can go on where it was, whatever has changed
+    // In a box, so that a list takes no more room than itself.
+    #[allow(clippy::box_collection)]
+    Many(Box<BTreeMap<Box<str>, Subscription>>),
 }
 
 impl Default for Subscriptions {
@@ -70,7 +74,7 @@ impl Subscriptions {
                     list.reserve_exact(1);
                     list.push((filter.into(), subscription));
                 } else {
-                    let mut table: HashMap<_, _> = std::mem::take(list).into_iter().collect();
+                    let mut table: BTreeMap<_, _> = std::mem::take(list).into_iter().collect();
                     table.insert(filter.into(), subscription);
                     self.0 = Kind::Many(Box::new(table));
                 }
@@ -104,6 +108,28 @@ impl Subscriptions {
             .flatten()
             .map(|(f, s)| (&**f, s))
             .chain(many.into_iter().flatten().map(|(f, s)| (&**f, s)))
+    }
+
+    /// Those from `from` on, ordered by filter.
+    pub fn range<'a>(
+        &'a self,
+        from: Bound<&str>,
+    ) -> impl Iterator<Item = (&'a str, &'a Subscription)> + use<'a> {
+        let mut few = [None; FEW];
+        let many = match &self.0 {
+            Kind::Few(list) => {
+                let range = (from, Bound::Unbounded);
+                let wanted = list.iter().filter(|(f, _)| range.contains(&&**f));
+                for (place, (filter, subscription)) in few.iter_mut().zip(wanted) {
+                    *place = Some((&**filter, subscription));
+                }
+                few.sort_unstable_by_key(|place| place.map(|(filter, _)| filter));
+                None
+            }
+            Kind::Many(table) => Some(table.range::<str, _>((from, Bound::Unbounded))),
+        };
+        let many = many.into_iter().flatten().map(|(f, s)| (&**f, s));
+        few.into_iter().flatten().chain(many)
     }
 }
 
@@ -154,6 +180,13 @@ mod tests {
                 }
                 let all: BTreeMap<String, Subscription> =
                     subscriptions.iter().map(|(filter, s)| (filter.to_owned(), *s)).collect();
+                let from = filter.as_str();
+                for from in [Bound::Unbounded, Bound::Excluded(from), Bound::Included(from)] {
+                    let some = subscriptions.range(from).map(|(filter, s)| (filter.to_owned(), *s));
+                    let want = model.iter().filter(|(f, _)| (from, Bound::Unbounded).contains(&f.as_str()));
+                    let want: Vec<_> = want.map(|(f, s)| (f.clone(), *s)).collect();
+                    prop_assert_eq!(some.collect::<Vec<_>>(), want);
+                }
                 prop_assert_eq!(listed.len(), all.len());
                 prop_assert_eq!(&all, &model);
             }

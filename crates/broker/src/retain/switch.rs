@@ -94,7 +94,7 @@ impl Broker {
         all
     }
 
-    fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         Clock {
             now: self.node.now(),
             unix: unix_millis(),
@@ -102,7 +102,7 @@ impl Broker {
     }
 
     /// Has all shards hand over what they have for the store. Before they run, they have nothing.
-    fn commit_all(&self) {
+    pub(crate) fn commit_all(&self) {
         if self.node.durable.is_some() && self.node.mailboxes.iter().all(|m| m.has_waker()) {
             self.on_all(|shard| shard.commit());
         }

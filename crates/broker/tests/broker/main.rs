@@ -8,6 +8,7 @@ mod decisions;
 mod delivery;
 mod exchange;
 mod figures;
+mod finding;
 mod hooks;
 mod leaks;
 mod net;
