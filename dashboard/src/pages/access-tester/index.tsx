@@ -1,7 +1,209 @@
-import { PageHeader } from '../../components/PageHeader';
+import { Alert, Badge, Button, Group, Paper, PasswordInput, SegmentedControl, SimpleGrid, Stack, Text, TextInput, Title } from '@mantine/core';
+import { IconCircleCheck, IconCircleX } from '@tabler/icons-react';
+import { type FormEvent, useState } from 'react';
+import { useSearchParams } from 'wouter';
+import { api } from '../../api/client';
+import { words } from '../../api/errors';
+import { useAction } from '../../api/hooks';
+import { type Column, LocalTable, PageHeader } from '../../components';
 import { useT } from '../../i18n';
+import { answerWord, isAddress, isAllowed, isSuperuser, type Step, type Verdict } from './verdict';
 
-export default function Page() {
+type Question = 'acl' | 'auth';
+
+interface Form {
+  clientId: string;
+  username: string;
+  password: string;
+  ip: string;
+  access: 'publish' | 'subscribe';
+  topic: string;
+}
+
+export default function AccessTester() {
   const t = useT();
-  return <PageHeader title={t('menu.access-tester')} />;
+  // A client's page links here with its names filled in.
+  const [place] = useSearchParams();
+  const [question, setQuestion] = useState<Question>(place.get('test') === 'auth' ? 'auth' : 'acl');
+  const [form, setForm] = useState<Form>({
+    clientId: place.get('client_id') ?? '',
+    username: place.get('username') ?? '',
+    password: '',
+    ip: place.get('ip') ?? '',
+    access: place.get('access') === 'subscribe' ? 'subscribe' : 'publish',
+    topic: place.get('topic') ?? '',
+  });
+  const [tried, setTried] = useState(false);
+  const [verdict, setVerdict] = useState<{ question: Question; verdict: Verdict } | null>(null);
+  const test = useAction<void, Verdict>({
+    run: () => ask(question, form),
+    changes: [],
+    quiet: true,
+    onDone: (answer) => setVerdict({ question, verdict: answer }),
+  });
+
+  const change = (part: Partial<Form>): void => {
+    // An answer to another question would mislead.
+    setVerdict(null);
+    test.reset();
+    setForm((before) => ({ ...before, ...part }));
+  };
+  const faults = {
+    clientId: form.clientId === '' ? t('tester.fault.clientId') : undefined,
+    ip: form.ip !== '' && !isAddress(form.ip.trim()) ? t('tester.fault.ip') : undefined,
+    topic: question === 'acl' && form.topic === '' ? t('tester.fault.topic') : undefined,
+  };
+  const submit = (event: FormEvent): void => {
+    event.preventDefault();
+    setTried(true);
+    if (!faults.clientId && !faults.ip && !faults.topic) test.mutate();
+  };
+
+  return (
+    <>
+      <PageHeader title={t('menu.access-tester')} text={t('tester.intro')} />
+      <Stack gap="md">
+        <Paper withBorder p="md">
+          <form onSubmit={submit} noValidate>
+            <SegmentedControl
+              aria-label={t('menu.access-tester')}
+              value={question}
+              onChange={(value) => {
+                setQuestion(value as Question);
+                change({});
+                setTried(false);
+              }}
+              data={[
+                { value: 'acl', label: t('tester.acl') },
+                { value: 'auth', label: t('tester.auth') },
+              ]}
+              mb="md"
+            />
+            <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="md">
+              <TextInput
+                label={t('tester.clientId')}
+                value={form.clientId}
+                onChange={(event) => change({ clientId: event.currentTarget.value })}
+                error={tried ? faults.clientId : undefined}
+                autoComplete="off"
+                spellCheck={false}
+              />
+              <TextInput
+                label={t('tester.ip')}
+                placeholder="127.0.0.1"
+                description={t('tester.ipHelp')}
+                inputWrapperOrder={['label', 'input', 'description', 'error']}
+                value={form.ip}
+                onChange={(event) => change({ ip: event.currentTarget.value })}
+                error={tried ? faults.ip : undefined}
+                autoComplete="off"
+                spellCheck={false}
+              />
+              <TextInput
+                label={t('tester.username')}
+                description={t('tester.noUser')}
+                inputWrapperOrder={['label', 'input', 'description', 'error']}
+                value={form.username}
+                onChange={(event) => change({ username: event.currentTarget.value })}
+                autoComplete="off"
+                spellCheck={false}
+              />
+              {question === 'auth' ? (
+                <PasswordInput
+                  label={t('tester.password')}
+                  description={t('tester.noPassword')}
+                  inputWrapperOrder={['label', 'input', 'description', 'error']}
+                  value={form.password}
+                  onChange={(event) => change({ password: event.currentTarget.value })}
+                  autoComplete="off"
+                />
+              ) : (
+                <>
+                  <TextInput
+                    label={t('tester.topic')}
+                    value={form.topic}
+                    onChange={(event) => change({ topic: event.currentTarget.value })}
+                    error={tried ? faults.topic : undefined}
+                    autoComplete="off"
+                    spellCheck={false}
+                  />
+                  <div>
+                    <Text size="sm" fw={500} component="div" id="tester-access">
+                      {t('tester.access')}
+                    </Text>
+                    <SegmentedControl
+                      aria-labelledby="tester-access"
+                      value={form.access}
+                      onChange={(value) => change({ access: value as Form['access'] })}
+                      data={[
+                        { value: 'publish', label: t('tester.publish') },
+                        { value: 'subscribe', label: t('tester.subscribe') },
+                      ]}
+                    />
+                  </div>
+                </>
+              )}
+            </SimpleGrid>
+            <Button type="submit" mt="md" loading={test.isPending}>
+              {t('tester.test')}
+            </Button>
+          </form>
+        </Paper>
+        {test.error ? (
+          <Alert color="red" variant="light" role="alert">
+            {words(test.error)}
+          </Alert>
+        ) : null}
+        <div aria-live="polite">{verdict ? <Outcome verdict={verdict.verdict} /> : null}</div>
+      </Stack>
+    </>
+  );
+}
+
+function ask(question: Question, form: Form): Promise<Verdict> {
+  const who = { client_id: form.clientId, username: form.username || undefined, ip: form.ip.trim() || undefined };
+  if (question === 'auth') return api.post<Verdict>('test/auth', { ...who, password: form.password || undefined });
+  return api.post<Verdict>('test/acl', { ...who, access: form.access, topic: form.topic });
+}
+
+function Outcome({ verdict }: { verdict: Verdict }) {
+  const t = useT();
+  const allowed = isAllowed(verdict);
+  const rows = verdict.steps.map((step, at) => ({ ...step, at: at + 1 }));
+  const columns: Column<Step & { at: number }>[] = [
+    { key: 'at', header: t('tester.step'), cell: (step) => step.at },
+    { key: 'module', header: t('tester.module'), cell: (step) => step.module, mono: true },
+    { key: 'answer', header: t('tester.answer'), cell: (step) => <Answer answer={step.answer} /> },
+    { key: 'detail', header: t('tester.detail'), cell: (step) => step.detail, wrap: true },
+  ];
+  return (
+    <Stack gap="sm">
+      <Alert
+        color={allowed ? 'teal' : 'red'}
+        variant="light"
+        icon={allowed ? <IconCircleCheck size={20} /> : <IconCircleX size={20} />}
+        title={`${t('tester.result')}: ${allowed ? t('tester.allowed') : t('tester.denied')}`}
+      >
+        {isSuperuser(verdict) ? t('tester.superuser') : null}
+      </Alert>
+      <Group>
+        <Title order={2} size="h5">
+          {t('tester.steps')}
+        </Title>
+      </Group>
+      <LocalTable label={t('tester.steps')} columns={columns} rows={rows} rowKey={(step) => String(step.at)} empty={t('tester.noSteps')} />
+    </Stack>
+  );
+}
+
+function Answer({ answer }: { answer: string }) {
+  const t = useT();
+  const word = answerWord(answer);
+  if (!word) return <>{answer}</>;
+  const color = { allow: 'teal', superuser: 'teal', deny: 'red', ignore: 'gray', unavailable: 'orange' }[word];
+  return (
+    <Badge variant="light" color={color} tt="none">
+      {t(`tester.answer.${word}`)}
+    </Badge>
+  );
 }

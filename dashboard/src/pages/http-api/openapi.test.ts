@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest';
 import {
   choicesOf,
   curlOf,
@@ -12,7 +12,7 @@ import {
   pretty,
   quoted,
   typeOf,
-} from './openapi'
+} from './openapi';
 
 const doc: Document = {
   servers: [{ url: '/api/v2' }],
@@ -64,46 +64,46 @@ const doc: Document = {
       Refused: { type: 'object', properties: { code: { type: 'integer' }, message: { type: 'string' } } },
     },
   },
-}
+};
 
 describe('operations', () => {
-  const groups = groupsOf(doc)
+  const groups = groupsOf(doc);
 
   it('lie in the groups of the file', () => {
     expect(groups.map((group) => [group.tag, group.operations.map((op) => op.id)])).toEqual([
       ['users', ['post /users']],
       ['retained', ['get /retained/{topic}', 'get /openapi.json']],
-    ])
-    expect(groups[0]?.description).toBe('Who may log in')
-  })
+    ]);
+    expect(groups[0]?.description).toBe('Who may log in');
+  });
 
   it('know parameters of the path, bodies, and whether a login is needed', () => {
-    const [retained, file] = groups[1]!.operations
-    expect(retained!.parameters.map((p) => p.name)).toEqual(['topic', 'bytes'])
-    expect(retained!.open).toBe(false)
-    expect(file!.open).toBe(true)
-    expect(groups[0]!.operations[0]!.body).toMatchObject({ type: 'application/json', required: true })
-  })
+    const [retained, file] = groups[1]!.operations;
+    expect(retained!.parameters.map((p) => p.name)).toEqual(['topic', 'bytes']);
+    expect(retained!.open).toBe(false);
+    expect(file!.open).toBe(true);
+    expect(groups[0]!.operations[0]!.body).toMatchObject({ type: 'application/json', required: true });
+  });
 
   it('are found by words', () => {
-    const add = groups[0]!.operations[0]!
-    expect(matches(add, 'adds USERS')).toBe(true)
-    expect(matches(add, 'post topics')).toBe(false)
-  })
-})
+    const add = groups[0]!.operations[0]!;
+    expect(matches(add, 'adds USERS')).toBe(true);
+    expect(matches(add, 'post topics')).toBe(false);
+  });
+});
 
 describe('schemas', () => {
-  const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })
+  const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` });
 
   it('have their types in words', () => {
-    expect(typeOf(doc, ref('Tree'))).toBe('Tree')
-    expect(typeOf(doc, { type: 'array', items: ref('Tree') })).toBe('Tree[]')
-    expect(typeOf(doc, { type: ['string', 'null'] })).toBe('string | null')
-    expect(typeOf(doc, { type: 'string', enum: ['a', 'b'] })).toBe('"a" | "b"')
-    expect(typeOf(doc, { type: 'array', items: { enum: [1, 2] } })).toBe('(1 | 2)[]')
-    expect(typeOf(doc, { type: 'object', additionalProperties: { type: 'integer' } })).toBe('{name: integer}')
-    expect(typeOf(doc, undefined)).toBe('any')
-  })
+    expect(typeOf(doc, ref('Tree'))).toBe('Tree');
+    expect(typeOf(doc, { type: 'array', items: ref('Tree') })).toBe('Tree[]');
+    expect(typeOf(doc, { type: ['string', 'null'] })).toBe('string | null');
+    expect(typeOf(doc, { type: 'string', enum: ['a', 'b'] })).toBe('"a" | "b"');
+    expect(typeOf(doc, { type: 'array', items: { enum: [1, 2] } })).toBe('(1 | 2)[]');
+    expect(typeOf(doc, { type: 'object', additionalProperties: { type: 'integer' } })).toBe('{name: integer}');
+    expect(typeOf(doc, undefined)).toBe('any');
+  });
 
   it('are unfolded, but not into themselves', () => {
     expect(fieldsOf(doc, ref('New')).map((field) => [field.depth, field.name, field.required])).toEqual([
@@ -112,52 +112,52 @@ describe('schemas', () => {
       [0, 'tree', true],
       [1, 'kind', false],
       [1, 'children', false],
-    ])
-  })
+    ]);
+  });
 
   it('offer their choices', () => {
-    expect(choicesOf(doc, { oneOf: [ref('Done'), ref('Refused')] })).toHaveLength(2)
-    expect(choicesOf(doc, { oneOf: [ref('Done'), { type: 'null' }] })).toHaveLength(0)
-  })
+    expect(choicesOf(doc, { oneOf: [ref('Done'), ref('Refused')] })).toHaveLength(2);
+    expect(choicesOf(doc, { oneOf: [ref('Done'), { type: 'null' }] })).toHaveLength(0);
+  });
 
   it('give an example of what is required', () => {
-    expect(exampleOf(doc, ref('New'))).toEqual({ username: 'bob', tree: { kind: 'a', children: [expect.anything()] } })
-    expect(exampleOf(doc, { type: 'array', items: { type: 'boolean' } })).toEqual([false])
-  })
-})
+    expect(exampleOf(doc, ref('New'))).toEqual({ username: 'bob', tree: { kind: 'a', children: [expect.anything()] } });
+    expect(exampleOf(doc, { type: 'array', items: { type: 'boolean' } })).toEqual([false]);
+  });
+});
 
 describe('requests', () => {
-  const retained = groupsOf(doc)[1]!.operations[0]!
+  const retained = groupsOf(doc)[1]!.operations[0]!;
 
   it('have their parameters encoded', () => {
-    expect(filled(retained, { 'path:topic': 'a/b %', 'query:bytes': '5' })).toBe('/retained/a%2Fb%20%25?bytes=5')
-    expect(filled(retained, { 'path:topic': 'a' })).toBe('/retained/a')
-    expect(filled(retained, {})).toBeUndefined()
-    expect(filled({ path: '/retained/{*topic}', parameters: [] }, { 'path:topic': 'a' })).toBe('/retained/a')
-  })
+    expect(filled(retained, { 'path:topic': 'a/b %', 'query:bytes': '5' })).toBe('/retained/a%2Fb%20%25?bytes=5');
+    expect(filled(retained, { 'path:topic': 'a' })).toBe('/retained/a');
+    expect(filled(retained, {})).toBeUndefined();
+    expect(filled({ path: '/retained/{*topic}', parameters: [] }, { 'path:topic': 'a' })).toBe('/retained/a');
+  });
 
   it('begin where the file says', () => {
-    expect(fullPath(doc, '/users')).toBe('/api/v2/users')
-    expect(fullPath({ servers: [{ url: 'http://h:1/api/v2/' }] }, '/users')).toBe('/api/v2/users')
-    expect(fullPath({}, '/users')).toBe('/users')
-  })
+    expect(fullPath(doc, '/users')).toBe('/api/v2/users');
+    expect(fullPath({ servers: [{ url: 'http://h:1/api/v2/' }] }, '/users')).toBe('/api/v2/users');
+    expect(fullPath({}, '/users')).toBe('/users');
+  });
 
   it('are lines for a shell that break nothing', () => {
-    expect(quoted(`it's`)).toBe(`'it'\\''s'`)
+    expect(quoted(`it's`)).toBe(`'it'\\''s'`);
     expect(
       curlOf({ method: 'POST', url: 'http://h/api/v2/users?a=1', username: 'admin', open: false, body: `{"a":"'"}`, type: undefined }),
     ).toBe(
       `curl -X POST -u admin -H 'Content-Type: application/json' --data '{"a":"'\\''"}' 'http://h/api/v2/users?a=1'`,
-    )
+    );
     expect(curlOf({ method: 'GET', url: 'http://h/x', username: 'a', open: true, body: undefined, type: undefined })).toBe(
       'curl http://h/x',
-    )
-  })
-})
+    );
+  });
+});
 
 describe('answers', () => {
   it('are indented where they are JSON', () => {
-    expect(pretty('{"code":0}')).toBe('{\n  "code": 0\n}')
-    expect(pretty('emqttd_up 1')).toBe('emqttd_up 1')
-  })
-})
+    expect(pretty('{"code":0}')).toBe('{\n  "code": 0\n}');
+    expect(pretty('emqttd_up 1')).toBe('emqttd_up 1');
+  });
+});

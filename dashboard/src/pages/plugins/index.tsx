@@ -1,7 +1,7 @@
-import { PageHeader } from '../../components/PageHeader';
-import { useT } from '../../i18n';
+import type { PageProps } from '../../app/pages';
+import { PluginList } from './PluginList';
+import { PluginPage } from './PluginPage';
 
-export default function Page() {
-  const t = useT();
-  return <PageHeader title={t('menu.plugins')} />;
+export default function Plugins({ params }: PageProps) {
+  return params.name ? <PluginPage key={params.name} name={params.name} /> : <PluginList />;
 }

@@ -1,50 +1,50 @@
 /** What the WebSocket tool knows of MQTT, apart from the page: addresses, reasons in words, bounded lists. */
 
 /** Versions as CONNECT names them. */
-export type Version = 3 | 4 | 5
-export type Qos = 0 | 1 | 2
+export type Version = 3 | 4 | 5;
+export type Qos = 0 | 1 | 2;
 
 /** What the form holds. */
 export interface Login {
-  host: string
-  port: number | ''
-  path: string
-  ssl: boolean
-  clientId: string
-  username: string
-  password: string
-  keepalive: number | ''
-  clean: boolean
-  version: Version
-  will: boolean
-  willTopic: string
-  willPayload: string
-  willQos: Qos
-  willRetain: boolean
+  host: string;
+  port: number | '';
+  path: string;
+  ssl: boolean;
+  clientId: string;
+  username: string;
+  password: string;
+  keepalive: number | '';
+  clean: boolean;
+  version: Version;
+  will: boolean;
+  willTopic: string;
+  willPayload: string;
+  willQos: Qos;
+  willRetain: boolean;
 }
 
 /** A message in one of the two lists. */
 export interface Entry {
-  id: number
-  at: number
-  topic: string
-  payload: Uint8Array
-  qos: Qos
-  retain: boolean
+  id: number;
+  at: number;
+  topic: string;
+  payload: Uint8Array;
+  qos: Qos;
+  retain: boolean;
 }
 
 /** Ports of the shipped configuration. */
-export const PLAIN_PORT = 8083
-export const SSL_PORT = 8084
+export const PLAIN_PORT = 8083;
+export const SSL_PORT = 8084;
 
 /** How many messages a list keeps. */
-export const KEPT = 500
+export const KEPT = 500;
 
 /** How many bytes of a payload are shown before somebody asks for all. */
-export const SHOWN_BYTES = 2048
+export const SHOWN_BYTES = 2048;
 
 export function randomClientId(random: () => number = Math.random): string {
-  return `mqttjs_${Array.from({ length: 10 }, () => Math.floor(random() * 16).toString(16)).join('')}`
+  return `mqttjs_${Array.from({ length: 10 }, () => Math.floor(random() * 16).toString(16)).join('')}`;
 }
 
 export function freshLogin(hostname: string, secure: boolean): Login {
@@ -64,100 +64,100 @@ export function freshLogin(hostname: string, secure: boolean): Login {
     willPayload: '',
     willQos: 0,
     willRetain: false,
-  }
+  };
 }
 
 /** The port that goes with `ssl`, unless somebody typed one of their own. */
 export function portFor(ssl: boolean, port: number | ''): number | '' {
-  if (ssl && port === PLAIN_PORT) return SSL_PORT
-  if (!ssl && port === SSL_PORT) return PLAIN_PORT
-  return port
+  if (ssl && port === PLAIN_PORT) return SSL_PORT;
+  if (!ssl && port === SSL_PORT) return PLAIN_PORT;
+  return port;
 }
 
 /** IPv6 addresses stand in brackets. */
 export function address(login: Pick<Login, 'host' | 'port' | 'path' | 'ssl'>): string {
-  const host = login.host.trim()
-  const bracketed = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
-  const path = login.path.startsWith('/') ? login.path : `/${login.path}`
-  return `${login.ssl ? 'wss' : 'ws'}://${bracketed}:${login.port}${path}`
+  const host = login.host.trim();
+  const bracketed = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host;
+  const path = login.path.startsWith('/') ? login.path : `/${login.path}`;
+  return `${login.ssl ? 'wss' : 'ws'}://${bracketed}:${login.port}${path}`;
 }
 
 /** What is wrong with the form: the field, and the name of the sentence that says so. */
 export type Fault =
-  | { field: 'host'; why: 'hostMissing' | 'hostWrong' }
-  | { field: 'port'; why: 'portWrong' }
-  | { field: 'clientId'; why: 'clientIdNeedsClean' | 'clientIdMissing' }
-  | { field: 'password'; why: 'passwordWithoutUser' }
-  | { field: 'keepalive'; why: 'keepaliveWrong' }
-  | { field: 'willTopic'; why: 'topicMissing' | 'topicWildcard' }
+  | { field: 'host'; why: 'hostMissing' | 'hostWrong'; }
+  | { field: 'port'; why: 'portWrong'; }
+  | { field: 'clientId'; why: 'clientIdNeedsClean' | 'clientIdMissing'; }
+  | { field: 'password'; why: 'passwordWithoutUser'; }
+  | { field: 'keepalive'; why: 'keepaliveWrong'; }
+  | { field: 'willTopic'; why: 'topicMissing' | 'topicWildcard'; };
 
 export function faultsOf(login: Login): Fault[] {
-  const faults: Fault[] = []
-  if (login.host.trim() === '') faults.push({ field: 'host', why: 'hostMissing' })
-  else if (!URL.canParse(address({ ...login, port: PLAIN_PORT }))) faults.push({ field: 'host', why: 'hostWrong' })
-  if (!whole(login.port, 1, 65535)) faults.push({ field: 'port', why: 'portWrong' })
-  if (!whole(login.keepalive, 0, 65535)) faults.push({ field: 'keepalive', why: 'keepaliveWrong' })
+  const faults: Fault[] = [];
+  if (login.host.trim() === '') faults.push({ field: 'host', why: 'hostMissing' });
+  else if (!URL.canParse(address({ ...login, port: PLAIN_PORT }))) faults.push({ field: 'host', why: 'hostWrong' });
+  if (!whole(login.port, 1, 65535)) faults.push({ field: 'port', why: 'portWrong' });
+  if (!whole(login.keepalive, 0, 65535)) faults.push({ field: 'keepalive', why: 'keepaliveWrong' });
   if (login.clientId === '') {
     // 3.1 wants an id; 3.1.1 lets the server make one up for clean sessions only [MQTT-3.1.3-7]
-    if (login.version === 3) faults.push({ field: 'clientId', why: 'clientIdMissing' })
-    else if (login.version === 4 && !login.clean) faults.push({ field: 'clientId', why: 'clientIdNeedsClean' })
+    if (login.version === 3) faults.push({ field: 'clientId', why: 'clientIdMissing' });
+    else if (login.version === 4 && !login.clean) faults.push({ field: 'clientId', why: 'clientIdNeedsClean' });
   }
   if (login.version !== 5 && login.password !== '' && login.username === '') {
     // [MQTT-3.1.2-22] of 3.1.1
-    faults.push({ field: 'password', why: 'passwordWithoutUser' })
+    faults.push({ field: 'password', why: 'passwordWithoutUser' });
   }
   if (login.will) {
-    const why = topicFault(login.willTopic)
-    if (why) faults.push({ field: 'willTopic', why })
+    const why = topicFault(login.willTopic);
+    if (why) faults.push({ field: 'willTopic', why });
   }
-  return faults
+  return faults;
 }
 
 function whole(value: number | '', least: number, most: number): boolean {
-  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most;
 }
 
 /** Why nothing can be published to `topic`. */
 export function topicFault(topic: string): 'topicMissing' | 'topicWildcard' | undefined {
-  if (topic === '') return 'topicMissing'
-  if (/[#+]/.test(topic)) return 'topicWildcard'
-  return undefined
+  if (topic === '') return 'topicMissing';
+  if (/[#+]/.test(topic)) return 'topicWildcard';
+  return undefined;
 }
 
 /** Why `filter` cannot be subscribed to. */
 export function filterFault(filter: string): 'topicMissing' | 'filterWrong' | undefined {
-  if (filter === '') return 'topicMissing'
-  const levels = filter.split('/')
+  if (filter === '') return 'topicMissing';
+  const levels = filter.split('/');
   const wrong = levels.some(
     (level, i) =>
       (level.includes('#') && (level !== '#' || i !== levels.length - 1)) || (level.includes('+') && level !== '+'),
-  )
-  return wrong ? 'filterWrong' : undefined
+  );
+  return wrong ? 'filterWrong' : undefined;
 }
 
 /** The newest first, never more than {@link KEPT}. */
 export function remember<T>(list: readonly T[], newer: readonly T[]): T[] {
-  return [...newer].reverse().concat(list).slice(0, KEPT)
+  return [...newer].reverse().concat(list).slice(0, KEPT);
 }
 
 /** A payload as text, or in hexadecimal where it is none. */
-export function readable(payload: Uint8Array, most = Infinity): { text: string; binary: boolean; cut: boolean } {
-  const cut = payload.length > most
-  const shown = cut ? payload.subarray(0, most) : payload
-  const text = decode(shown, cut)
-  if (text !== undefined) return { text, binary: false, cut }
-  const hex = Array.from(shown, (byte) => byte.toString(16).padStart(2, '0')).join(' ')
-  return { text: hex, binary: true, cut }
+export function readable(payload: Uint8Array, most = Infinity): { text: string; binary: boolean; cut: boolean; } {
+  const cut = payload.length > most;
+  const shown = cut ? payload.subarray(0, most) : payload;
+  const text = decode(shown, cut);
+  if (text !== undefined) return { text, binary: false, cut };
+  const hex = Array.from(shown, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+  return { text: hex, binary: true, cut };
 }
 
 function decode(bytes: Uint8Array, cut: boolean): string | undefined {
   try {
     // `stream` forgives a character that was cut in two
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: cut })
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: cut });
     // eslint-disable-next-line no-control-regex
-    return /[\u0000-\u0008\u000e-\u001f]/.test(text) ? undefined : text
+    return /[\u0000-\u0008\u000e-\u001f]/.test(text) ? undefined : text;
   } catch {
-    return undefined
+    return undefined;
   }
 }
 
@@ -177,7 +177,7 @@ export type ConnackWord =
   | 'moved'
   | 'willTopic'
   | 'unsupported'
-  | 'other'
+  | 'other';
 
 const CONNACK_3: Record<number, ConnackWord> = {
   1: 'version',
@@ -185,7 +185,7 @@ const CONNACK_3: Record<number, ConnackWord> = {
   3: 'unavailable',
   4: 'password',
   5: 'notAuthorized',
-}
+};
 
 const CONNACK_5: Record<number, ConnackWord> = {
   0x81: 'malformed',
@@ -206,27 +206,27 @@ const CONNACK_5: Record<number, ConnackWord> = {
   0x9c: 'moved',
   0x9d: 'moved',
   0x9f: 'rate',
-}
+};
 
 export function connackWord(version: Version, code: number): ConnackWord {
-  return (version === 5 ? CONNACK_5 : CONNACK_3)[code] ?? 'other'
+  return (version === 5 ? CONNACK_5 : CONNACK_3)[code] ?? 'other';
 }
 
 /** The sentences that a DISCONNECT of the server has. */
-export type DisconnectWord = 'takenOver' | 'kicked' | 'shutdown' | 'keepalive' | 'other'
+export type DisconnectWord = 'takenOver' | 'kicked' | 'shutdown' | 'keepalive' | 'other';
 
 const DISCONNECT: Record<number, DisconnectWord> = {
   0x8b: 'shutdown',
   0x8d: 'keepalive',
   0x8e: 'takenOver',
   0x98: 'kicked',
-}
+};
 
 export function disconnectWord(code: number): DisconnectWord {
-  return DISCONNECT[code] ?? 'other'
+  return DISCONNECT[code] ?? 'other';
 }
 
 /** Whether a SUBACK's code is a refusal. */
 export function refused(granted: number): boolean {
-  return granted >= 0x80
+  return granted >= 0x80;
 }

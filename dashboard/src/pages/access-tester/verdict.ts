@@ -1,0 +1,29 @@
+export interface Step {
+  module: string;
+  answer: string;
+  detail: string;
+}
+
+export interface Verdict {
+  result: string;
+  steps: Step[];
+}
+
+export type AnswerWord = 'allow' | 'superuser' | 'deny' | 'ignore' | 'unavailable';
+
+/** What a module's answer means; `undefined` for one that is not known here. */
+export function answerWord(answer: string): AnswerWord | undefined {
+  if (answer.startsWith('allow')) return answer.includes('superuser') ? 'superuser' : 'allow';
+  return (['deny', 'ignore', 'unavailable'] as const).find((word) => word === answer);
+}
+
+export const isAllowed = (verdict: Verdict): boolean => verdict.result === 'allow';
+
+/** Whether no access rule would be asked: the login made it a superuser. */
+export const isSuperuser = (verdict: Verdict): boolean => verdict.steps.some((step) => answerWord(step.answer) === 'superuser');
+
+/** An IPv4 or IPv6 address; the broker reads it for good. */
+export function isAddress(text: string): boolean {
+  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return text.split('.').every((part) => Number(part) <= 255);
+  return /^[0-9a-f:.]+$/i.test(text) && text.includes(':') && URL.canParse(`http://[${text}]/`);
+}

@@ -1,0 +1,91 @@
+import { Anchor, Button, Group, Paper, Skeleton, Stack, Text, Title } from '@mantine/core';
+import { IconArrowLeft } from '@tabler/icons-react';
+import { Link } from 'wouter';
+import { api, segment } from '../../api/client';
+import { ApiError } from '../../api/errors';
+import { useAction, useApi } from '../../api/hooks';
+import { confirm, ErrorNote, PageHeader } from '../../components';
+import { useT } from '../../i18n';
+import classes from './Plugin.module.css';
+import { PluginForm } from './PluginForm';
+import { State, Switch } from './switch';
+import { OWN, type PluginConfig, type PluginDetail } from './types';
+
+/** One plugin: what it says of itself, its keys, and what can be done with it. */
+export function PluginPage({ name }: { name: string }) {
+  const t = useT();
+  const plugin = useApi<PluginDetail>(`plugins/${segment(name)}`, { live: true });
+  const config = useApi<PluginConfig>(`plugins/${segment(name)}/config`);
+  const missing = plugin.error instanceof ApiError && plugin.error.status === 404;
+  return (
+    <>
+      <Anchor component={Link} href="/plugins" size="sm" className={classes.back}>
+        <IconArrowLeft size={14} aria-hidden /> {t('plugins.back')}
+      </Anchor>
+      <PageHeader title={name} text={plugin.data ? `${plugin.data.description} · ${plugin.data.version}` : undefined}>
+        {plugin.data ? (
+          <>
+            <State active={plugin.data.active} />
+            <Switch plugin={plugin.data} size="sm" />
+            {plugin.data.active && name !== OWN ? <Reload name={name} /> : null}
+          </>
+        ) : null}
+      </PageHeader>
+      {missing ? <Text role="alert">{t('plugins.unknown', { name })}</Text> : null}
+      {plugin.error && !missing && !plugin.data ? <ErrorNote error={plugin.error} onRetry={() => void plugin.refetch()} mb="md" /> : null}
+      {missing ? null : (
+        <Stack gap="md">
+          {plugin.data ? <Facts plugin={plugin.data} /> : <Skeleton height={80} />}
+          {config.error && !config.data ? <ErrorNote error={config.error} onRetry={() => void config.refetch()} /> : null}
+          {config.data ? <PluginForm name={name} config={config.data} /> : config.error ? null : <Skeleton height={240} />}
+        </Stack>
+      )}
+    </>
+  );
+}
+
+function Reload({ name }: { name: string }) {
+  const t = useT();
+  const reload = useAction({
+    run: () => api.post(`plugins/${segment(name)}/reload`),
+    done: t('plugins.reloaded', { name }),
+    changes: ['plugins', 'listeners', 'alarms'],
+  });
+  const ask = async (): Promise<void> => {
+    const title = t('plugins.reloadTitle', { name });
+    if (await confirm({ title, text: t('plugins.reloadText'), action: t('plugins.reload'), danger: false })) reload.mutate();
+  };
+  return (
+    <Button variant="default" size="sm" loading={reload.isPending} onClick={() => void ask()}>
+      {t('plugins.reload')}
+    </Button>
+  );
+}
+
+function Facts({ plugin }: { plugin: PluginDetail }) {
+  const t = useT();
+  return (
+    <Paper withBorder p="md" component="section" aria-labelledby="plugin-facts">
+      <Group justify="space-between" mb="xs">
+        <Title order={2} size="h5" id="plugin-facts">
+          {t('plugins.facts')}
+        </Title>
+      </Group>
+      {plugin.facts.length === 0 ? (
+        <Text size="sm" c="dimmed">
+          {plugin.active ? t('plugins.noFactsRunning') : t('plugins.noFacts')}
+        </Text>
+      ) : (
+        <dl className={classes.facts}>
+          {plugin.facts.map(([fact, value], at) => (
+            // Facts may share a name; they have no other.
+            <div key={at}>
+              <dt>{fact}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
+        </dl>
+      )}
+    </Paper>
+  );
+}
