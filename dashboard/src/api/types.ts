@@ -20,20 +20,30 @@ export interface Overview {
   version: string;
   sysdescr: string;
   uptime_seconds: number;
-  started_at: number | string;
+  started_at: number;
   datetime: string;
   cores: number;
   event_loops: number;
   os: string;
   memory: { rss: number; total: number };
   load: number[];
-  fds: { used: number; max: number };
-  cpu_percent: number;
+  fds: { used: number; max: number | null };
+  cpu_percent: number | null;
   stats: Record<string, number>;
   metrics: Record<string, number>;
   rates: Record<string, number>;
   alarms: number;
-  store: Record<string, unknown>;
+  /** `null` with `persistence.sync = off`. */
+  store: {
+    state: string;
+    error: string | null;
+    bytes: number;
+    live_bytes: number;
+    owed: number;
+    syncs: number;
+    sync_p50_ms: number;
+    sync_p99_ms: number;
+  } | null;
 }
 
 export interface History {
@@ -47,7 +57,17 @@ export interface Alarm {
   severity: string;
   title: string;
   summary: string;
-  occurred_at: string | number;
-  since?: string | number;
-  cleared_at?: string | number;
+  occurred_at: string;
+  /** Unix seconds. */
+  since: number;
+}
+
+export interface PastAlarm extends Alarm {
+  /** Unix seconds. */
+  cleared_at: number;
+}
+
+export interface Alarms {
+  active: Alarm[];
+  history: PastAlarm[];
 }

@@ -6,6 +6,7 @@ import { api } from '../api/client';
 import { session, useSession } from '../api/session';
 import { setLanguage, useLanguage, useT, type Language } from '../i18n';
 import { PasswordForm } from '../pages/login/PasswordForm';
+import classes from './Shell.module.css';
 
 /** English and Chinese, each by its own name. */
 export function LanguageMenu() {
@@ -15,8 +16,8 @@ export function LanguageMenu() {
   return (
     <Menu position="bottom-end" width={150}>
       <Menu.Target>
-        <Button variant="subtle" color="gray" size="compact-sm" leftSection={<IconLanguage size={17} aria-hidden />} aria-label={`${t('frame.language')}: ${names[language]}`}>
-          {language === 'en' ? 'EN' : '中'}
+        <Button variant="subtle" color="gray" size="compact-sm" leftSection={<IconLanguage size={17} aria-hidden />} px={6} className={classes.language} aria-label={`${t('frame.language')}: ${names[language]}`}>
+          {names[language]}
         </Button>
       </Menu.Target>
       <Menu.Dropdown>
@@ -72,7 +73,7 @@ export function UserMenu() {
       <Menu position="bottom-end" width={200}>
         <Menu.Target>
           <Button variant="subtle" color="gray" size="compact-sm" px={6} leftSection={<IconUser size={17} aria-hidden />} aria-label={t('frame.account', { name: username })}>
-            <span className="account-name">{username}</span>
+            <span className={classes.account}>{username}</span>
           </Button>
         </Menu.Target>
         <Menu.Dropdown>

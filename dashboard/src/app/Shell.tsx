@@ -83,7 +83,7 @@ export function Shell() {
           </Group>
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar className={classes.navbar} aria-label={t('frame.menu')} inert={phone && !open}>
+      <AppShell.Navbar className={classes.navbar} aria-label={t('frame.menu')} style={phone && !open ? { visibility: 'hidden' } : undefined}>
         {groups.map((group) => (
           <div key={group.title} className={classes.group}>
             <Text component="h2" className={classes.heading}>
@@ -94,25 +94,23 @@ export function Shell() {
               const active = here !== undefined && (here.under ?? here.path) === page.path;
               const alarms = page.path === '/alarms' ? (overview.data?.alarms ?? 0) : 0;
               return (
-                <NavLink
-                  key={page.path}
-                  component={Link}
-                  href={page.path}
-                  label={t(page.title)}
-                  leftSection={<page.icon size={17} stroke={1.6} aria-hidden />}
-                  rightSection={
-                    alarms > 0 ? (
-                      <Badge size="sm" color="red" variant="filled" aria-label={t('frame.alarms', { n: alarms })}>
-                        {alarms}
-                      </Badge>
-                    ) : null
-                  }
-                  active={active}
-                  aria-current={active ? 'page' : undefined}
-                  aria-label={t(page.title)}
-                  className={classes.link}
-                  onClick={close}
-                />
+                <div key={page.path} className={classes.entry}>
+                  <NavLink
+                    component={Link}
+                    href={page.path}
+                    label={t(page.title)}
+                    leftSection={<page.icon size={17} stroke={1.6} aria-hidden />}
+                    active={active}
+                    aria-current={active ? 'page' : undefined}
+                    className={classes.link}
+                    onClick={close}
+                  />
+                  {alarms > 0 ? (
+                    <Badge size="sm" color="red" variant="filled" className={classes.badge} aria-label={t('frame.alarms', { n: alarms })} role="img">
+                      {alarms}
+                    </Badge>
+                  ) : null}
+                </div>
               );
             })}
           </div>

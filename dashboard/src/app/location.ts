@@ -23,8 +23,11 @@ export function navigate(to: string, options: { replace?: boolean } = {}): void 
   window.dispatchEvent(new HashChangeEvent('hashchange', { oldURL, newURL: url.href }));
 }
 
+/** wouter undoes percent-encoding once; ids that hold `/` or `%` need theirs until a page's parameters are read. */
+const guarded = (text: string): string => text.replace(/%/g, '%25');
+
 export function useHashPlace(): [Path, typeof navigate] {
-  return [useSyncExternalStore(subscribe, () => pathOf(whole())), navigate];
+  return [useSyncExternalStore(subscribe, () => guarded(pathOf(whole()))), navigate];
 }
 useHashPlace.hrefs = (href: string): string => `#${href}`;
-useHashPlace.searchHook = (): string => useSyncExternalStore(subscribe, () => searchOf(whole()));
+useHashPlace.searchHook = (): string => useSyncExternalStore(subscribe, () => guarded(searchOf(whole())));

@@ -54,7 +54,6 @@ export const en = {
   'login.submit': 'Log in',
   'login.needed': 'Enter a user name and a password.',
   'login.wait': 'Too many failed logins. Try again in {n} {n|second|seconds}.',
-  'login.ended': 'Your login has ended. Log in to go on where you were.',
 
   'password.title': 'Change password',
   'password.first.title': 'Choose a password',
@@ -66,7 +65,6 @@ export const en = {
   'password.short': 'Use at least 8 characters.',
   'password.differs': 'The two entries differ.',
   'password.same': 'Choose one that is not the current one.',
-  'password.known': 'Everybody knows this one. Choose another.',
   'password.save': 'Save password',
   'password.done': 'The password is changed.',
   'password.wrong': 'The current password is wrong.',
@@ -109,12 +107,10 @@ export const en = {
   'table.resume': 'Resume updates',
   'table.scroll': '{name}, scrolls sideways',
 
-  'chart.table': 'Values of {name}',
   'chart.now': 'now {value}',
   'chart.peak': 'peak {value}',
   'chart.none': 'No values yet.',
 
-  'time.seconds': '{n} s',
   'time.ago': '{span} ago',
   'time.in': 'in {span}',
   'time.now': 'just now',
@@ -199,7 +195,6 @@ export const zh: Same<typeof en> = {
   'login.submit': '登录',
   'login.needed': '请输入用户名和密码。',
   'login.wait': '登录失败次数过多,请在 {n} 秒后重试。',
-  'login.ended': '登录已失效,请重新登录以继续。',
 
   'password.title': '修改密码',
   'password.first.title': '设置密码',
@@ -211,7 +206,6 @@ export const zh: Same<typeof en> = {
   'password.short': '请至少使用 8 个字符。',
   'password.differs': '两次输入不一致。',
   'password.same': '新密码不能与当前密码相同。',
-  'password.known': '这个密码人尽皆知,请换一个。',
   'password.save': '保存密码',
   'password.done': '密码已修改。',
   'password.wrong': '当前密码不正确。',
@@ -254,12 +248,10 @@ export const zh: Same<typeof en> = {
   'table.resume': '恢复更新',
   'table.scroll': '{name},可横向滚动',
 
-  'chart.table': '{name} 的数值',
   'chart.now': '当前 {value}',
   'chart.peak': '峰值 {value}',
   'chart.none': '暂无数据。',
 
-  'time.seconds': '{n} 秒',
   'time.ago': '{span}前',
   'time.in': '{span}后',
   'time.now': '刚刚',

@@ -3,11 +3,12 @@ import * as frame from './frame';
 import { fill } from './format';
 import * as clients from './pages-clients';
 import * as manage from './pages-manage';
+import * as overview from './pages-overview';
 import type { Args, Same } from './types';
 
 // English is the type: a key that Chinese lacks does not compile.
-const en = { ...frame.en, ...clients.en, ...manage.en } as const;
-const zh: Same<typeof en> = { ...frame.zh, ...clients.zh, ...manage.zh };
+const en = { ...frame.en, ...overview.en, ...clients.en, ...manage.en } as const;
+const zh: Same<typeof en> = { ...frame.zh, ...overview.zh, ...clients.zh, ...manage.zh };
 
 export type Language = 'en' | 'zh';
 export type Key = keyof typeof en;

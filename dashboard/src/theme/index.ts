@@ -1,4 +1,4 @@
-import { createTheme, type CSSVariablesResolver, type MantineColorsTuple } from '@mantine/core';
+import { Badge, createTheme, type CSSVariablesResolver, type MantineColorsTuple } from '@mantine/core';
 
 // A blue-green that keeps 4.5 : 1 against white from shade 7 on, and against the dark page up to shade 4.
 const sea: MantineColorsTuple = ['#e9f6f9', '#d3eaf0', '#a6d6e1', '#76c1d2', '#4fafc5', '#2f9fb8', '#158aa5', '#0b7189', '#085c70', '#054757'];
@@ -18,12 +18,48 @@ export const theme = createTheme({
   cursorType: 'pointer',
   focusRing: 'auto',
   respectReducedMotion: true,
+  components: {
+    // A state in words: never cut, not shouted.
+    Badge: Badge.extend({ defaultProps: { tt: 'none', fw: 600, radius: 'sm' }, styles: { root: { overflow: 'visible', flexShrink: 0 }, label: { overflow: 'visible' } } }),
+  },
 });
+
+/** Text on a light ground of its own colour, at 4.5 : 1 and more; Mantine's are a little short of it. */
+const pairs: Record<string, [ground: string, text: string]> = {
+  teal: ['#ddf4ec', '#05684a'],
+  green: ['#e0f4e4', '#1d6b2c'],
+  orange: ['#fdeddb', '#953a06'],
+  yellow: ['#faf0cf', '#735000'],
+  red: ['#fde7e7', '#b02318'],
+  blue: ['#e2eefb', '#15549a'],
+  gray: ['#ebeff2', '#46525f'],
+  violet: ['#efeafc', '#5b33b8'],
+};
+
+function readable(): Record<string, string> {
+  const variables: Record<string, string> = {};
+  for (const [name, [ground, text]] of Object.entries(pairs)) {
+    variables[`--mantine-color-${name}-light`] = ground;
+    variables[`--mantine-color-${name}-light-color`] = text;
+    variables[`--mantine-color-${name}-text`] = text;
+  }
+  return variables;
+}
+
+const filled = {
+  '--mantine-color-red-filled': '#c9302c',
+  '--mantine-color-red-filled-hover': '#b02a26',
+  '--mantine-color-orange-filled': '#b3470b',
+  '--mantine-color-orange-filled-hover': '#9a3c08',
+  '--mantine-color-teal-filled': '#087f5b',
+  '--mantine-color-teal-filled-hover': '#066b4d',
+};
 
 /** The few colours of our own, for both themes; use these rather than shades in style sheets. */
 export const cssVariables: CSSVariablesResolver = () => ({
-  variables: {},
+  variables: filled,
   light: {
+    ...readable(),
     '--page': '#f4f6f8',
     '--line': '#e1e6eb',
     '--quiet': '#5b6775',

@@ -5,17 +5,8 @@ import { api, request, segment } from '../../api/client';
 import { ApiError, words } from '../../api/errors';
 import { session, sessionOf } from '../../api/session';
 import type { Login } from '../../api/types';
-import { useT, type PlainKey } from '../../i18n';
-
-export const LEAST = 8;
-
-/** What is wrong with a new password, if anything. */
-export function fault(old: string, next: string, repeated: string): { field: 'next' | 'repeated'; key: PlainKey } | null {
-  if ([...next].length < LEAST) return { field: 'next', key: 'password.short' };
-  if (next === old) return { field: 'next', key: 'password.same' };
-  if (next !== repeated) return { field: 'repeated', key: 'password.differs' };
-  return null;
-}
+import { useT } from '../../i18n';
+import { fault } from './fault';
 
 interface Props {
   username: string;
