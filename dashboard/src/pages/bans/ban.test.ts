@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { isAddress, secondsOf, spanOf, wrongValue } from './ban';
+import { isAddress, secondsOf, wrongValue } from './ban';
 
 it('counts seconds', () => {
   expect(secondsOf(10, 'minutes')).toBe(600);
@@ -24,12 +24,4 @@ it('says what is wrong with a value', () => {
   expect(wrongValue('client_id', 'a/b')).toBeNull();
   expect(wrongValue('ip', 'a')).toBe('address');
   expect(wrongValue('ip', ' ::1 ')).toBeNull();
-});
-
-it('takes spans apart', () => {
-  expect(spanOf(0)).toEqual([[0, 'seconds']]);
-  expect(spanOf(61.9)).toEqual([[1, 'minutes'], [1, 'seconds']]);
-  expect(spanOf(3600)).toEqual([[1, 'hours']]);
-  expect(spanOf(90_061)).toEqual([[1, 'days'], [1, 'hours']]);
-  expect(spanOf(-4)).toEqual([[0, 'seconds']]);
 });

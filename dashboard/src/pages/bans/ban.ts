@@ -54,18 +54,3 @@ export function wrongValue(kind: BanKind, value: string): 'empty' | 'address' | 
   if (kind === 'ip' && !isAddress(value.trim())) return 'address';
   return null;
 }
-
-/** The largest two units of a span, as numbers: `[2, 'days', 5, 'hours']`. */
-export type SpanUnit = 'days' | 'hours' | 'minutes' | 'seconds';
-export function spanOf(seconds: number): [number, SpanUnit][] {
-  const whole = Math.max(0, Math.floor(seconds));
-  const parts: [number, SpanUnit][] = [
-    [Math.floor(whole / 86_400), 'days'],
-    [Math.floor((whole % 86_400) / 3600), 'hours'],
-    [Math.floor((whole % 3600) / 60), 'minutes'],
-    [whole % 60, 'seconds'],
-  ];
-  const first = parts.findIndex(([count]) => count > 0);
-  if (first === -1) return [[0, 'seconds']];
-  return parts.slice(first, first + 2).filter(([count], at) => at === 0 || count > 0);
-}

@@ -69,5 +69,7 @@ describe('looksOf', () => {
     expect(looks.of('text').cut).toBe(true);
     expect(looks.of('hex').cut).toBe(SHOWN + 1 > DUMPED);
     expect(looks.size).toBe(SHOWN + 1);
+    expect(looks.whole('text')).toHaveLength(SHOWN + 1);
+    expect(looks.whole('hex').split('\n')).toHaveLength(Math.ceil((SHOWN + 1) / 16));
   });
 });

@@ -90,7 +90,10 @@ export function hexDump(bytes: Uint8Array, limit = DUMPED): string {
 export interface Looks {
   views: View[];
   size: number;
+  /** As it is shown: what is too long for a page is cut. */
   of: (view: View) => { text: string; cut: boolean };
+  /** All of it, to be copied. */
+  whole: (view: View) => string;
 }
 
 export function looksOf(base64: string): Looks {
@@ -101,15 +104,19 @@ export function looksOf(base64: string): Looks {
   if (json !== null) views.push('json');
   if (text !== null) views.push('text');
   views.push('hex', 'base64');
-  const cut = (whole: string) => ({ text: whole.slice(0, SHOWN), cut: whole.length > SHOWN });
+  const whole = (view: View): string => {
+    if (view === 'json' && json !== null) return json;
+    if (view === 'text' && text !== null) return text;
+    return view === 'base64' ? base64 : hexDump(bytes, bytes.length);
+  };
   return {
     views,
     size: bytes.length,
+    whole,
     of: (view) => {
-      if (view === 'json' && json !== null) return cut(json);
-      if (view === 'text' && text !== null) return cut(text);
-      if (view === 'base64') return cut(base64);
-      return { text: hexDump(bytes), cut: bytes.length > DUMPED };
+      if (view === 'hex') return { text: hexDump(bytes), cut: bytes.length > DUMPED };
+      const all = whole(view);
+      return { text: all.slice(0, SHOWN), cut: all.length > SHOWN };
     },
   };
 }

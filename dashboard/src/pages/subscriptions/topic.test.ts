@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { isTopicFilter, isTopicName, plainFilter, sharedOf } from './topic';
+import { fullFilter, isTopicFilter, isTopicName, plainFilter, sharedOf } from './topic';
 
 it('knows topic names', () => {
   for (const good of ['a', '/', 'a/b', '/a/', '$SYS/x', '温度', 'a b']) expect(isTopicName(good), good).toBe(true);
@@ -21,4 +21,12 @@ it('takes shared filters apart', () => {
 it('leaves the prefix of local routes away', () => {
   expect(plainFilter('$local/a')).toBe('a');
   expect(plainFilter('a/$local')).toBe('a/$local');
+});
+
+it('writes filters as clients do', () => {
+  for (const filter of ['a/b', '$share/g/a/#', '$queue/a']) {
+    const { group, topic } = sharedOf(filter);
+    expect(fullFilter({ topic, share: group, local: false })).toBe(filter);
+  }
+  expect(fullFilter({ topic: 'a', share: null, local: true })).toBe('$local/a');
 });

@@ -34,3 +34,10 @@ export function sharedOf(filter: string): { group: string | null; topic: string 
 export function plainFilter(route: string): string {
   return route.startsWith('$local/') ? route.slice('$local/'.length) : route;
 }
+
+/** A subscription's filter as its client wrote it. */
+export function fullFilter(row: { topic: string; share: string | null; local: boolean }): string {
+  if (row.share === '$queue') return `$queue/${row.topic}`;
+  if (row.share !== null) return `$share/${row.share}/${row.topic}`;
+  return row.local ? `$local/${row.topic}` : row.topic;
+}

@@ -1,7 +1,61 @@
-import { PageHeader } from '../../components/PageHeader';
+import { Anchor, Badge } from '@mantine/core';
+import { Link } from 'wouter';
+import { PageHeader, SearchTable, type Column } from '../../components';
 import { useT } from '../../i18n';
+import { Name } from '../clients/Name';
+import { visible } from '../clients/text';
+import { plainFilter } from '../subscriptions/topic';
 
-export default function Page() {
+interface RouteRow {
+  topic: string;
+  node: string;
+  /** Only `$local/` subscriptions hold it. */
+  local: boolean;
+}
+
+/** Filters that somebody has subscribed to: the routes of the broker. */
+export default function Topics() {
   const t = useT();
-  return <PageHeader title={t('menu.topics')} />;
+  const columns: Column<RouteRow>[] = [
+    {
+      key: 'topic',
+      header: t('topics.topic'),
+      cell: (route) => (
+        <>
+          <Name text={plainFilter(route.topic)} />
+          {route.local ? (
+            <Badge ml="xs" size="sm" variant="light" color="gray" title={t('subs.local-hint')}>
+              {t('subs.local')}
+            </Badge>
+          ) : null}
+        </>
+      ),
+      sort: 'topic',
+      mono: true,
+    },
+    { key: 'node', header: t('topics.node'), cell: (route) => route.node, mono: true },
+  ];
+  return (
+    <>
+      <PageHeader title={t('menu.topics')} text={t('topics.intro')} />
+      <SearchTable<RouteRow>
+        label={t('menu.topics')}
+        path="search/routes"
+        columns={columns}
+        rowKey={(route) => `${route.local ? 'l' : '-'}${route.topic}`}
+        search={t('topics.search')}
+        empty={t('topics.none')}
+        actions={(route) => (
+          <Anchor
+            component={Link}
+            size="sm"
+            href={`/subscriptions?topic=${encodeURIComponent(plainFilter(route.topic))}`}
+            aria-label={t('topics.subscriptions-name', { name: visible(plainFilter(route.topic)) })}
+          >
+            {t('menu.subscriptions')}
+          </Anchor>
+        )}
+      />
+    </>
+  );
 }
