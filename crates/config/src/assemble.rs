@@ -35,6 +35,7 @@ pub(crate) fn settings(config: &Config) -> (Settings, Vec<Problem>) {
             true => PluginsOnFailure::Continue,
             false => PluginsOnFailure::Stop,
         },
+        metrics_auth: reader.flag("management.metrics.auth"),
     };
     (settings, reader.problems)
 }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub plugins_loaded_file: Option<PathBuf>,
     /// `plugins.on_failure`
     pub plugins_on_failure: PluginsOnFailure,
+    /// `management.metrics.auth` (new): whether `/metrics` asks for a login
+    pub metrics_auth: bool,
 }
 
 /// `plugins.on_failure`: when a plugin that guards the door cannot be started
@@ -200,7 +202,7 @@ pub enum ListenerKind {
     Ws,
     /// MQTT over WebSocket over TLS, `mqtt:wss`
     Wss,
-    /// The management HTTP API, `mqtt:api`; not opened by this version
+    /// The management HTTP API, `mqtt:api`; over TLS where it has a key of that
     Api,
 }
 
@@ -307,7 +309,7 @@ pub struct Listener {
     pub nodelay: bool,
     /// `reuseaddr`
     pub reuseaddr: bool,
-    /// TLS keys; `Some` for ssl and wss
+    /// TLS keys; `Some` for ssl and wss, and for an api listener that has one of them
     pub tls: Option<Tls>,
 }
 

@@ -140,4 +140,5 @@ pub(super) const KEYS: &[Key] = &[
         .default("on").shows("on"),
     key("listener.ssl|wss.$name.honor_cipher_order", Type::Flag, "the server's order of ciphers counts")
         .default("off").shows("on"),
+    key("management.metrics.auth", Type::Flag, "whether /metrics asks for a login").default("off").ships("off"),
 ];
