@@ -66,7 +66,7 @@ fn ask(node: &Node, mut argv: Vec<String>, stdin: Option<String>) -> Result<Repl
 
 /// `auth test <ClientId> <Username> <Ip> [-]` reads the password: from standard input with `-`,
 /// and from a terminal in any case. An argument would show in the list of processes. For the same
-/// reason `-` is read so where `users` and `clientid` take a password.
+/// reason `-` is read so where `users`, `clientid` and `admins` take a password.
 fn password_of(argv: &[String]) -> io::Result<Option<String>> {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     let terminal = io::stdin().is_terminal();
@@ -74,6 +74,8 @@ fn password_of(argv: &[String]) -> io::Result<Option<String>> {
         ["auth", "test", _, _, _, "-"] if !terminal => line().map(Some),
         ["users" | "clientid", "add" | "update", _, "-"] if !terminal => line().map(Some),
         ["users" | "clientid", "add" | "update", _, "-"] => typed("Password: ").map(Some),
+        ["admins", "add" | "passwd", _, "-", ..] if !terminal => line().map(Some),
+        ["admins", "add" | "passwd", _, "-", ..] => typed("Password: ").map(Some),
         ["auth", "test", _, _, _] | ["auth", "test", _, _, _, "-"] if terminal => {
             let password = typed("Password (empty: none): ")?;
             Ok(Some(password).filter(|p| !p.is_empty()))

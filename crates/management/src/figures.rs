@@ -38,6 +38,13 @@ pub fn millis(time: Duration) -> String {
     format!("{:.3}", time.as_secs_f64() * 1000.0)
 }
 
+/// `2026-11-23T18:40:00Z`: of unix seconds
+pub fn time(at: u64) -> String {
+    let at = i64::try_from(at).ok();
+    let at = at.and_then(|at| jiff::Timestamp::from_second(at).ok());
+    at.map_or_else(|| "beyond all calendars".into(), |at| at.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +69,8 @@ mod tests {
         ] {
             assert_eq!(bytes(n), text);
         }
+        assert_eq!(time(1_790_000_000), "2026-09-21T14:13:20Z");
+        assert_eq!(time(u64::MAX), "beyond all calendars");
         assert_eq!(seconds(Duration::from_millis(1234)), "1.2 s");
         assert_eq!(millis(Duration::from_micros(125)), "0.125");
     }

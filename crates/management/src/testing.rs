@@ -4,9 +4,10 @@
 
 use crate::commands::plugins::{PluginControl, PluginDone, PluginError, PluginRow};
 use crate::{Cli, Core};
-use emqttd_broker::{Broker, Shard};
+use emqttd_broker::{Alarm, Broker, Shard, Storage};
 use emqttd_config::Config;
 use emqttd_plugin_sdk::Entry;
+use emqttd_store::Directory;
 use parking_lot::Mutex;
 use std::fs;
 use std::sync::{Arc, mpsc};
@@ -31,7 +32,26 @@ impl Site {
 
     /// With further lines of `emq.conf`.
     pub fn with(lines: &str) -> Site {
-        let dir = tempfile::tempdir().unwrap();
+        Site::open(tempfile::tempdir().unwrap(), lines, false)
+    }
+
+    /// On a real disk, where an earlier one may have been.
+    pub fn stored(dir: TempDir) -> Site {
+        Site::stored_with(dir, "")
+    }
+
+    /// The same with further lines of `emq.conf`.
+    pub fn stored_with(dir: TempDir, lines: &str) -> Site {
+        Site::open(dir, lines, true)
+    }
+
+    /// Ends a broker of [`Site::stored`]. Its directory can be opened again.
+    pub fn end(self) -> TempDir {
+        self.core.broker.store().unwrap().close();
+        self.dir
+    }
+
+    fn open(dir: TempDir, lines: &str, stored: bool) -> Site {
         let etc = dir.path().join("etc");
         fs::create_dir_all(etc.join("plugins")).unwrap();
         let log = dir.path().join("log");
@@ -43,7 +63,14 @@ impl Site {
         let hook = etc.join("plugins/emq_web_hook.conf");
         fs::write(hook, "web.hook.api.url = http://127.0.0.1:1\n").unwrap();
         let loaded = emqttd_config::load(&etc, std::iter::empty()).unwrap();
-        let (broker, shards) = Broker::new(loaded.settings, 1).unwrap();
+        let storage = match stored {
+            true => {
+                let disk = Directory::new(&dir.path().join("store")).unwrap();
+                Storage::open(Arc::new(disk), &loaded.settings.persistence).unwrap()
+            }
+            false => None,
+        };
+        let (broker, shards) = Broker::open(loaded.settings, 1, storage).unwrap();
         shards.into_iter().for_each(drive);
         let core = Core::new(broker, Arc::new(Mutex::new(loaded.config)));
         Site {
@@ -59,6 +86,13 @@ impl Site {
         site.core.set_plugins(Arc::clone(&site.plugins) as _);
         site.plugins.load(PLUGIN).unwrap();
         site
+    }
+
+    /// The alarm of that name, when it holds.
+    pub fn alarm(&self, id: &str) -> Option<Alarm> {
+        // Behind what was posted before.
+        self.core.broker.acl_reload().unwrap();
+        self.core.broker.alarms().into_iter().find(|a| a.id == id)
     }
 
     /// The commands of the core.

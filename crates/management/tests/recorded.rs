@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use emqttd_broker::{Broker, Shard};
-use emqttd_management::{Cli, Core, VERSION, core};
+use emqttd_management::{Cli, Core, VERSION, after_boot, core};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::fs;
@@ -30,15 +30,18 @@ fn drive(mut shard: Shard) {
 fn cli(dir: &Path) -> Arc<Cli> {
     let etc = dir.join("etc");
     fs::create_dir_all(&etc).unwrap();
-    fs::write(
-        etc.join("emq.conf"),
-        "node.name = emq@127.0.0.1\nmqtt.acl_nomatch = allow\n",
-    )
-    .unwrap();
+    let text = format!(
+        "node.name = emq@127.0.0.1\nmqtt.acl_nomatch = allow\nlog.dir = {}\n",
+        dir.join("log").display()
+    );
+    fs::write(etc.join("emq.conf"), text).unwrap();
     let loaded = emqttd_config::load(&etc, std::iter::empty()).unwrap();
     let (broker, shards) = Broker::new(loaded.settings, 2).unwrap();
     shards.into_iter().for_each(drive);
-    core(&Core::new(broker, Arc::new(Mutex::new(loaded.config))))
+    let all = Core::new(broker, Arc::new(Mutex::new(loaded.config)));
+    let cli = core(&all);
+    after_boot(&cli, &all);
+    cli
 }
 
 fn strings(value: &Value) -> Vec<String> {

@@ -3,6 +3,7 @@
 use super::Core;
 use crate::api_keys::{ApiKey, ApiKeys, NewKey, Scope};
 use crate::cli::{Cli, usage_row};
+use crate::figures::time;
 use std::collections::BTreeSet;
 
 /// `api_keys list|add|del`
@@ -60,19 +61,16 @@ fn api_keys(args: &[&str], keys: &ApiKeys) -> Option<Result<String, String>> {
 
 fn row(key: &ApiKey) -> String {
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-    let time = |at: Option<u64>, none: &str| {
-        let at = at.and_then(|at| jiff::Timestamp::from_second(i64::try_from(at).ok()?).ok());
-        at.map_or(none.to_string(), |at| at.to_string())
-    };
+    let time_or = |at: Option<u64>, none: &str| at.map_or(none.into(), time);
     format!(
         "ApiKey({}, name={}, scopes={}, expires={}, created_by={}, created={}, last_used={})\n",
         key.id,
-        key.name,
+        key.name.escape_debug(),
         scopes.join(","),
-        time(key.expires_at, "never"),
-        key.created_by,
-        time(Some(key.created_at), "unknown"),
-        time(key.last_used, "not since the start")
+        time_or(key.expires_at, "never"),
+        key.created_by.escape_debug(),
+        time(key.created_at),
+        time_or(key.last_used, "not since the start")
     )
 }
 

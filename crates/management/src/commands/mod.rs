@@ -3,6 +3,7 @@
 mod access;
 mod admins;
 mod api_keys;
+mod bans;
 mod clients;
 mod cluster;
 mod control;
@@ -176,6 +177,7 @@ pub fn core(core: &Core) -> Arc<Cli> {
 /// theirs, commands of ours that it does not list, the audit log, and the first user.
 pub fn after_boot(cli: &Arc<Cli>, core: &Core) {
     admins::register(cli, core);
+    bans::register(cli, core);
     api_keys::register(cli, core);
     core.audit().open(&core.broker.settings().log.dir);
     let this = core.clone();
