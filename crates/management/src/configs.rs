@@ -135,7 +135,6 @@ impl Core {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
     use crate::testing::Site;
 
     #[test]

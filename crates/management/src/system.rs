@@ -31,6 +31,8 @@ pub struct System {
     pub cpu_seconds: f64,
     /// its threads
     pub threads: u64,
+    /// most of them, of all processes of its user; 0 = no limit
+    pub threads_max: u64,
     /// cores that the process may use
     pub cores: usize,
     /// when it was started, unix seconds
@@ -88,6 +90,7 @@ impl Meter {
             cpu_percent: self.percent(Instant::now(), used),
             cpu_seconds: used.as_secs_f64(),
             threads: proc::status("Threads").unwrap_or(0),
+            threads_max: proc::limit("Max processes").unwrap_or(0),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             started_at: self.started_at,
             os: os(),
