@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { setLanguage } from '../i18n';
-import { api, apiUrl, request, segment } from './client';
+import { api, apiUrl, keepLogin, request, segment } from './client';
 import { ApiError, words } from './errors';
 import { isAway } from './reach';
 import { session, sessionOf } from './session';
@@ -101,4 +101,19 @@ test('a login sends no token, and too many say how long to wait', async () => {
   expect(error).toMatchObject({ status: 429, retryAfter: 42 });
   expect(words(error)).toBe('Too many attempts. Try again in 42 seconds.');
   expect(session.get()?.token).toBe('first');
+});
+
+test('a page that asks nothing keeps its login', async () => {
+  respond = () => good(login('second'));
+  keepLogin();
+  session.set(sessionOf(login('first'), Date.now()));
+  await vi.advanceTimersByTimeAsync(599_000);
+  expect(asked).toEqual([]);
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(session.get()?.token).toBe('second');
+  await vi.advanceTimersByTimeAsync(601_000);
+  expect(asked.map(({ path }) => path)).toEqual(['login/refresh', 'login/refresh']);
+  session.clear();
+  await vi.advanceTimersByTimeAsync(3_600_000);
+  expect(asked).toHaveLength(2);
 });

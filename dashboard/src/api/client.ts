@@ -40,6 +40,20 @@ export function renew(): Promise<void> {
   return renewal;
 }
 
+/** Renews the token in time also when nothing is asked: a page in the background must not lose its login. */
+export function keepLogin(): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const arrange = (): void => {
+    clearTimeout(timer);
+    const login = session.get();
+    if (!login) return;
+    // Near the end of the longest login the next token lasts as long as this one: no hurry then.
+    timer = setTimeout(() => void renew().catch(arrange), Math.max(login.renewAt - Date.now(), 10_000));
+  };
+  session.subscribe(arrange);
+  arrange();
+}
+
 /** The headers that log this page in, with a token that is good for a while yet. */
 export async function credentials(): Promise<Record<string, string>> {
   const now = session.get();

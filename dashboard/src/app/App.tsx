@@ -3,6 +3,7 @@ import { Notifications } from '@mantine/notifications';
 import { QueryClientProvider } from '@tanstack/react-query';
 import { useEffect } from 'react';
 import { Router } from 'wouter';
+import { keepLogin } from '../api/client';
 import { stream } from '../api/events';
 import { queryClient } from '../api/hooks';
 import { onReach } from '../api/reach';
@@ -16,6 +17,7 @@ import { Shell } from './Shell';
 
 // What was asked before the broker went away has to be asked again when it is back.
 stream.start();
+keepLogin();
 stream.onReturn = () => void queryClient.invalidateQueries();
 onReach((away) => {
   if (!away) void queryClient.invalidateQueries();

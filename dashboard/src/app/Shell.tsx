@@ -65,7 +65,7 @@ export function Shell() {
         <Group h="100%" px="md" justify="space-between" wrap="nowrap" gap="sm">
           <Group gap="sm" wrap="nowrap" style={{ minWidth: 0 }}>
             <Burger ref={burger} opened={open} onClick={toggle} hiddenFrom="md" size="sm" aria-label={t('frame.menu')} aria-expanded={open} />
-            <Link href="/" className={classes.brand}>
+            <Link href="/" className={classes.brand} aria-label="emqttd">
               <Mark size={24} />
               <span>emqttd</span>
             </Link>

@@ -57,8 +57,9 @@ const filled = {
 
 /** The few colours of our own, for both themes; use these rather than shades in style sheets. */
 export const cssVariables: CSSVariablesResolver = () => ({
-  variables: filled,
+  variables: {},
   light: {
+    ...filled,
     ...readable(),
     '--page': '#f4f6f8',
     '--line': '#e1e6eb',
@@ -71,6 +72,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
     '--mantine-color-placeholder': '#6b7785',
   },
   dark: {
+    ...filled,
     '--page': '#13181e',
     '--line': '#2b333d',
     '--quiet': '#98a3b0',

@@ -6,15 +6,16 @@ import { session, sessionOf } from '../../api/session';
 import type { Login as Answer } from '../../api/types';
 import { useT } from '../../i18n';
 import { Entry } from './Entry';
-import { typed } from './typed';
+import { remembered, typed } from './typed';
 
 type Fault = { kind: 'needed' } | { kind: 'error'; error: unknown } | { kind: 'wait'; until: number };
 
 export function Login() {
   const t = useT();
-  const [username, setUsername] = useState('');
+  const [username, setUsername] = useState(remembered.name);
   const [password, setPassword] = useState('');
-  const [remember, setRemember] = useState(false);
+  const [remember, setRemember] = useState(username !== '');
+  const [known] = useState(username !== '');
   const [busy, setBusy] = useState(false);
   const [fault, setFault] = useState<Fault | null>(null);
   const left = useCountdown(fault?.kind === 'wait' ? fault.until : null);
@@ -31,6 +32,7 @@ export function Login() {
       const login = await request<Answer>('POST', 'login', { body: { username, password }, anonymous: true });
       // Whoever must change it now need not type it once more.
       typed.password = login.must_change_password ? password : undefined;
+      remembered.keep(remember ? login.username : '');
       session.set(sessionOf(login, Date.now()), remember);
     } catch (error) {
       const wait = error instanceof ApiError && error.status === 429;
@@ -51,8 +53,8 @@ export function Login() {
     <Entry title={t('login.title')}>
       <form onSubmit={(event) => void submit(event)} noValidate>
         <Stack gap="sm">
-          <TextInput label={t('login.username')} name="username" autoComplete="username" autoCapitalize="none" spellCheck={false} autoFocus value={username} onChange={(event) => setUsername(event.currentTarget.value)} />
-          <PasswordInput label={t('login.password')} name="password" autoComplete="current-password" value={password} onChange={(event) => setPassword(event.currentTarget.value)} />
+          <TextInput label={t('login.username')} name="username" autoComplete="username" autoCapitalize="none" spellCheck={false} autoFocus={!known} value={username} onChange={(event) => setUsername(event.currentTarget.value)} />
+          <PasswordInput label={t('login.password')} name="password" autoComplete="current-password" autoFocus={known} value={password} onChange={(event) => setPassword(event.currentTarget.value)} />
           <Checkbox label={t('login.remember')} checked={remember} onChange={(event) => setRemember(event.currentTarget.checked)} mt={4} />
           {sentence ? (
             <Alert color="red" variant="light" role="alert" py="xs" style={{ overflowWrap: 'anywhere' }}>
