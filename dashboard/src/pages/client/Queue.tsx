@@ -31,11 +31,11 @@ export function Queue({ id }: { id: string }) {
           { key: 'state', header: t('client.state'), cell: (m: QueuedMessage) => stateText(m.state, t) },
         ]
       : []),
-    { key: 'topic', header: t('topics.topic'), cell: (m) => (m.topic === '' ? '–' : <Name text={m.topic} />), mono: true },
-    { key: 'qos', header: t('subs.qos'), cell: (m) => m.qos, align: 'right' },
+    { key: 'topic', header: t('topics.topic'), cell: (m) => (m.topic === null ? '–' : <Name text={m.topic} />), mono: true },
+    { key: 'qos', header: t('subs.qos'), cell: (m) => m.qos ?? '–', align: 'right' },
     { key: 'size', header: t('retained.size'), cell: (m) => bytes(m.payload_size), align: 'right' },
     { key: 'from', header: t('retained.from'), cell: (m) => (m.from === null ? '–' : <ClientLink id={m.from} />), mono: true },
-    { key: 'at', header: t('client.age'), cell: (m) => (m.at === 0 ? '–' : <TimeText value={m.at} relative />) },
+    { key: 'at', header: t('client.age'), cell: (m) => (m.at === null ? '–' : <TimeText value={m.at} relative />) },
   ];
   const data = queue.data;
   const numbered = (rows: QueuedMessage[] | undefined) => rows?.map((row, place) => ({ ...row, place }));
@@ -52,7 +52,7 @@ export function Queue({ id }: { id: string }) {
           columns={columns(true)}
           rows={numbered(data?.inflight)}
           rowKey={(m) => `${m.packet_id ?? ''}-${m.place}`}
-          size={20}
+          size={10}
           error={queue.error}
           onRetry={() => void queue.refetch()}
           empty={t('client.inflight-none')}
@@ -77,7 +77,7 @@ export function Queue({ id }: { id: string }) {
           columns={columns(false)}
           rows={numbered(data?.waiting)}
           rowKey={(m) => `${m.at}-${m.place}`}
-          size={20}
+          size={10}
           empty={t('client.waiting-none')}
         />
       </div>

@@ -1,4 +1,4 @@
-import { Button, Group, NativeSelect, TextInput } from '@mantine/core';
+import { Button, Group, NativeSelect, Text, TextInput } from '@mantine/core';
 import { useState, type FormEvent } from 'react';
 import { api } from '../../api/client';
 import { useAction } from '../../api/hooks';
@@ -64,25 +64,32 @@ function Subscribe({ id }: { id: string }) {
     setTried(true);
     if (isTopicFilter(topic)) subscribe.mutate({ client_id: id, topic, qos: Number(qos) });
   };
+  const wrong = tried && !isTopicFilter(topic);
   return (
     <form onSubmit={submit} noValidate style={{ flex: '1 1 auto' }}>
-      <Group gap="sm" align="flex-start">
+      <Group gap="sm" align="flex-end">
         <TextInput
           size="xs"
           label={t('client.subscribe-topic')}
           placeholder={t('client.subscribe-hint')}
           value={topic}
           onChange={(event) => setTopic(event.currentTarget.value)}
-          error={tried && !isTopicFilter(topic) ? t('subs.filter-wrong') : null}
+          error={wrong}
+          aria-describedby={wrong ? 'subscribe-error' : undefined}
           autoComplete="off"
           spellCheck={false}
           style={{ flex: '1 1 200px', maxWidth: 360 }}
         />
         <NativeSelect size="xs" w={80} label={t('subs.qos')} value={qos} data={['0', '1', '2']} onChange={(event) => setQos(event.currentTarget.value)} />
-        <Button size="xs" mt={22} type="submit" variant="light" loading={subscribe.isPending}>
+        <Button size="xs" type="submit" variant="light" loading={subscribe.isPending}>
           {t('client.subscribe')}
         </Button>
       </Group>
+      {wrong ? (
+        <Text id="subscribe-error" size="xs" c="var(--mantine-color-error)" mt={4} role="alert">
+          {t('subs.filter-wrong')}
+        </Text>
+      ) : null}
     </form>
   );
 }

@@ -81,7 +81,7 @@ export default function Client({ params }: PageProps) {
       ) : null}
       {data && data.state !== 'gone' ? (
         <>
-          <SimpleGrid cols={{ base: 1, md: 2, xl: 3 }} spacing="md">
+          <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }} spacing="md">
             {data.state === 'online' ? <Connection detail={data.detail} /> : <Away session={data.session} />}
             <Session session={data.session} expiry={data.state === 'online' ? data.detail.expiry_interval : undefined} />
             {data.state === 'online' ? <Traffic detail={data.detail} at={found.dataUpdatedAt} /> : null}

@@ -2,6 +2,7 @@ import { Anchor, Text } from '@mantine/core';
 import { Link } from 'wouter';
 import { segment } from '../../api/client';
 import { useT } from '../../i18n';
+import classes from './Name.module.css';
 import { usernameOf, visible } from './text';
 
 /** A text that strangers chose: as it is, with what cannot be seen written out, and without a say on what stands beside it. */
@@ -22,7 +23,7 @@ export const clientPage = (id: string): string => `/clients/${segment(id)}`;
 /** A client id that leads to the client's page. */
 export function ClientLink({ id }: { id: string }) {
   return (
-    <Anchor component={Link} href={clientPage(id)} inherit>
+    <Anchor component={Link} href={clientPage(id)} inherit className={classes.link}>
       <Name text={id} />
     </Anchor>
   );

@@ -1,7 +1,7 @@
-import { Button, NativeSelect, TextInput } from '@mantine/core';
+import { Button, Group, NativeSelect, Text, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { IconFilter } from '@tabler/icons-react';
-import { useEffect, useState, type ReactNode } from 'react';
+import { useEffect, useId, useState, type ReactNode } from 'react';
 import { useSearchParams } from 'wouter';
 import { useT } from '../../i18n';
 
@@ -44,18 +44,20 @@ export function TextFilter({ label, value, set, placeholder, error, width = 170 
     // A link may bring another value while the page is shown.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [value]);
+  const id = useId();
   return (
-    <TextInput
-      label={label}
-      size="xs"
-      w={width}
-      placeholder={placeholder}
-      value={typed}
-      error={error}
-      autoComplete="off"
-      spellCheck={false}
-      onChange={(event) => setTyped(event.currentTarget.value)}
-    />
+    <Labelled id={id} label={label}>
+      <TextInput
+        id={id}
+        w={width}
+        placeholder={placeholder}
+        value={typed}
+        error={error}
+        autoComplete="off"
+        spellCheck={false}
+        onChange={(event) => setTyped(event.currentTarget.value)}
+      />
+    </Labelled>
   );
 }
 
@@ -71,16 +73,30 @@ interface ChoiceProps {
 /** A filter that is chosen. */
 export function ChoiceFilter({ label, value, set, choices, width = 140 }: ChoiceProps) {
   const t = useT();
+  const id = useId();
   const known = value === '' || choices.some((choice) => choice.value === value) ? [] : [{ value, label: value }];
   return (
-    <NativeSelect
-      label={label}
-      size="xs"
-      w={width}
-      value={value}
-      data={[{ value: '', label: t('common.all') }, ...choices, ...known]}
-      onChange={(event) => set(event.currentTarget.value)}
-    />
+    <Labelled id={id} label={label}>
+      <NativeSelect
+        id={id}
+        w={width}
+        value={value}
+        data={[{ value: '', label: t('common.all') }, ...choices, ...known]}
+        onChange={(event) => set(event.currentTarget.value)}
+      />
+    </Labelled>
+  );
+}
+
+/** The label stands before its input, so that all of a row are in line with the search box. */
+function Labelled({ id, label, children }: { id: string; label: string; children: ReactNode }) {
+  return (
+    <Group gap={6} wrap="nowrap">
+      <Text component="label" htmlFor={id} size="xs" c="dimmed" style={{ whiteSpace: 'nowrap' }}>
+        {label}
+      </Text>
+      {children}
+    </Group>
   );
 }
 
@@ -107,14 +123,14 @@ export function Filters({ values, clear, children }: FiltersProps) {
         {set > 0 ? t('clients.filters-set', { n: set }) : t('clients.filters')}
       </Button>
       {open ? (
-        <div className="filters-row" style={{ display: 'flex', flexWrap: 'wrap', gap: 12, flexBasis: '100%', alignItems: 'flex-start' }}>
+        <Group gap="sm" style={{ flexBasis: '100%' }}>
           {children}
           {set > 0 ? (
-            <Button variant="subtle" color="gray" size="xs" style={{ alignSelf: 'flex-end' }} onClick={clear}>
+            <Button variant="subtle" color="gray" onClick={clear}>
               {t('clients.filters-clear')}
             </Button>
           ) : null}
-        </div>
+        </Group>
       ) : null}
     </>
   );

@@ -53,10 +53,10 @@ export default function Clients() {
         empty={t('clients.none')}
         filters={
           <Filters values={[username, ip, listener, version, clean]} clear={clear}>
-            <TextFilter label={t('clients.username')} value={username} set={setUsername} placeholder={t('clients.exact')} />
-            <TextFilter label={t('clients.ip')} value={ip} set={setIp} placeholder={t('clients.ip-begins')} />
-            <ChoiceFilter label={t('clients.listener')} value={listener} set={setListener} choices={listeners.map((name) => ({ value: name, label: name }))} />
-            <ChoiceFilter label={t('clients.version')} value={version} set={setVersion} choices={['3', '4', '5'].map((v) => ({ value: v, label: protocolOf(Number(v)) }))} />
+            <TextFilter label={t('clients.username')} value={username} set={setUsername} placeholder={t('clients.exact')} width={130} />
+            <TextFilter label={t('clients.ip')} value={ip} set={setIp} placeholder={t('clients.ip-begins')} width={130} />
+            <ChoiceFilter label={t('clients.listener')} value={listener} set={setListener} choices={listeners.map((name) => ({ value: name, label: name }))} width={120} />
+            <ChoiceFilter label={t('clients.version')} value={version} set={setVersion} choices={['3', '4', '5'].map((v) => ({ value: v, label: protocolOf(Number(v)) }))} width={120} />
             <ChoiceFilter
               label={t('clients.clean')}
               value={clean}
@@ -65,7 +65,7 @@ export default function Clients() {
                 { value: 'true', label: t('common.yes') },
                 { value: 'false', label: t('common.no') },
               ]}
-              width={120}
+              width={85}
             />
           </Filters>
         }

@@ -64,13 +64,14 @@ export type TrafficCounter =
 
 export interface QueuedMessage {
   packet_id: number | null;
-  qos: number;
-  topic: string;
-  payload_size: number;
+  /** This and what follows is null when only the packet identifier is left (QoS 2, after PUBREC). */
+  qos: number | null;
+  topic: string | null;
+  payload_size: number | null;
   state: string;
   from: string | null;
   /** Milliseconds since 1970. */
-  at: number;
+  at: number | null;
 }
 
 export interface Queue {

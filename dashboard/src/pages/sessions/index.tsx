@@ -76,7 +76,7 @@ export default function Sessions() {
         }
         actions={(s) => (
           <Button size="compact-xs" variant="light" color="red" aria-label={t('sessions.discard-name', { name: visible(s.client_id) })} onClick={() => void discard.ask(s.client_id)}>
-            {t('sessions.discard')}
+            {t('sessions.discard-short')}
           </Button>
         )}
       />
