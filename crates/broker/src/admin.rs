@@ -75,7 +75,9 @@ impl Broker {
             log::info!("the store: {} sessions are back", counts.sessions);
             wake.connect(&node);
         }
-        Ok((Broker { node }, all))
+        let broker = Broker { node };
+        broker.bans().load()?;
+        Ok((broker, all))
     }
 
     /// The store in which lasts what has to; `None` when `persistence.sync = off`.

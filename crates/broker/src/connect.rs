@@ -52,6 +52,10 @@ impl Shard {
             None => self.new_publisher(id, connect),
         };
         self.conns[id as usize].detail().publisher = Some(Arc::clone(&publisher));
+        if self.is_banned(id, &publisher) {
+            self.refuse_banned(id, &publisher);
+            return Taken::Done;
+        }
         let longest = usize::from(u16::MAX) - self.mount_len(id);
         let longest = match version {
             Version::V5 => longest,
@@ -146,6 +150,25 @@ impl Shard {
         self.tell_disconnected(id, publisher, "auth_failure");
     }
 
+    fn is_banned(&self, id: ConnId, publisher: &Publisher) -> bool {
+        let ip = self.conns[id as usize].peek().peer.addr.ip();
+        let username = publisher.username.as_deref();
+        let bans = &self.node.bans;
+        bans.meets(&publisher.clientid, username, ip).is_some()
+    }
+
+    /// CONNACK 5, or 0x8A [MQTT-3.2.2-5 of 3.1.1].
+    fn refuse_banned(&mut self, id: ConnId, publisher: &Publisher) {
+        log::info!(
+            "Client({}@{}): banned",
+            emqttd_logging::escape(&publisher.clientid),
+            self.conns[id as usize].peek().peer.addr,
+        );
+        let username = publisher.username.as_deref();
+        self.refuse(id, ReasonCode::BANNED, &publisher.clientid, username);
+        self.tell_disconnected(id, publisher, "banned");
+    }
+
     /// Runs `client.connected`.
     fn tell_connected(&self, id: ConnId, publisher: &Publisher, connack: u8) {
         if self.node.hooks.has(HookPoint::ClientConnected) {
@@ -198,6 +221,7 @@ impl Shard {
             ReasonCode::BAD_USER_NAME_OR_PASSWORD
             | ReasonCode::NOT_AUTHORIZED
             | ReasonCode::SERVER_UNAVAILABLE => "auth_failure",
+            ReasonCode::BANNED => "banned",
             ReasonCode::BAD_AUTHENTICATION_METHOD => "bad_auth_method",
             _ => "refused",
         };
@@ -755,6 +779,11 @@ impl Shard {
         else {
             return Taken::Done;
         };
+        // Its name may be known only now, and the ban be newer than its CONNECT.
+        if self.is_banned(id, &publisher) {
+            self.refuse_banned(id, &publisher);
+            return Taken::Done;
+        }
         match self.rights(id, &connect, &publisher) {
             None => {
                 if let Some(kept) = &mut self.conns[id as usize].detail().rare().exchange {
@@ -836,9 +865,8 @@ fn connack_code(version: Version, reason: ReasonCode) -> u8 {
         ReasonCode::SUCCESS => 0,
         ReasonCode::UNSUPPORTED_PROTOCOL_VERSION => 1,
         ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => 2,
-        ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED | ReasonCode::BANNED => {
-            4
-        }
+        ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED => 4,
+        ReasonCode::BANNED => 5,
         _ => 3,
     }
 }

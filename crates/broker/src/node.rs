@@ -2,6 +2,7 @@
 
 use crate::access::AccessControl;
 use crate::alarm::{AlarmEvent, Alarms};
+use crate::bans::BanTable;
 use crate::conn::Peer;
 use crate::durable::{NodeStore, Volatile};
 use crate::group::Groups;
@@ -199,6 +200,7 @@ pub(crate) struct Node {
     /// told of each change of the alarms
     pub alarm_observers: RwLock<Vec<AlarmObserver>>,
     pub pulse: Pulse,
+    pub bans: BanTable,
     pub traces: Traces,
     /// told of new settings
     pub observers: Mutex<Vec<Observer>>,
@@ -233,6 +235,7 @@ impl Node {
             alarms: Mutex::default(),
             alarm_observers: RwLock::default(),
             pulse: Pulse::new(shards),
+            bans: BanTable::default(),
             traces: Traces::default(),
             observers: Mutex::default(),
             hasher: RandomState::new(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod bans;
 mod bounds;
 mod decisions;
 mod delivery;

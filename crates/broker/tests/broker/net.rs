@@ -99,10 +99,19 @@ impl Net {
     }
 
     pub fn open_by(&mut self, shard: usize, listener: Arc<ListenerState>) -> Client {
+        let port = 20000 + (self.links.len() % 40000) as u16;
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        self.open_from(shard, listener, addr)
+    }
+
+    pub fn open_from(
+        &mut self,
+        shard: usize,
+        listener: Arc<ListenerState>,
+        addr: SocketAddr,
+    ) -> Client {
         assert!(listener.enter());
         let client = Client(self.links.len());
-        let port = 20000 + (client.0 % 40000) as u16;
-        let addr = SocketAddr::from(([127, 0, 0, 1], port));
         self.links.push(Link {
             shard,
             id: 0,
