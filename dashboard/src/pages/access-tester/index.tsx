@@ -1,4 +1,4 @@
-import { Alert, Badge, Button, Group, Paper, PasswordInput, SegmentedControl, SimpleGrid, Stack, Text, TextInput, Title } from '@mantine/core';
+import { Alert, Badge, Button, Group, Paper, PasswordInput, SegmentedControl, SimpleGrid, Stack, Tabs, Text, TextInput, Title } from '@mantine/core';
 import { IconCircleCheck, IconCircleX } from '@tabler/icons-react';
 import { type FormEvent, useState } from 'react';
 import { useSearchParams } from 'wouter';
@@ -59,95 +59,98 @@ export default function AccessTester() {
     if (!faults.clientId && !faults.ip && !faults.topic) test.mutate();
   };
 
+  const fields = (
+    <form onSubmit={submit} noValidate>
+      <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="md">
+        <TextInput
+          label={t('tester.clientId')}
+          value={form.clientId}
+          onChange={(event) => change({ clientId: event.currentTarget.value })}
+          error={tried ? faults.clientId : undefined}
+          autoComplete="off"
+          spellCheck={false}
+        />
+        <TextInput
+          label={t('tester.ip')}
+          placeholder="127.0.0.1"
+          description={t('tester.ipHelp')}
+          inputWrapperOrder={['label', 'input', 'description', 'error']}
+          value={form.ip}
+          onChange={(event) => change({ ip: event.currentTarget.value })}
+          error={tried ? faults.ip : undefined}
+          autoComplete="off"
+          spellCheck={false}
+        />
+        <TextInput
+          label={t('tester.username')}
+          description={t('tester.noUser')}
+          inputWrapperOrder={['label', 'input', 'description', 'error']}
+          value={form.username}
+          onChange={(event) => change({ username: event.currentTarget.value })}
+          autoComplete="off"
+          spellCheck={false}
+        />
+        {question === 'auth' ? (
+          <PasswordInput
+            label={t('tester.password')}
+            description={t('tester.noPassword')}
+            inputWrapperOrder={['label', 'input', 'description', 'error']}
+            value={form.password}
+            onChange={(event) => change({ password: event.currentTarget.value })}
+            autoComplete="off"
+          />
+        ) : (
+          <>
+            <TextInput
+              label={t('tester.topic')}
+              value={form.topic}
+              onChange={(event) => change({ topic: event.currentTarget.value })}
+              error={tried ? faults.topic : undefined}
+              autoComplete="off"
+              spellCheck={false}
+            />
+            <div>
+              <Text size="sm" fw={500} component="div" id="tester-access">
+                {t('tester.access')}
+              </Text>
+              <SegmentedControl
+                aria-labelledby="tester-access"
+                value={form.access}
+                onChange={(value) => change({ access: value as Form['access'] })}
+                data={[
+                  { value: 'publish', label: t('tester.publish') },
+                  { value: 'subscribe', label: t('tester.subscribe') },
+                ]}
+              />
+            </div>
+          </>
+        )}
+      </SimpleGrid>
+      <Button type="submit" mt="md" loading={test.isPending}>
+        {t('tester.test')}
+      </Button>
+    </form>
+  );
   return (
     <>
       <PageHeader title={t('menu.access-tester')} text={t('tester.intro')} />
       <Stack gap="md">
         <Paper withBorder p="md">
-          <form onSubmit={submit} noValidate>
-            <SegmentedControl
-              aria-label={t('menu.access-tester')}
-              value={question}
-              onChange={(value) => {
-                setQuestion(value as Question);
-                change({});
-                setTried(false);
-              }}
-              data={[
-                { value: 'acl', label: t('tester.acl') },
-                { value: 'auth', label: t('tester.auth') },
-              ]}
-              mb="md"
-            />
-            <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="md">
-              <TextInput
-                label={t('tester.clientId')}
-                value={form.clientId}
-                onChange={(event) => change({ clientId: event.currentTarget.value })}
-                error={tried ? faults.clientId : undefined}
-                autoComplete="off"
-                spellCheck={false}
-              />
-              <TextInput
-                label={t('tester.ip')}
-                placeholder="127.0.0.1"
-                description={t('tester.ipHelp')}
-                inputWrapperOrder={['label', 'input', 'description', 'error']}
-                value={form.ip}
-                onChange={(event) => change({ ip: event.currentTarget.value })}
-                error={tried ? faults.ip : undefined}
-                autoComplete="off"
-                spellCheck={false}
-              />
-              <TextInput
-                label={t('tester.username')}
-                description={t('tester.noUser')}
-                inputWrapperOrder={['label', 'input', 'description', 'error']}
-                value={form.username}
-                onChange={(event) => change({ username: event.currentTarget.value })}
-                autoComplete="off"
-                spellCheck={false}
-              />
-              {question === 'auth' ? (
-                <PasswordInput
-                  label={t('tester.password')}
-                  description={t('tester.noPassword')}
-                  inputWrapperOrder={['label', 'input', 'description', 'error']}
-                  value={form.password}
-                  onChange={(event) => change({ password: event.currentTarget.value })}
-                  autoComplete="off"
-                />
-              ) : (
-                <>
-                  <TextInput
-                    label={t('tester.topic')}
-                    value={form.topic}
-                    onChange={(event) => change({ topic: event.currentTarget.value })}
-                    error={tried ? faults.topic : undefined}
-                    autoComplete="off"
-                    spellCheck={false}
-                  />
-                  <div>
-                    <Text size="sm" fw={500} component="div" id="tester-access">
-                      {t('tester.access')}
-                    </Text>
-                    <SegmentedControl
-                      aria-labelledby="tester-access"
-                      value={form.access}
-                      onChange={(value) => change({ access: value as Form['access'] })}
-                      data={[
-                        { value: 'publish', label: t('tester.publish') },
-                        { value: 'subscribe', label: t('tester.subscribe') },
-                      ]}
-                    />
-                  </div>
-                </>
-              )}
-            </SimpleGrid>
-            <Button type="submit" mt="md" loading={test.isPending}>
-              {t('tester.test')}
-            </Button>
-          </form>
+          <Tabs
+            value={question}
+            onChange={(value) => {
+              setQuestion(value === 'auth' ? 'auth' : 'acl');
+              change({});
+              setTried(false);
+            }}
+            keepMounted={false}
+          >
+            <Tabs.List mb="md">
+              <Tabs.Tab value="acl">{t('tester.acl')}</Tabs.Tab>
+              <Tabs.Tab value="auth">{t('tester.auth')}</Tabs.Tab>
+            </Tabs.List>
+            <Tabs.Panel value={question}>{fields}</Tabs.Panel>
+          </Tabs>
         </Paper>
         {test.error ? (
           <Alert color="red" variant="light" role="alert">
@@ -182,7 +185,11 @@ function Outcome({ verdict }: { verdict: Verdict }) {
         color={allowed ? 'teal' : 'red'}
         variant="light"
         icon={allowed ? <IconCircleCheck size={20} /> : <IconCircleX size={20} />}
-        title={`${t('tester.result')}: ${allowed ? t('tester.allowed') : t('tester.denied')}`}
+        title={
+          <>
+            {t('tester.result')}: <span>{allowed ? t('tester.allowed') : t('tester.denied')}</span>
+          </>
+        }
       >
         {isSuperuser(verdict) ? t('tester.superuser') : null}
       </Alert>

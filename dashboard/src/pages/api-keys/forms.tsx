@@ -1,6 +1,6 @@
-import { Alert, Button, Checkbox, Group, Input, NativeSelect, Stack, Text, TextInput } from '@mantine/core';
+import { Alert, Button, Checkbox, Group, NativeSelect, Stack, TextInput } from '@mantine/core';
 import { IconAlertTriangle } from '@tabler/icons-react';
-import { type FormEvent, useId, useState } from 'react';
+import { type FormEvent, useState } from 'react';
 import { api, apiUrl } from '../../api/client';
 import { words } from '../../api/errors';
 import { useAction } from '../../api/hooks';
@@ -112,18 +112,16 @@ export function Secret({ created, onDone }: { created: CreatedKey; onDone: () =>
   );
 }
 
+/** Selected at a click, and copied at another. */
 function Line({ label, text }: { label: string; text: string }) {
-  const t = useT();
-  const id = useId();
   return (
-    <div>
-      <Input.Label id={id}>{label}</Input.Label>
-      <Group gap={4} wrap="nowrap" className={classes.line}>
-        <Text component="output" size="sm" ff="monospace" className={classes.text} aria-labelledby={id}>
-          {text}
-        </Text>
-        <CopyButton text={text} label={`${t('common.copy')}: ${label}`} />
-      </Group>
-    </div>
+    <TextInput
+      label={label}
+      value={text}
+      readOnly
+      className={classes.line}
+      onFocus={(event) => event.currentTarget.select()}
+      rightSection={<CopyButton text={text} />}
+    />
   );
 }

@@ -101,7 +101,7 @@ export default function ApiKeys() {
             size="compact-xs"
             variant="light"
             color="red"
-            title={t('keys.revokeName', { name: key.name })}
+            aria-label={t('keys.revokeName', { name: key.name })}
             loading={revoke.isPending && revoke.variables.id === key.id}
             onClick={() => void ask(key)}
           >

@@ -1,10 +1,12 @@
 import { Alert, Badge, Button, Group, Stack, Text } from '@mantine/core';
+import { notifications } from '@mantine/notifications';
 import { IconAlertTriangle } from '@tabler/icons-react';
+import { useQueryClient } from '@tanstack/react-query';
 import { api, segment } from '../../api/client';
 import { ApiError, words } from '../../api/errors';
+import { useEvents } from '../../api/events';
 import { useAction, useApi } from '../../api/hooks';
 import { type Column, confirm, count, LocalTable, PageHeader } from '../../components';
-import { notifications } from '@mantine/notifications';
 import { useT } from '../../i18n';
 import { type Listener, nameOf, used } from './listener';
 
@@ -20,6 +22,8 @@ interface Wish {
 export default function Listeners() {
   const t = useT();
   const listeners = useApi<Listener[]>('listeners', { live: true });
+  const client = useQueryClient();
+  useEvents(['listeners'], () => void client.invalidateQueries({ queryKey: ['listeners'] }));
   const all = listeners.data ?? [];
   const said = { running: 'listeners.started', stopped: 'listeners.stoppedNow', restarted: 'listeners.restarted' } as const;
 
@@ -120,15 +124,15 @@ export default function Listeners() {
         actions={(one) =>
           one.running ? (
             <>
-              <Button size="compact-xs" variant="default" loading={busy(one)} title={t('listeners.restartName', { name: nameOf(one) })} onClick={() => void act(one, 'restarted')}>
+              <Button size="compact-xs" variant="default" loading={busy(one)} aria-label={t('listeners.restartName', { name: nameOf(one) })} onClick={() => void act(one, 'restarted')}>
                 {t('listeners.restart')}
               </Button>
-              <Button size="compact-xs" variant="light" color="red" loading={busy(one)} title={t('listeners.stopName', { name: nameOf(one) })} onClick={() => void act(one, 'stopped')}>
+              <Button size="compact-xs" variant="light" color="red" loading={busy(one)} aria-label={t('listeners.stopName', { name: nameOf(one) })} onClick={() => void act(one, 'stopped')}>
                 {t('listeners.stop')}
               </Button>
             </>
           ) : (
-            <Button size="compact-xs" variant="light" loading={busy(one)} title={t('listeners.startName', { name: nameOf(one) })} onClick={() => void act(one, 'running')}>
+            <Button size="compact-xs" variant="light" loading={busy(one)} aria-label={t('listeners.startName', { name: nameOf(one) })} onClick={() => void act(one, 'running')}>
               {t('listeners.start')}
             </Button>
           )

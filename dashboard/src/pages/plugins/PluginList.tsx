@@ -85,7 +85,7 @@ export function PluginList() {
             <Button
               size="compact-xs"
               variant="default"
-              title={t('plugins.configureName', { name: plugin.name })}
+              aria-label={t('plugins.configureName', { name: plugin.name })}
               onClick={() => go(`/plugins/${segment(plugin.name)}`)}
             >
               {t('plugins.configure')}

@@ -51,7 +51,7 @@ export function Switch({ plugin, size = 'compact-xs' }: { plugin: PluginRow; siz
   };
   if (!active) {
     return (
-      <Button size={size} variant="light" loading={action.isPending} title={t('plugins.startName', { name })} onClick={() => action.mutate({ name, active: true })}>
+      <Button size={size} variant="light" loading={action.isPending} aria-label={t('plugins.startName', { name })} onClick={() => action.mutate({ name, active: true })}>
         {t('plugins.start')}
       </Button>
     );
@@ -60,14 +60,14 @@ export function Switch({ plugin, size = 'compact-xs' }: { plugin: PluginRow; siz
     // It can be reached, so that the reason can be read, but does nothing.
     return (
       <Tooltip label={t('plugins.stopSelf')} multiline maw={260} events={{ hover: true, focus: true, touch: true }}>
-        <Button size={size} variant="light" color="red" data-disabled aria-disabled onClick={(event) => event.preventDefault()}>
+        <Button size={size} variant="light" color="red" data-disabled aria-disabled aria-label={t('plugins.stopName', { name })} onClick={(event) => event.preventDefault()}>
           {t('plugins.stop')}
         </Button>
       </Tooltip>
     );
   }
   return (
-    <Button size={size} variant="light" color="red" loading={action.isPending} title={t('plugins.stopName', { name })} onClick={() => void stop()}>
+    <Button size={size} variant="light" color="red" loading={action.isPending} aria-label={t('plugins.stopName', { name })} onClick={() => void stop()}>
       {t('plugins.stop')}
     </Button>
   );

@@ -65,9 +65,8 @@ export default function Traces() {
                 <Button
                   size="compact-xs"
                   variant="default"
-                  title={t('traces.showName', { name: trace.name })}
-                  aria-pressed={!!shown && same(shown, trace)}
-                  onClick={() => setShown(shown && same(shown, trace) ? null : trace)}
+                  aria-label={t('traces.showName', { name: trace.name })}
+                  onClick={() => setShown(trace)}
                 >
                   {t('traces.show')}
                 </Button>
@@ -76,7 +75,7 @@ export default function Traces() {
                 size="compact-xs"
                 variant="light"
                 color="red"
-                title={t('traces.stopName', { name: trace.name })}
+                aria-label={t('traces.stopName', { name: trace.name })}
                 loading={stop.isPending && same(stop.variables, trace)}
                 onClick={() => void ask(trace)}
               >

@@ -80,7 +80,7 @@ export function AddForm({ taken, onDone }: { taken: string[]; onDone: () => void
     if (!faults.name && !faults.password && !faults.repeated) add.mutate();
   };
   return (
-    <Frame onSubmit={submit} onCancel={onDone} busy={add.isPending} action={t('common.add')} error={add.error ? words(add.error) : undefined}>
+    <Frame onSubmit={submit} onCancel={onDone} busy={add.isPending} action={t('users.add')} error={add.error ? words(add.error) : undefined}>
       <TextInput
         label={t('users.username')}
         description={t('users.nameHelp')}
@@ -160,7 +160,7 @@ export function PasswordForm({ user, onDone }: { user: User; onDone: () => void 
     if (!faults.old && !faults.next && !faults.repeated) change.mutate();
   };
   return (
-    <Frame onSubmit={submit} onCancel={onDone} busy={change.isPending} action={t('common.save')} error={change.error && !wrongOld ? words(change.error) : undefined}>
+    <Frame onSubmit={submit} onCancel={onDone} busy={change.isPending} action={t('users.changePassword')} error={change.error && !wrongOld ? words(change.error) : undefined}>
       <PasswordInput
         label={t('users.oldPassword')}
         value={old}

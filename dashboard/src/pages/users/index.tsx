@@ -73,10 +73,10 @@ export default function Users() {
         empty={t('users.none')}
         actions={(user) => (
           <>
-            <Button size="compact-xs" variant="default" title={t('users.editName', { name: user.username })} onClick={() => setOpen({ what: 'remark', user })}>
+            <Button size="compact-xs" variant="default" aria-label={t('users.editName', { name: user.username })} onClick={() => setOpen({ what: 'remark', user })}>
               {t('users.edit')}
             </Button>
-            <Button size="compact-xs" variant="default" title={t('users.changePasswordName', { name: user.username })} onClick={() => setOpen({ what: 'password', user })}>
+            <Button size="compact-xs" variant="default" aria-label={t('users.changePasswordName', { name: user.username })} onClick={() => setOpen({ what: 'password', user })}>
               {t('users.changePassword')}
             </Button>
             <Remove user={user} me={me} onClick={() => void ask(user)} busy={remove.isPending && remove.variables.username === user.username} />
@@ -107,14 +107,14 @@ function Remove({ user, me, busy, onClick }: RemoveProps) {
     // It can be reached, so that the reason can be read, but does nothing.
     return (
       <Tooltip label={why} multiline maw={240} events={{ hover: true, focus: true, touch: true }}>
-        <Button size="compact-xs" variant="light" color="red" data-disabled aria-disabled onClick={(event) => event.preventDefault()}>
+        <Button size="compact-xs" variant="light" color="red" data-disabled aria-disabled aria-label={t('users.deleteName', { name: user.username })} onClick={(event) => event.preventDefault()}>
           {t('common.delete')}
         </Button>
       </Tooltip>
     );
   }
   return (
-    <Button size="compact-xs" variant="light" color="red" loading={busy} title={t('users.deleteName', { name: user.username })} onClick={onClick}>
+    <Button size="compact-xs" variant="light" color="red" loading={busy} aria-label={t('users.deleteName', { name: user.username })} onClick={onClick}>
       {t('common.delete')}
     </Button>
   );

@@ -1,7 +1,61 @@
-import { PageHeader } from '../../components/PageHeader';
+import { Alert, Badge, Stack } from '@mantine/core';
+import { useState } from 'react';
+import { PageHeader } from '../../components';
 import { useT } from '../../i18n';
+import { ConnectForm } from './ConnectForm';
+import { Messages } from './Messages';
+import { PublishForm, SubscribeForm } from './forms';
+import { freshLogin, type Login } from './session';
+import { tool, useTool } from './tool';
+import { useTrouble } from './words';
+import classes from './Tool.module.css';
 
-export default function Page() {
+// What was typed stays while one looks at other pages; the password too, in memory only.
+let typed: Login | undefined;
+
+export default function WebSocketTool() {
   const t = useT();
-  return <PageHeader title={t('menu.websocket')} />;
+  const state = useTool();
+  const trouble = useTrouble();
+  const [login, setLogin] = useState<Login>(() => typed ?? freshLogin(window.location.hostname, window.location.protocol === 'https:'));
+  const change = (part: Partial<Login>): void => {
+    const next = { ...login, ...part };
+    typed = next;
+    setLogin(next);
+  };
+  const { phase } = state;
+  const connected = phase === 'connected';
+  return (
+    <>
+      <PageHeader title={t('menu.websocket')} text={t('ws.intro')}>
+        <Badge size="lg" variant="light" color={connected ? 'teal' : phase === 'connecting' ? 'yellow' : 'gray'}>
+          {t(`ws.${phase}`)}
+        </Badge>
+      </PageHeader>
+      <Stack gap="md">
+        <ConnectForm login={login} onChange={change} />
+        <div aria-live="polite">
+          {state.trouble ? (
+            <Alert color="red" variant="light" role="alert">
+              {trouble(state.trouble)}
+            </Alert>
+          ) : null}
+          {connected ? (
+            <Alert color="teal" variant="light" title={t('ws.connectedTo', { address: state.address })}>
+              {state.sessionPresent ? <div>{t('ws.sessionPresent')}</div> : null}
+              {state.assignedId ? <div>{t('ws.assigned', { id: state.assignedId })}</div> : null}
+            </Alert>
+          ) : null}
+        </div>
+        <div className={classes.two}>
+          <SubscribeForm state={state} />
+          <PublishForm state={state} />
+        </div>
+        <div className={classes.two}>
+          <Messages name="received" entries={state.received} onClear={() => tool.clear('received')} />
+          <Messages name="sent" entries={state.sent} onClear={() => tool.clear('sent')} />
+        </div>
+      </Stack>
+    </>
+  );
 }

@@ -84,12 +84,12 @@ export function address(login: Pick<Login, 'host' | 'port' | 'path' | 'ssl'>): s
 
 /** What is wrong with the form: the field, and the name of the sentence that says so. */
 export type Fault =
-  | { field: 'host'; why: 'hostMissing' | 'hostWrong'; }
-  | { field: 'port'; why: 'portWrong'; }
-  | { field: 'clientId'; why: 'clientIdNeedsClean' | 'clientIdMissing'; }
-  | { field: 'password'; why: 'passwordWithoutUser'; }
-  | { field: 'keepalive'; why: 'keepaliveWrong'; }
-  | { field: 'willTopic'; why: 'topicMissing' | 'topicWildcard'; };
+  | { field: 'host'; why: 'hostMissing' | 'hostWrong' }
+  | { field: 'port'; why: 'portWrong' }
+  | { field: 'clientId'; why: 'clientIdNeedsClean' | 'clientIdMissing' }
+  | { field: 'password'; why: 'passwordWithoutUser' }
+  | { field: 'keepalive'; why: 'keepaliveWrong' }
+  | { field: 'willTopic'; why: 'topicMissing' | 'topicWildcard' };
 
 export function faultsOf(login: Login): Fault[] {
   const faults: Fault[] = [];
