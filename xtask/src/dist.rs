@@ -5,9 +5,8 @@ use crate::ui;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Of the plugins that EMQ 2.3 started from a fresh tree, those that there are: `emq_dashboard` comes with
-/// a later version.
-const LOADED_PLUGINS: &str = "emq_recon.\nemq_modules.\nemq_retainer.\n";
+/// The plugins that EMQ 2.3 started from a fresh tree.
+const LOADED_PLUGINS: &str = "emq_recon.\nemq_modules.\nemq_retainer.\nemq_dashboard.\n";
 
 /// `--out DIR [--profile NAME]`
 pub fn run(args: &[String]) -> Result<(), String> {

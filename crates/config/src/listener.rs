@@ -58,12 +58,7 @@ pub(crate) fn listeners(reader: &mut Reader) -> Vec<Listener> {
     let mut taken: Vec<(SocketAddr, String)> = Vec::new();
     let mut listeners = Vec::new();
     for (head, kind, name, addr, listen_on) in found {
-        if kind == ListenerKind::Api {
-            reader.warn(
-                &head,
-                "the HTTP API comes with a later version: this listener is not opened",
-            );
-        } else if let Some((_, other)) = taken
+        if let Some((_, other)) = taken
             .iter()
             .find(|(other, _)| addr.port() != 0 && *other == addr)
         {

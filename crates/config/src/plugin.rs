@@ -75,7 +75,7 @@ pub const PLUGINS: &[Plugin] = &[
         "Authentication with Username/Password",
     )),
     present(plugin("emq_coap", "CoAP Gateway")),
-    plugin("emq_dashboard", "EMQ Web Dashboard"),
+    present(plugin("emq_dashboard", "EMQ Web Dashboard")),
     present(plugin("emq_lua_hook", "EMQ Hooks in lua")),
     Plugin {
         old_names: &[

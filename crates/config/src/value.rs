@@ -426,6 +426,15 @@ fn node_name(text: &str) -> Result<Checked, String> {
     }
 }
 
+/// `allow` or `deny`, and whom.
+impl std::str::FromStr for AccessRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AccessRule, String> {
+        access(text)
+    }
+}
+
 fn access(text: &str) -> Result<AccessRule, String> {
     let wrong = || {
         format!(

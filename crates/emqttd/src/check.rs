@@ -4,9 +4,7 @@
 use crate::storage::{self, Unusable};
 use crate::system::{complain, say};
 use emqttd_broker::acl_file::AclFile;
-use emqttd_config::{
-    Config, ListenerKind, Loaded, PersistenceSync, Problem, Settings, find_plugin,
-};
+use emqttd_config::{Config, Loaded, PersistenceSync, Problem, Settings, find_plugin};
 use emqttd_management::client;
 use emqttd_net::tls::TlsContext;
 use std::path::{Path, PathBuf};
@@ -182,10 +180,7 @@ impl Places<'_> {
         let to_be_made = no_keys_in(&ours);
         let mut errors = Vec::new();
         for listener in &settings.listeners {
-            // The HTTP API comes with a later version: nothing of it is opened.
-            let (Some(mut tls), ListenerKind::Ssl | ListenerKind::Wss) =
-                (listener.tls.clone(), listener.kind)
-            else {
+            let Some(mut tls) = listener.tls.clone() else {
                 continue;
             };
             for path in [

@@ -8,6 +8,7 @@ mod control;
 mod plugins;
 mod storage;
 mod system;
+mod web;
 
 use crate::system::{complain, say};
 use emqttd_broker::VERSION;
@@ -117,6 +118,7 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
     system::watch_signals(&core, &log).map_err(|e| vec![format!("emqttd: signals: {e}")])?;
     let manager = plugins::manager(&core, &cli, etc, plugins)?;
     core.set_plugins(Arc::clone(&manager) as _);
+    let web = web::server(&core, &manager);
     // Nobody comes in before the plugins are there that decide who may; and before the event loops run, so that
     // a will that is due is not published without those who want to know of it, change it or retain it.
     let stopping = || core.stopping().load(Ordering::SeqCst);
@@ -127,15 +129,20 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
         if stopping() {
             return Ok(None);
         }
-        let loops = Server::start(&broker, shards);
-        loops
-            .map(Some)
-            .map_err(|e| vec![format!("emqttd: event loops: {e}")])
+        emqttd_management::after_boot(&cli, &core);
+        let loops = Server::start(&broker, shards)
+            .map_err(|e| vec![format!("emqttd: event loops: {e}")])?;
+        broker.set_listener_control(Arc::new(web::Listeners {
+            sockets: loops.control(),
+            web: Arc::clone(&web),
+        }));
+        Ok(Some(loops))
     });
     // And they are there until the last client is gone: its will is judged, seen and retained as any message.
     let end = |loops: Option<Server>| {
         core.stop();
         let well = loops.is_none_or(Server::join);
+        web.end();
         manager.stop();
         manager.end_runtime();
         well
@@ -155,7 +162,11 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
             return Err(errors);
         }
     };
-    let open = match loops.open(&listeners) {
+    let opened = loops.open(&listeners).and_then(|mut open| {
+        open.extend(web.open_configured(&listeners)?);
+        Ok(open)
+    });
+    let open = match opened {
         Ok(open) => open,
         Err(errors) => {
             end(Some(loops));
@@ -176,6 +187,7 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
             return Err(vec![in_data(&error)]);
         }
     };
+    web.begin();
     say(format_args!("emqttd {VERSION} is running now"));
     log::info!(
         "emqttd {VERSION} is running on node '{}'",
@@ -187,6 +199,7 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
         let (protocol, on) = (listener.protocol(), listener.listen_on());
         say(format_args!("stopped {protocol} on {on}"));
     }
+    core.audit().flush();
     drop(store);
     drop(socket);
     log.flush();

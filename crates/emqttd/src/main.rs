@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         emq_auth_redis::plugin(),
         emq_auth_username::plugin(),
         emq_coap::plugin(),
+        emq_dashboard::plugin(),
         emq_lua_hook::plugin(),
         emq_modules::plugin(),
         emq_recon::plugin(),

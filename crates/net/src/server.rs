@@ -81,6 +81,11 @@ impl Server {
         Ok(Server { control, threads })
     }
 
+    /// Who opens and closes its listeners, for somebody who has other listeners, too.
+    pub fn control(&self) -> Arc<dyn ListenerControl> {
+        Arc::clone(&self.control) as _
+    }
+
     /// Binds all listeners, then lets them accept; either all are opened or none.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
@@ -29,7 +30,13 @@ pub struct Refusal {
     pub code: u16,
     /// a sentence, where there is one
     pub message: Option<String>,
+    /// seconds after which it may be tried again
+    pub retry_after: Option<u64>,
 }
+
+/// The code of a [`Refusal`], in the extensions of its response: for the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome(pub u16);
 
 /// Codes of EMQ 2.3.
 pub mod code {
@@ -71,6 +78,7 @@ impl Refusal {
             status,
             code,
             message: Some(message.into()),
+            retry_after: None,
         }
     }
 }
@@ -81,6 +89,11 @@ impl IntoResponse for Refusal {
             Some(message) => json!({ "code": self.code, "message": message }),
             None => json!({ "code": self.code }),
         };
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(Outcome(self.code));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }

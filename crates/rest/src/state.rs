@@ -1,9 +1,15 @@
 //! What all handlers share.
 
 use crate::answer::{Refusal, code};
+use crate::auth::Door;
+use crate::console::events::Hub;
 use axum::http::StatusCode;
 use emqttd_management::Core;
-use std::sync::Arc;
+use emqttd_plugin_sdk::{HttpRequest, HttpResponse};
+use std::sync::{Arc, OnceLock};
+
+/// Answers a request below `/api/plugins/<name>/`; `None` when no plugin that runs answers there. May block.
+pub type PluginRoutes = dyn Fn(&HttpRequest) -> Option<HttpResponse> + Send + Sync;
 
 /// What all handlers share; clones are cheap.
 #[derive(Clone)]
@@ -11,12 +17,44 @@ pub struct App(Arc<Inner>);
 
 struct Inner {
     core: Core,
+    door: Door,
+    events: Hub,
+    plugin_routes: OnceLock<Box<PluginRoutes>>,
 }
 
 impl App {
     /// A view of `core`.
     pub fn new(core: Core) -> App {
-        App(Arc::new(Inner { core }))
+        App(Arc::new(Inner {
+            core,
+            door: Door::default(),
+            events: Hub::default(),
+            plugin_routes: OnceLock::new(),
+        }))
+    }
+
+    /// Says who answers below `/api/plugins/`.
+    pub fn set_plugin_routes(
+        &self,
+        routes: impl Fn(&HttpRequest) -> Option<HttpResponse> + Send + Sync + 'static,
+    ) {
+        // A broker has one manager of plugins.
+        let _ = self.0.plugin_routes.set(Box::new(routes));
+    }
+
+    /// Asks a plugin. Blocks.
+    pub(crate) fn ask_plugin(&self, request: &HttpRequest) -> Option<HttpResponse> {
+        self.0.plugin_routes.get()?(request)
+    }
+
+    /// Who comes in.
+    pub(crate) fn door(&self) -> &Door {
+        &self.0.door
+    }
+
+    /// Where what happens is told to open streams.
+    pub fn events(&self) -> &Hub {
+        &self.0.events
     }
 
     /// What management works on.
