@@ -1,4 +1,4 @@
-import { Alert, Badge, Button, Loader, SimpleGrid, Text, Title } from '@mantine/core';
+import { Badge, Button, Loader, Paper, SimpleGrid, Text, Title } from '@mantine/core';
 import { IconChevronLeft } from '@tabler/icons-react';
 import { useState, type ReactNode } from 'react';
 import { Link } from 'wouter';
@@ -75,9 +75,12 @@ export default function Client({ params }: PageProps) {
       {found.error ? <ErrorNote error={found.error} onRetry={() => void found.refetch()} mb="md" /> : null}
       {!data && !found.error ? <Loader size="sm" aria-label={t('common.loading')} /> : null}
       {data?.state === 'gone' ? (
-        <Alert color="gray" title={t('client.gone-title')} role="status">
-          {t('client.gone-text')}
-        </Alert>
+        <Paper withBorder p="lg">
+          <Title order={2} size="h5" mb="xs">
+            {t('client.gone-title')}
+          </Title>
+          <Text size="sm">{t('client.gone-text')}</Text>
+        </Paper>
       ) : null}
       {data && data.state !== 'gone' ? (
         <>
