@@ -1,6 +1,6 @@
 import { useEffect, useRef, useSyncExternalStore } from 'react';
 import { apiUrl, credentials } from './client';
-import { isAway, reached } from './reach';
+import { isAway, onReach, reached } from './reach';
 import { session } from './session';
 import { backOff, EventParser } from './sse';
 
@@ -42,6 +42,12 @@ class Stream {
       else this.arrange();
     });
     session.subscribe(() => this.arrange());
+    // Another question was answered: no need to wait for the next try.
+    onReach((away) => {
+      if (away || this.state !== 'lost') return;
+      this.tries = 0;
+      this.open();
+    });
   }
 
   add(subscription: Subscription): () => void {

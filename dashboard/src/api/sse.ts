@@ -36,7 +36,7 @@ export class EventParser {
   }
 }
 
-/** How long to wait before the n-th try (from 0), in milliseconds: 0.5 s doubling up to 10 s, and up to a quarter more so that pages do not all come at once. */
+/** How long to wait before the n-th try (from 0), in milliseconds: 0.5 s doubling up to 5 s, and up to a quarter more so that pages do not all come at once. */
 export function backOff(tries: number, random: number = Math.random()): number {
-  return Math.min(10_000, 500 * 2 ** Math.min(tries, 10)) * (1 + random / 4);
+  return Math.min(5000, 500 * 2 ** Math.min(tries, 10)) * (1 + random / 4);
 }

@@ -14,7 +14,7 @@ import { useT } from '../i18n';
 import { Crash } from './Crash';
 import { LanguageMenu, ThemeMenu, UserMenu } from './HeaderMenus';
 import { Mark } from './Mark';
-import { groups, pages, type PageEntry } from './pages';
+import { groups, loadAhead, pages, type PageEntry } from './pages';
 import classes from './Shell.module.css';
 
 /** Menu, header, and the page in the middle. */
@@ -38,6 +38,13 @@ export function Shell() {
     document.title = overview.data ? `${name} · ${overview.data.node}` : `${name} · emqttd`;
   }, [name, overview.data?.node]);
   useBackAgain();
+  useEffect(() => {
+    const timer = setTimeout(() => void loadAhead(), 1500);
+    return () => clearTimeout(timer);
+  }, []);
+  useEffect(() => {
+    window.scrollTo(0, 0);
+  }, [place]);
   useEffect(() => {
     if (!open || !phone) return undefined;
     const escape = (event: KeyboardEvent): void => {
@@ -103,7 +110,12 @@ export function Shell() {
                     active={active}
                     aria-current={active ? 'page' : undefined}
                     className={classes.link}
-                    onClick={close}
+                    onClick={() => {
+                      if (!open) return;
+                      close();
+                      // The menu hides with the link in it.
+                      main.current?.focus();
+                    }}
                   />
                   {alarms > 0 ? (
                     <Badge size="sm" color="red" variant="filled" className={classes.badge} aria-label={t('frame.alarms', { n: alarms })} role="img">
@@ -176,7 +188,7 @@ function ConnectionMark() {
   const t = useT();
   const connection = useConnection();
   const away = useAway();
-  const state = away || connection === 'lost' ? 'lost' : connection === 'live' ? 'live' : 'connecting';
+  const state = away ? 'lost' : connection === 'live' ? 'live' : 'connecting';
   const text = { lost: t('frame.away'), live: t('frame.live'), connecting: t('frame.connecting') }[state];
   return (
     <span className={classes.connection} data-state={state} role="status" title={text}>

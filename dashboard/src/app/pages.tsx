@@ -26,6 +26,8 @@ export interface PageProps {
   params: Record<string, string>;
 }
 
+type Loaded = Promise<{ default: ComponentType<PageProps> }>;
+
 export interface PageEntry {
   path: string;
   /** Name in the menu and in the title of the window. */
@@ -33,6 +35,8 @@ export interface PageEntry {
   component: ComponentType<PageProps>;
   /** In the menu, with this icon; without one the page is reached from another. */
   icon?: ComponentType<{ size?: number | string; stroke?: number | string; 'aria-hidden'?: boolean }>;
+  /** Loads its file, which is its own. */
+  load: () => Loaded;
   /** Pages of one thing light up the same entry of the menu. */
   under?: string;
 }
@@ -42,11 +46,11 @@ export interface Group {
   pages: PageEntry[];
 }
 
-type Loaded = Promise<{ default: ComponentType<PageProps> }>;
 const page = (path: string, title: PlainKey, load: () => Loaded, icon?: PageEntry['icon'], under?: string): PageEntry => ({
   path,
   title,
   component: lazy(load),
+  load,
   icon,
   under,
 });
@@ -95,3 +99,11 @@ export const groups: Group[] = [
 ];
 
 export const pages: PageEntry[] = groups.flatMap((group) => group.pages);
+
+/** Loads all pages, one after the other and when there is nothing else to do: they open at once then, also while the broker is away. */
+export async function loadAhead(): Promise<void> {
+  for (const one of pages) {
+    await new Promise((resolve) => (window.requestIdleCallback ?? window.setTimeout)(resolve));
+    await one.load().catch(() => undefined);
+  }
+}

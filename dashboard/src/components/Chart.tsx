@@ -76,7 +76,7 @@ export function Chart({ name, times, lines, format, height = 150, binary = false
           {},
           ...lines.map((line) => {
             const stroke = COLOURS[line.color][scheme];
-            return { label: line.label, stroke, width: 1.5, fill: `${stroke}14`, points: { show: false }, spanGaps: false };
+            return { label: line.label, stroke, width: 1.5, fill: `${stroke}10`, points: { show: false }, spanGaps: false };
           }),
         ],
         hooks: { setCursor: [(self) => setAt(self.cursor.idx ?? null)] },

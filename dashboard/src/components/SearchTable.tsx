@@ -12,6 +12,7 @@ import { Grid } from './Grid';
 import { useAiming, useHeldRows } from './hold';
 import { nextSort, readSort, writeSort, type Column } from './table';
 import { Footer, LiveMark, SearchBox } from './TableParts';
+import parts from './TableParts.module.css';
 
 interface Props<R> {
   /** The table's accessible name. */
@@ -119,7 +120,7 @@ export function SearchTable<R>(props: Props<R>) {
 
   return (
     <Paper withBorder ref={box}>
-      <Group p="sm" gap="sm" justify="space-between">
+      <Group p="sm" gap="sm" justify="space-between" className={parts.bar}>
         <Group gap="sm" style={{ flex: '1 1 auto' }}>
           {search === false ? null : <SearchBox label={search || t('table.search')} value={typed} onChange={setTyped} />}
           {props.filters}

@@ -32,7 +32,7 @@ export function LiveMark({ paused, busy, onToggle }: { paused: boolean; busy: bo
   const t = useT();
   const does = paused ? t('table.resume') : t('table.pause');
   return (
-    <Group gap={6} wrap="nowrap">
+    <Group gap={6} wrap="nowrap" className={classes.live}>
       <span className={classes.dot} data-paused={paused || undefined} data-busy={busy || undefined} aria-hidden />
       <Text size="xs" c="dimmed">
         {paused ? t('table.paused') : t('table.live')}

@@ -61,6 +61,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
   light: {
     ...filled,
     ...readable(),
+    '--mantine-color-error': '#b02318',
     '--page': '#f4f6f8',
     '--line': '#e1e6eb',
     '--quiet': '#5b6775',
@@ -73,6 +74,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
   },
   dark: {
     ...filled,
+    '--mantine-color-error': 'var(--mantine-color-red-4)',
     '--page': '#13181e',
     '--line': '#2b333d',
     '--quiet': '#98a3b0',

@@ -7,7 +7,7 @@ import { Chart, type Colour } from '../../components/Chart';
 import { ErrorNote } from '../../components/ErrorNote';
 import { bytes, short } from '../../components/format';
 import { useT, type PlainKey } from '../../i18n';
-import { joined, pointOf, type Point, type Stats } from './rates';
+import { joined, pointOf, SEEN, type Point, type Stats } from './rates';
 
 type Range = 'hour' | 'day';
 /** Live points between two askings for the history: 2 s each, asked again each 30 s. */
@@ -48,7 +48,16 @@ const CHARTS: Drawn[] = [
       ['sessions', 'overview.sessions', 'violet'],
     ],
   },
+  {
+    title: 'overview.chart.subscriptions',
+    format: short,
+    lines: [
+      ['subscriptions', 'overview.subscriptions', 'blue'],
+      ['retained', 'overview.retained', 'violet'],
+    ],
+  },
   { title: 'overview.chart.cpu', format: (value) => (value === null || value === undefined ? '–' : `${short(value)} %`), lines: [['cpu', 'overview.cpu', 'violet']] },
+  { title: 'overview.chart.memory', format: bytes, binary: true, lines: [['memory', 'overview.memory.used', 'orange']] },
 ];
 
 /** What went through the broker in the last hour or day, going on live. */
@@ -63,7 +72,7 @@ export function Charts() {
       CHARTS.map((chart) => {
         const names = chart.lines.map(([name]) => name);
         // A point of the day's chart stands for a minute and more: two seconds would only be noise there.
-        const { times, values } = joined(data ?? NONE, range === 'hour' && chart.title !== 'overview.chart.cpu' ? live : [], names);
+        const { times, values } = joined(data ?? NONE, range === 'hour' && chart.lines.every(([name]) => SEEN.includes(name)) ? live : [], names);
         return { chart, times, lines: chart.lines.map(([, label, color], at) => ({ label: t(label), color, values: values[at] ?? [] })) };
       }),
     [data, live, range, t],
@@ -86,9 +95,9 @@ export function Charts() {
         />
       </Group>
       {history.error && !data ? <ErrorNote error={history.error} onRetry={() => void history.refetch()} mb="sm" /> : null}
-      <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="sm">
+      <SimpleGrid cols={{ base: 1, sm: 2, xl: 3 }} spacing="sm">
         {charts.map(({ chart, times, lines }) => (
-          <Chart key={chart.title} name={t(chart.title)} times={times} lines={lines} format={chart.format} binary={chart.binary} />
+          <Chart key={chart.title} name={t(chart.title)} times={times} lines={lines} format={chart.format} height={130} binary={chart.binary} />
         ))}
       </SimpleGrid>
     </section>

@@ -16,6 +16,9 @@ export interface Point {
 const COUNTERS = ['messages/received', 'messages/sent', 'messages/dropped', 'bytes/received', 'bytes/sent'];
 const LEVELS = ['clients', 'sessions', 'subscriptions', 'retained'];
 
+/** What live points have; the others come with the history only. */
+export const SEEN = [...COUNTERS, ...LEVELS];
+
 const seconds = (at: number): number => (at > 1e11 ? at / 1000 : at);
 
 /** The point between two looks at the counters; `null` when they say nothing about a rate. */
