@@ -115,7 +115,7 @@ impl Form for Cached {
 }
 
 /// Forgets what was decided about the rights of a client.
-#[utoipa::path(put, path = "/clients/{id}/clean_acl_cache", tag = "Clients", operation_id = "clean_acl_cache",
+#[utoipa::path(put, path = "/clients/{id}/clean_acl_cache", tag = "Clients", operation_id = "clean_client_acl_cache",
     params(("id" = String, Path, description = "client id")), request_body = Cached,
     responses((status = 200, body = Outcome<Done>, description = "112: it is not connected")))]
 pub async fn clean_acl_cache(

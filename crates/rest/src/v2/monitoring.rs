@@ -120,7 +120,7 @@ impl ToSchema for ShutdownCount {}
 
 /// An open listener.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Listener {
+pub struct OpenListener {
     /// `mqtt:tcp`, `dashboard:http`…
     pub protocol: String,
     /// its address
@@ -148,9 +148,9 @@ fn by_node<T>(app: &App, of_this: T) -> Answer<Vec<ByNode<T>>> {
     )])])
 }
 
-fn open_listeners(core: &Core) -> Vec<Listener> {
+fn open_listeners(core: &Core) -> Vec<OpenListener> {
     let rows = core.listeners().into_iter().filter(|row| row.running);
-    rows.map(|row| Listener {
+    rows.map(|row| OpenListener {
         protocol: row.protocol,
         listen: row.listen_on,
         acceptors: row.acceptors,
@@ -163,16 +163,16 @@ fn open_listeners(core: &Core) -> Vec<Listener> {
 
 /// The open listeners of all nodes.
 #[utoipa::path(get, path = "/monitoring/listeners", tag = "Nodes", operation_id = "nodes_listeners",
-    responses((status = 200, body = Envelope<Vec<ByNode<Vec<Listener>>>>)))]
-pub async fn listeners(app: State<App>) -> Result<Answer<Vec<ByNode<Vec<Listener>>>>, Fault> {
+    responses((status = 200, body = Envelope<Vec<ByNode<Vec<OpenListener>>>>)))]
+pub async fn listeners(app: State<App>) -> Result<Answer<Vec<ByNode<Vec<OpenListener>>>>, Fault> {
     Ok(by_node(&app, app.ask(open_listeners).await?))
 }
 
 /// The open listeners of a node.
 #[utoipa::path(get, path = "/monitoring/listeners/{node}", tag = "Nodes", operation_id = "node_listeners",
     params(("node" = String, Path, description = "its name")),
-    responses((status = 200, body = Envelope<Vec<Listener>>)))]
-pub async fn listeners_of(_: Here, app: State<App>) -> Result<Answer<Vec<Listener>>, Fault> {
+    responses((status = 200, body = Envelope<Vec<OpenListener>>)))]
+pub async fn listeners_of(_: Here, app: State<App>) -> Result<Answer<Vec<OpenListener>>, Fault> {
     Ok(Answer(app.ask(open_listeners).await?))
 }
 

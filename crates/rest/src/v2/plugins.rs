@@ -9,12 +9,11 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use emqttd_management::{PluginConfigError, PluginError};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A plugin.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Plugin {
+pub struct PluginRow {
     /// its name
     pub name: String,
     /// its version
@@ -28,12 +27,12 @@ pub struct Plugin {
 /// The plugins of a node.
 #[utoipa::path(get, path = "/nodes/{node}/plugins", tag = "Plugins", operation_id = "node_plugins",
     params(("node" = String, Path, description = "its name")),
-    responses((status = 200, body = Envelope<Vec<Plugin>>)))]
-pub async fn list(_: Here, app: State<App>) -> Result<Answer<Vec<Plugin>>, Fault> {
+    responses((status = 200, body = Envelope<Vec<PluginRow>>)))]
+pub async fn list(_: Here, app: State<App>) -> Result<Answer<Vec<PluginRow>>, Fault> {
     let rows = app
         .ask(|core| core.plugins().map(|plugins| plugins.list()))
         .await?;
-    let rows = rows.into_iter().flatten().map(|row| Plugin {
+    let rows = rows.into_iter().flatten().map(|row| PluginRow {
         name: row.name,
         version: row.version,
         description: row.description,
@@ -100,7 +99,7 @@ fn explain(error: PluginError) -> Fault {
 
 /// A key of a plugin.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PluginConfig {
+pub struct PluginConfigEntry {
     /// its name
     pub key: String,
     /// its value; empty for none, `******` for a secret
@@ -114,14 +113,14 @@ pub struct PluginConfig {
 /// The configuration of a plugin.
 #[utoipa::path(get, path = "/nodes/{node}/plugin_configs/{plugin}", tag = "Plugins", operation_id = "plugin_config",
     params(("node" = String, Path, description = "its name"), ("plugin" = String, Path, description = "the plugin's")),
-    responses((status = 200, body = Envelope<Vec<PluginConfig>>)))]
+    responses((status = 200, body = Envelope<Vec<PluginConfigEntry>>)))]
 pub async fn configuration(
     Name(name): Name,
     app: State<App>,
-) -> Result<Answer<Vec<PluginConfig>>, Fault> {
+) -> Result<Answer<Vec<PluginConfigEntry>>, Fault> {
     let keys = app.ask(move |core| core.plugin_keys(&name)).await?;
     let keys = keys.ok_or(Fault::NotFound)?.into_iter();
-    let rows = keys.map(|key| PluginConfig {
+    let rows = keys.map(|key| PluginConfigEntry {
         key: key.key,
         value: key.value.unwrap_or_default(),
         desc: key.desc,

@@ -138,16 +138,16 @@ pub async fn remove(Name(name): Name, app: State<App>) -> Result<impl IntoRespon
 
 /// A user name and a password.
 #[derive(ToSchema)]
-pub struct Credentials {
+pub struct AuthForm {
     /// name
     username: String,
     /// password
     password: String,
 }
 
-impl Form for Credentials {
-    fn read(fields: &Fields) -> Credentials {
-        Credentials {
+impl Form for AuthForm {
+    fn read(fields: &Fields) -> AuthForm {
+        AuthForm {
             username: fields.text("username"),
             password: fields.text("password"),
         }
@@ -155,7 +155,7 @@ impl Form for Credentials {
 }
 
 /// Whether that is the password of that user.
-#[utoipa::path(post, path = "/auth", tag = "Users", operation_id = "auth", security(()), request_body = Credentials,
+#[utoipa::path(post, path = "/auth", tag = "Users", operation_id = "auth", security(()), request_body = AuthForm,
     responses(
         (status = 200, body = Outcome<Done>, description = "103: it is not, there is no such user, or it does not count from elsewhere"),
         (status = 429, body = Refused, description = "too many failed logins"),
@@ -165,7 +165,7 @@ pub async fn auth(
     app: State<App>,
     came: Came,
     headers: HeaderMap,
-    Body(given): Body<Credentials>,
+    Body(given): Body<AuthForm>,
 ) -> Result<impl IntoResponse, Fault> {
     let (username, password) = (&given.username, &given.password);
     check_login(
