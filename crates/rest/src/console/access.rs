@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 /// What is wanted of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = TopicAccess)]
 pub enum Wanted {
     /// to publish
     Publish,
@@ -61,6 +62,7 @@ pub struct Verdict {
 
 /// What a module says.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = VerdictStep)]
 pub struct Step {
     /// a plugin, `acl_internal`, or a key of the configuration
     pub module: String,

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 /// What a ban looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = BanKind)]
 pub enum Kind {
     /// the client identifier
     ClientId,

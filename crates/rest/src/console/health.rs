@@ -26,7 +26,7 @@ pub struct Ready {
 /// Whether the broker lives
 ///
 /// 200 while its event loops answer. No login.
-#[utoipa::path(get, path = "/health", tag = "Monitoring", security(()),
+#[utoipa::path(get, path = "/health", tag = "Open", security(()),
     responses((status = 200, description = "it does", body = String, content_type = "text/plain", example = "ok"), Patient))]
 pub async fn health(State(app): State<App>) -> Result<&'static str, Refusal> {
     let silent = app.ask(|core| core.broker.silent_loops(PATIENCE)).await?;
@@ -39,7 +39,7 @@ pub async fn health(State(app): State<App>) -> Result<&'static str, Refusal> {
 /// Whether clients should be sent here
 ///
 /// No login.
-#[utoipa::path(get, path = "/ready", tag = "Monitoring", security(()),
+#[utoipa::path(get, path = "/ready", tag = "Open", security(()),
     responses((status = 200, description = "they should", body = Ready),
               (status = 503, description = "they should not", body = Ready)))]
 pub async fn ready(State(app): State<App>) -> Result<Response, Refusal> {

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 /// How far back.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = HistoryRange)]
 pub enum Range {
     /// the last hour
     #[default]
@@ -26,6 +27,7 @@ pub enum Range {
 #[into_params(parameter_in = Query)]
 pub struct Past {
     /// `hour` (also when absent) or `day`
+    #[param(inline)]
     pub range: Option<Range>,
 }
 
@@ -55,7 +57,7 @@ impl History {
 ///
 /// Message and byte rates, numbers of clients, sessions, subscriptions and retained messages, processor, memory: over
 /// an hour or a day. Scope `read`.
-#[utoipa::path(get, path = "/history", tag = "Node", params(Past),
+#[utoipa::path(get, path = "/history", tag = "Monitoring", params(Past),
     responses((status = 200, description = "the figures", body = Envelope<History>), Guarded, Checked))]
 pub async fn history(
     State(app): State<App>,

@@ -20,6 +20,8 @@ mod retained;
 mod routes;
 mod sessions;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod traces;
 
 use crate::state::App;

@@ -167,7 +167,7 @@ impl Overview {
 /// The node in one answer
 ///
 /// Who it is, how it fares, its counters and rates. Scope `read`.
-#[utoipa::path(get, path = "/overview", tag = "Node",
+#[utoipa::path(get, path = "/overview", tag = "Nodes",
     responses((status = 200, description = "the node", body = Envelope<Overview>), Guarded))]
 pub async fn overview(State(app): State<App>) -> Result<Answer<Overview>, Refusal> {
     app.ask(Overview::of).await.map(Answer)

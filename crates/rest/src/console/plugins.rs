@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 /// A plugin in the list.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = PluginSummary)]
 pub struct PluginRow {
     /// its name
     pub name: String,
@@ -78,6 +79,7 @@ pub struct PluginKey {
 /// How a change of keys came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = HowApplied)]
 pub enum How {
     /// the plugin took it while running
     Live,
@@ -89,6 +91,7 @@ pub enum How {
 
 /// A change of keys.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PluginConfigApplied)]
 pub struct Applied {
     /// how it came about
     pub applied: How,

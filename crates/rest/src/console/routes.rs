@@ -38,7 +38,7 @@ pub struct RouteRow {
 /// Search the routes
 ///
 /// Scope `read`.
-#[utoipa::path(get, path = "/search/routes", tag = "Topics", operation_id = "search_routes", params(RouteQuery),
+#[utoipa::path(get, path = "/search/routes", tag = "Routes", operation_id = "search_routes", params(RouteQuery),
     responses((status = 200, description = "routes", body = Envelope<Listing<RouteRow>>), Guarded, Checked))]
 pub async fn search(
     State(app): State<App>,

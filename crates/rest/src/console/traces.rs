@@ -19,6 +19,7 @@ const BYTES: usize = 64 << 10;
 /// What a trace follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = TraceKind)]
 pub enum Followed {
     /// the packets of a client
     Client,

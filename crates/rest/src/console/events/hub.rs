@@ -158,10 +158,15 @@ impl Hub {
         if state.queues.len() >= MOST_STREAMS {
             return None;
         }
+        let idle = state.seen.take().map(|mut seen| {
+            // What came when the last one had gone is no news.
+            while seen.try_recv().is_ok() {}
+            seen
+        });
         state.queues.push(Arc::clone(&queue));
         let broker = app.core().broker.clone();
         self.tie(&mut state, &broker);
-        if let Some(seen) = state.seen.take() {
+        if let Some(seen) = idle {
             tokio::spawn(pump(self.clone(), app.clone(), seen));
         }
         drop(state);
@@ -240,8 +245,6 @@ impl Hub {
 
 /// Brings events to the streams for as long as there are any.
 async fn pump(hub: Hub, app: App, mut seen: mpsc::Receiver<Seen>) {
-    // What came when the last one had gone is no news.
-    while seen.try_recv().is_ok() {}
     let (looks, mut looked) = mpsc::channel(1);
     tokio::spawn(super::look::look(hub.clone(), app, looks));
     loop {
@@ -249,9 +252,12 @@ async fn pump(hub: Hub, app: App, mut seen: mpsc::Receiver<Seen>) {
             // Both ends of this channel are the hub's.
             one = seen.recv() => if let Some(one) = one {
                 hub.spread(one.event());
+                if seen.is_empty() {
+                    // What found no room came behind what did.
+                    hub.confess();
+                }
             },
             events = looked.recv() => {
-                hub.confess();
                 for event in events.unwrap_or_default() {
                     hub.spread(event);
                 }

@@ -112,7 +112,7 @@ fn stream(listener: Listener, counts: impl Fn() -> bool + Send + 'static) -> Res
 /// `alarm.cleared`, `plugin.started`, `plugin.stopped`, `listener.opened`, `listener.closed`, `stats` (every two seconds),
 /// `lost` (so many events went by unseen because this stream was read too slowly), each with JSON data. Every 15 seconds there
 /// is a comment. The stream ends with the login. Scope `read`.
-#[utoipa::path(get, path = "/events", tag = "Events", operation_id = "events", params(EventQuery),
+#[utoipa::path(get, path = "/events", tag = "Monitoring", operation_id = "events", params(EventQuery),
     responses((status = 200, description = "the stream", body = String, content_type = "text/event-stream"),
               Guarded, Checked, Patient))]
 pub async fn events(

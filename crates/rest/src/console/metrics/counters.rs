@@ -133,7 +133,11 @@ mod tests {
 
     #[test]
     fn every_counter_has_its_place() {
-        let settings = emqttd_config::Config::default().settings().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("emq.conf"), "").unwrap();
+        let settings = emqttd_config::load(dir.path(), std::iter::empty())
+            .unwrap()
+            .settings;
         let (broker, _shards) = emqttd_broker::Broker::new(settings, 1).unwrap();
         let counters = broker.all_metrics();
         for (counter, _) in &counters {

@@ -19,7 +19,7 @@ use page::Page;
 /// Figures for Prometheus
 ///
 /// In its text format 0.0.4; the names are in docs/monitoring.md. No login unless `management.metrics.auth = on`.
-#[utoipa::path(get, path = "/metrics", tag = "Monitoring", operation_id = "metrics", security(()),
+#[utoipa::path(get, path = "/metrics", tag = "Open", operation_id = "metrics", security(()),
     responses((status = 200, description = "the figures", body = String, content_type = "text/plain"),
               (status = 401, description = "a login is wanted"), Patient))]
 pub async fn metrics(State(app): State<App>) -> Result<Response, Refusal> {
