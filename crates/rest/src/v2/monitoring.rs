@@ -61,7 +61,7 @@ fn figures(core: &Core) -> NodeFigures {
         otp_release: RELEASE.into(),
         memory_total: memory(system.memory_total),
         memory_used: memory(system.memory_rss),
-        process_available: 0,
+        process_available: system.threads_max,
         process_used: system.threads,
         max_fds: system.fds_max,
         clients: clients.map(|(_, count)| count).sum(),

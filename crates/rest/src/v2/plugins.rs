@@ -111,7 +111,7 @@ pub struct PluginConfigEntry {
 }
 
 /// The configuration of a plugin.
-#[utoipa::path(get, path = "/nodes/{node}/plugin_configs/{plugin}", tag = "Plugins", operation_id = "plugin_config",
+#[utoipa::path(get, path = "/nodes/{node}/plugin_configs/{plugin}", tag = "Plugins", operation_id = "node_plugin_config",
     params(("node" = String, Path, description = "its name"), ("plugin" = String, Path, description = "the plugin's")),
     responses((status = 200, body = Envelope<Vec<PluginConfigEntry>>)))]
 pub async fn configuration(
@@ -140,7 +140,7 @@ impl Form for Values {
 }
 
 /// Changes keys of a plugin until the broker ends. A plugin that runs takes them at once, or is ended and started.
-#[utoipa::path(put, path = "/nodes/{node}/plugin_configs/{plugin}", tag = "Plugins", operation_id = "configure_plugin",
+#[utoipa::path(put, path = "/nodes/{node}/plugin_configs/{plugin}", tag = "Plugins", operation_id = "configure_node_plugin",
     params(("node" = String, Path, description = "its name"), ("plugin" = String, Path, description = "the plugin's")),
     request_body = BTreeMap<String, String>,
     responses((status = 200, body = Outcome<Done>, description = "102: there is no such key, or its value is wrong")))]
