@@ -21,7 +21,7 @@ interface Props<R> {
   /** The rows are those of the question before. */
   stale?: boolean;
   empty?: ReactNode;
-  /** Keys of rows that are shown though they are not there any more. */
+  /** Keys of rows that are shown though they are not there, or not here, any more. */
   gone?: ReadonlySet<string>;
   /** Nothing stands above it in its box. */
   flush?: boolean;
