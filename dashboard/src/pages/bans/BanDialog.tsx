@@ -4,8 +4,8 @@ import { api } from '../../api/client';
 import { useAction } from '../../api/hooks';
 import { useT, type PlainKey } from '../../i18n';
 import { usernameOf, visible } from '../clients/text';
+import type { Ban, NewBan } from '../clients/types';
 import { BAN_KINDS, secondsOf, UNITS, wrongValue, type BanKind, type Unit } from './ban';
-import type { Ban } from './types';
 
 /** Whom the dialog begins with; all of them are absent for a ban out of nothing. */
 export interface BanTarget {
@@ -53,7 +53,7 @@ function BanForm({ target, onClose }: { target: BanTarget; onClose: () => void }
   }, [kind, target]);
 
   const add = useAction({
-    run: (body: { kind: BanKind; value: string; reason?: string; seconds?: number }) => api.post<Ban>('bans', body),
+    run: (body: NewBan) => api.post<Ban>('bans', body),
     done: (ban) => t('bans.added', { name: visible(ban.value) }),
     changes: ['bans', 'search', 'clients', 'sessions', 'overview'],
     onDone: onClose,

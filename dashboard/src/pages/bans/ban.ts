@@ -1,6 +1,8 @@
+import type { components } from '../../api/schema';
+
 /** What a ban is made of, and whether a form's values make one. */
 
-export type BanKind = 'client_id' | 'username' | 'ip';
+export type BanKind = components['schemas']['BanKind'];
 export const BAN_KINDS: readonly BanKind[] = ['client_id', 'username', 'ip'];
 
 export type Unit = 'minutes' | 'hours' | 'days' | 'forever';

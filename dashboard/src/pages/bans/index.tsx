@@ -6,8 +6,8 @@ import { confirm, LocalTable, PageHeader, TimeText, type Column } from '../../co
 import { useT } from '../../i18n';
 import { ClientLink, Name } from '../clients/Name';
 import { visible } from '../clients/text';
+import type { Ban } from '../clients/types';
 import { BanDialog, KIND_TEXTS, type BanTarget } from './BanDialog';
-import type { Ban } from './types';
 
 /** Who may not connect. */
 export default function Bans() {

@@ -4,23 +4,18 @@ import { api, segment } from '../../api/client';
 import { useAction, useApi } from '../../api/hooks';
 import { bytes, ErrorNote } from '../../components';
 import { useT } from '../../i18n';
+import type { TraceLog, TraceRow } from '../clients/types';
 import classes from './Facts.module.css';
 
 /** Bytes of the log's end that are shown. */
 const TAIL = 65_536;
-
-interface TraceRow {
-  kind: string;
-  name: string;
-  file: string;
-}
 
 /** Starts and stops a trace of the client, and shows its log as it grows. */
 export function Trace({ id }: { id: string }) {
   const t = useT();
   const traces = useApi<TraceRow[]>('traces', { live: true });
   const running = traces.data?.find((trace) => trace.kind === 'client' && trace.name === id);
-  const log = useApi<{ text: string; size: number }>(`traces/client/${segment(id)}/log`, { query: { bytes: TAIL }, live: 2000, enabled: running !== undefined });
+  const log = useApi<TraceLog>(`traces/client/${segment(id)}/log`, { query: { bytes: TAIL }, live: 2000, enabled: running?.readable === true });
   const start = useAction({ run: () => api.post('traces', { kind: 'client', name: id }), done: t('client.trace-started'), changes: ['traces'] });
   const stop = useAction({ run: () => api.del(`traces/client/${segment(id)}`), done: t('client.trace-stopped'), changes: ['traces'] });
 
@@ -29,7 +24,7 @@ export function Trace({ id }: { id: string }) {
     <Stack gap="sm">
       <Group justify="space-between" gap="sm">
         <Text size="sm" c="dimmed" style={{ flex: '1 1 16rem' }}>
-          {running ? t('client.trace-running', { file: running.file }) : t('client.trace-text')}
+          {!running ? t('client.trace-text') : running.readable ? t('client.trace-running', { file: running.file }) : t('client.trace-elsewhere', { file: running.file })}
         </Text>
         {running ? (
           <Button size="xs" variant="light" color="red" loading={stop.isPending} onClick={() => stop.mutate()}>

@@ -5,13 +5,13 @@ import { Link } from 'wouter';
 import { api, segment } from '../../api/client';
 import { useAction } from '../../api/hooks';
 import type { PageProps } from '../../app/pages';
-import { count, duration, ErrorNote, PageHeader, TimeText } from '../../components';
+import { bytes, count, duration, ErrorNote, PageHeader, TimeText } from '../../components';
 import { useT } from '../../i18n';
 import { BanDialog, type BanTarget } from '../bans/BanDialog';
 import { useDisconnect, useDiscard } from '../clients/actions';
 import { Name, Username } from '../clients/Name';
 import { protocolOf } from '../clients/text';
-import type { ClientDetail, SessionRow } from '../clients/types';
+import type { ClientDetail, OldSession } from '../clients/types';
 import { Card, Facts } from './Facts';
 import { Queue } from './Queue';
 import { Subscriptions } from './Subscriptions';
@@ -131,6 +131,8 @@ function Connection({ detail }: { detail: ClientDetail }) {
           [t('client.keepalive'), client.keepalive === 0 ? t('client.keepalive-off') : t('client.keepalive-seconds', { n: client.keepalive })],
           [t('clients.connected-at'), <TimeText key="c" value={client.connected_at_unix} />],
           ...(mountpoint ? [[t('client.mountpoint'), <Name key="m" text={mountpoint} />] as [string, ReactNode]] : []),
+          ...(detail.superuser ? [[t('client.superuser'), t('client.superuser-yes')] as [string, ReactNode]] : []),
+          [t('client.pending'), bytes(detail.send_pending)],
           [
             t('client.will'),
             will ? (
@@ -148,7 +150,7 @@ function Connection({ detail }: { detail: ClientDetail }) {
   );
 }
 
-function Away({ session }: { session: SessionRow }) {
+function Away({ session }: { session: OldSession }) {
   const t = useT();
   return (
     <Card title={t('client.connection')}>
@@ -157,7 +159,7 @@ function Away({ session }: { session: SessionRow }) {
   );
 }
 
-function Session({ session, expiry }: { session: SessionRow; expiry: number | null | undefined }) {
+function Session({ session, expiry }: { session: OldSession; expiry: number | null | undefined }) {
   const t = useT();
   const ends = expiry === undefined ? null : expiry === null ? t('client.expiry-never') : expiry === 0 ? t('client.expiry-at-once') : t('client.expiry-after', { span: duration(expiry) });
   return (

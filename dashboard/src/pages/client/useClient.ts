@@ -3,21 +3,17 @@ import { useRef } from 'react';
 import { api, segment } from '../../api/client';
 import { ApiError } from '../../api/errors';
 import { useEvents } from '../../api/events';
-import type { ClientDetail, SessionRow, SubscriptionRow } from '../clients/types';
-import { sharedOf } from '../subscriptions/topic';
+import type { ClientDetail, Objects, OldSession, OldSubscription, SubscriptionRow } from '../clients/types';
+import { plainFilter, sharedOf } from '../subscriptions/topic';
 
 /** How often the page asks again, in milliseconds. */
 const OFTEN = 2000;
 
 /** A client as it is now: connected, or only its session, or neither. */
 export type Found =
-  | { state: 'online'; detail: ClientDetail; session: SessionRow; subscriptions: SubscriptionRow[] }
-  | { state: 'offline'; session: SessionRow; subscriptions: SubscriptionRow[] }
+  | { state: 'online'; detail: ClientDetail; session: OldSession; subscriptions: SubscriptionRow[] }
+  | { state: 'offline'; session: OldSession; subscriptions: SubscriptionRow[] }
   | { state: 'gone' };
-
-interface Objects<Row> {
-  objects: Row[];
-}
 
 async function find(id: string, signal: AbortSignal): Promise<Found> {
   try {
@@ -26,19 +22,18 @@ async function find(id: string, signal: AbortSignal): Promise<Found> {
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 404) throw error;
   }
-  const sessions = await api.get<Objects<SessionRow>>(`sessions/${segment(id)}`, {}, signal);
+  const sessions = await api.get<Objects<OldSession>>(`sessions/${segment(id)}`, {}, signal);
   const session = sessions.objects[0];
   if (!session) return { state: 'gone' };
-  const subscriptions = await api.get<Objects<Partial<SubscriptionRow> & { client_id: string; topic: string; qos: number }>>(`subscriptions/${segment(id)}`, {}, signal);
+  const subscriptions = await api.get<Objects<OldSubscription>>(`subscriptions/${segment(id)}`, {}, signal);
   return { state: 'offline', session, subscriptions: subscriptions.objects.map(whole) };
 }
 
 /** The rows of 2.x have the prefixes of sharing in their topics. */
-function whole(row: Partial<SubscriptionRow> & { client_id: string; topic: string; qos: number }): SubscriptionRow {
-  if (row.share !== undefined && row.local !== undefined) return { ...row, share: row.share, local: row.local };
+function whole(row: OldSubscription): SubscriptionRow {
   const { group, topic } = sharedOf(row.topic);
-  const local = topic.startsWith('$local/');
-  return { client_id: row.client_id, qos: row.qos, share: group, local, topic: local ? topic.slice('$local/'.length) : topic };
+  const local = topic !== plainFilter(topic);
+  return { client_id: row.client_id, qos: row.qos, share: group, local, topic: plainFilter(topic) };
 }
 
 /** Follows one client, whether it is connected or not. */

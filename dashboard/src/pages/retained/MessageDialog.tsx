@@ -6,8 +6,8 @@ import { bytes, ErrorNote, TimeText } from '../../components';
 import { useT } from '../../i18n';
 import { Facts } from '../client/Facts';
 import { ClientLink, Name } from '../clients/Name';
+import type { RetainedMessage } from '../clients/types';
 import { PayloadView } from './PayloadView';
-import type { RetainedMessage } from './types';
 
 interface Props {
   topic: string | null;

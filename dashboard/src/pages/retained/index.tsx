@@ -6,11 +6,11 @@ import { bytes, confirm, PageHeader, SearchTable, TimeText, type Column } from '
 import { useT } from '../../i18n';
 import { TextFilter, useFilter } from '../clients/filters';
 import { ClientLink, Name } from '../clients/Name';
+import type { RetainedRow } from '../clients/types';
 import { visible } from '../clients/text';
 import { isTopicFilter } from '../subscriptions/topic';
 import { MessageDialog } from './MessageDialog';
 import { PublishDialog } from './PublishDialog';
-import type { RetainedRow } from './types';
 
 /** Retained messages: found, looked at, published, deleted. */
 export default function Retained() {

@@ -4,14 +4,8 @@ import { PageHeader, SearchTable, type Column } from '../../components';
 import { useT } from '../../i18n';
 import { Name } from '../clients/Name';
 import { visible } from '../clients/text';
+import type { RouteRow } from '../clients/types';
 import { plainFilter } from '../subscriptions/topic';
-
-interface RouteRow {
-  topic: string;
-  node: string;
-  /** Only `$local/` subscriptions hold it. */
-  local: boolean;
-}
 
 /** Filters that somebody has subscribed to: the routes of the broker. */
 export default function Topics() {
