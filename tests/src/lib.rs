@@ -12,6 +12,7 @@ pub mod certs;
 pub mod client;
 pub mod conformance;
 pub mod connect;
+pub mod http;
 pub mod packet;
 pub mod peers;
 pub mod plugins;

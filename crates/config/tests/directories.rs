@@ -149,14 +149,13 @@ fn a_stock_2_3_11_directory_loads() {
     let loaded = fixture("emq-2.3.11");
     warning(&loaded, "have no effect");
     warning(&loaded, "let in from everywhere");
-    warning(&loaded, "listener.api.mgmt: the HTTP API");
     // The original set this one twice and never the internal one's.
     let twice = warning(&loaded, "is set a second time");
     assert_eq!(
         twice.key.as_deref(),
         Some("listener.tcp.external.send_timeout_close")
     );
-    assert_eq!(loaded.warnings.len(), 4, "{}", lines(&loaded.warnings));
+    assert_eq!(loaded.warnings.len(), 3, "{}", lines(&loaded.warnings));
 
     let settings = &loaded.settings;
     assert_eq!(settings.mqtt.allow_anonymous, AllowAnonymous::True);
