@@ -413,7 +413,9 @@ impl Manager {
 
     fn read_keys(&self, asked: &str, descriptor: &Descriptor) -> Result<PluginKeys, String> {
         let env = emqttd_management::client::environment();
-        emqttd_config::load_plugin(&self.etc, asked, &descriptor.keys, env).map_err(|problems| {
+        let given = self.config.lock().plugin_overrides(present_name(asked));
+        let keys = emqttd_config::load_plugin_with(&self.etc, asked, &descriptor.keys, env, &given);
+        keys.map_err(|problems| {
             let errors = problems.iter().filter(|p| Problem::is_error(p));
             let lines: Vec<String> = errors.map(ToString::to_string).collect();
             lines.join("\n")

@@ -31,7 +31,7 @@ pub struct Credentials {
 
 /// A login.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Session {
+pub struct LoginSession {
     /// for the header `Authorization: Bearer <token>`
     token: String,
     /// seconds for which the token counts; `POST login/refresh` gives the next one
@@ -73,10 +73,10 @@ pub fn router() -> OpenApiRouter<App> {
 /// Logs in.
 ///
 /// With the default password that works on the machine of the broker only, and the token can do nothing but change it.
-#[utoipa::path(post, path = "/login", tag = "console", operation_id = "login", security(()),
+#[utoipa::path(post, path = "/login", tag = "Users", operation_id = "login", security(()),
     request_body = Credentials,
     responses(
-        (status = 200, description = "logged in; or code 103 when user name or password is wrong", body = crate::openapi::Outcome<Session>),
+        (status = 200, description = "logged in; or code 103 when user name or password is wrong", body = crate::openapi::Outcome<LoginSession>),
         (status = 400, description = "the body is not what is expected", body = Refused),
         (status = 429, description = "too many wrong passwords; `Retry-After` says for how long", body = Refused),
     ))]
@@ -106,9 +106,9 @@ async fn login(
 /// Gives a newer token.
 ///
 /// That is possible for 12 hours after the login.
-#[utoipa::path(post, path = "/login/refresh", tag = "console", operation_id = "refresh_login",
+#[utoipa::path(post, path = "/login/refresh", tag = "Users", operation_id = "refresh_login",
     responses(
-        (status = 200, description = "a token with its full time", body = Envelope<Session>),
+        (status = 200, description = "a token with its full time", body = Envelope<LoginSession>),
         (status = 401, description = "the login is over"),
         (status = 403, description = "asked with something else than a token", body = Refused),
     ))]
@@ -121,7 +121,7 @@ async fn refresh(State(app): State<App>, caller: Caller) -> Result<Response, Ref
 }
 
 /// Ends the login: none of its tokens counts any more.
-#[utoipa::path(post, path = "/logout", tag = "console", operation_id = "logout",
+#[utoipa::path(post, path = "/logout", tag = "Users", operation_id = "logout",
     responses(
         (status = 200, description = "logged out", body = Envelope<Done>),
         (status = 403, description = "asked with something else than a token", body = Refused),
@@ -132,7 +132,7 @@ async fn logout(State(app): State<App>, caller: Caller) -> Result<Response, Refu
 }
 
 /// Says who asks.
-#[utoipa::path(get, path = "/me", tag = "console", operation_id = "me",
+#[utoipa::path(get, path = "/me", tag = "Users", operation_id = "me",
     responses((status = 200, description = "user or API key", body = Envelope<Me>)))]
 async fn me(State(app): State<App>, caller: Caller) -> Result<Response, Refusal> {
     let name = caller.name.clone();
@@ -171,7 +171,7 @@ async fn answer(app: &App, token: Token) -> Result<Response, Refusal> {
     let key = app.door().token_key(app).await?;
     let name = token.user.clone();
     let user = app.ask(move |core| core.users().get(&name)).await?;
-    let session = Session {
+    let session = LoginSession {
         token: token.sign(&key),
         expires_in: token.expires.saturating_sub(token.issued),
         tags: user.map(|user| user.tags).unwrap_or_default(),

@@ -11,6 +11,9 @@ pub fn needed(method: &Method, path: &str) -> Option<Scope> {
     if path.starts_with("/api/plugins/") {
         return Some(if reads { Scope::Read } else { Scope::Manage });
     }
+    if path == "/metrics" {
+        return Some(Scope::Read);
+    }
     let Some(below) = path.strip_prefix("/api/v2/") else {
         return Some(Scope::Admin);
     };
@@ -88,6 +91,7 @@ mod tests {
             needed(&Method::POST, "/api/plugins/x/y"),
             Some(Scope::Manage)
         );
+        assert_eq!(needed(&Method::GET, "/metrics"), Some(Scope::Read));
         assert_eq!(needed(&Method::GET, "/api/other"), Some(Scope::Admin));
     }
 }

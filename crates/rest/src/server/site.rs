@@ -17,6 +17,7 @@ use axum::http::header::{
     X_FRAME_OPTIONS,
 };
 use axum::http::{StatusCode, Version};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use emqttd_plugin_sdk::HttpRequest;
 use futures_util::FutureExt;
@@ -160,7 +161,7 @@ fn router(app: &App, files: bool) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(DefaultBodyLimit::max(MOST_BODY))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), guard))
+        .layer(from_fn_with_state(app.clone(), guard))
         .with_state(app.clone());
     let mut open = console::open_router().merge(v2::status_router());
     if !files {
@@ -168,8 +169,18 @@ fn router(app: &App, files: bool) -> Router {
     }
     let (open, _) = open.split_for_parts();
     open.layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(from_fn_with_state(app.clone(), guarded_metrics))
         .with_state::<()>(app.clone())
         .fallback_service(guarded)
+}
+
+/// `/metrics` is open unless `management.metrics.auth` says otherwise.
+async fn guarded_metrics(app: State<App>, request: Request, next: Next) -> Response {
+    let closed = app.core().broker.settings().metrics_auth;
+    match closed && request.uri().path() == "/metrics" {
+        true => guard(app, request, next).await,
+        false => next.run(request).await,
+    }
 }
 
 async fn not_found() -> Response {
