@@ -30,6 +30,9 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Longest line, bytes.
 const MAX_LINE: usize = 64 * 1024;
 
+/// Bytes beyond which nothing is added to a file: a trace that somebody has forgotten must not fill the disk.
+const MAX_FILE: u64 = 1 << 30;
+
 struct Line {
     time: Timestamp,
     text: String,
@@ -65,15 +68,15 @@ impl Drop for Open {
 static OPEN: Mutex<Vec<Weak<Open>>> = Mutex::new(Vec::new());
 
 impl TraceFile {
-    /// Opens a file for appending and makes its directory.
+    /// Opens a file for appending and makes its directory. It grows to 1 GB, and a line then says so.
     ///
     /// # Errors
     /// The directory cannot be made, the file not be opened, or the thread not be started.
     pub fn open(path: &Path) -> io::Result<TraceFile> {
-        TraceFile::open_with(path, Clock::system())
+        TraceFile::open_with(path, Clock::system(), MAX_FILE)
     }
 
-    fn open_with(path: &Path, clock: Clock) -> io::Result<TraceFile> {
+    fn open_with(path: &Path, clock: Clock, limit: u64) -> io::Result<TraceFile> {
         let path = std::path::absolute(path)?;
         let mut all = OPEN.lock();
         all.retain(|open| open.strong_count() > 0);
@@ -87,6 +90,7 @@ impl TraceFile {
         let file = crate::file::open(&path)?;
         let queue = Arc::new(Queue::new(MAX_LINES, MAX_BYTES));
         let writer = Writer {
+            left: limit.saturating_sub(file.metadata()?.len()),
             file,
             path: path.clone(),
             queue: queue.clone(),
@@ -143,6 +147,8 @@ impl TraceFile {
 
 struct Writer {
     file: File,
+    /// Bytes that it may still take.
+    left: u64,
     path: PathBuf,
     queue: Arc<Queue<Line>>,
     clock: Clock,
@@ -162,7 +168,16 @@ impl Writer {
                 let dropped = format!("{} lines of this trace were dropped", batch.dropped);
                 self.add(&mut text, self.clock.now(), &dropped);
             }
-            let written = self.file.write_all(text.as_bytes());
+            let full = self.left == 0;
+            self.left = self.left.saturating_sub(text.len() as u64);
+            if self.left == 0 && !full {
+                let end = "this file is as long as it may be; the trace ends here";
+                self.add(&mut text, self.clock.now(), end);
+            }
+            let written = match full {
+                true => Ok(()),
+                false => self.file.write_all(text.as_bytes()),
+            };
             if let Err(error) = &written
                 && !self.failed
             {
@@ -197,7 +212,28 @@ mod tests {
 
     fn open(directory: &Directory, name: &str) -> TraceFile {
         let clock = Stopped::at("2026-11-22T21:41:42.414Z").clock();
-        TraceFile::open_with(&directory.path(name), clock).unwrap()
+        TraceFile::open_with(&directory.path(name), clock, MAX_FILE).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_not_longer_than_it_may_be() {
+        let directory = Directory::new();
+        let clock = Stopped::at("2026-11-22T21:41:42.414Z").clock();
+        let path = directory.path("trace");
+        let trace = TraceFile::open_with(&path, clock.clone(), 50).unwrap();
+        for line in ["one", "two", "three"] {
+            trace.line(line);
+            assert!(trace.flush());
+        }
+        let expected = "21:41:42.414 [debug] one\n21:41:42.414 [debug] two\n\
+                        21:41:42.414 [debug] this file is as long as it may be; the trace ends here\n";
+        assert_eq!(directory.read("trace"), expected);
+        drop(trace);
+        // Not a second time, either.
+        let trace = TraceFile::open_with(&directory.path("trace"), clock, 50).unwrap();
+        trace.line("four");
+        assert!(trace.flush());
+        assert_eq!(directory.read("trace"), expected);
     }
 
     #[test]
