@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::path::Path;
-pub(crate) use words::action_of;
+pub(crate) use words::{action_of, outcome_of};
 use writer::Writer;
 
 /// Entries in memory.

@@ -128,6 +128,7 @@ fn commands_that_change_something_are_in_it() {
     run("status");
     run("admins list");
     run("admins add bob secret viewer");
+    run("admins add bob secret viewer");
     run("admins add");
     run("nope nothing");
     run("backup");
@@ -143,6 +144,7 @@ fn commands_that_change_something_are_in_it() {
         [
             ("api_keys del ak_0", "failed"),
             ("set mqtt.acl_nomatch --app=emqttd", "ok"),
+            ("admins add bob", "failed"),
             ("admins add bob", "ok"),
         ]
     );

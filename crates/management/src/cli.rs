@@ -85,6 +85,8 @@ pub struct Done<'a> {
     pub argv: &'a [&'a str],
     /// the exit code
     pub exit: i32,
+    /// what was printed
+    pub text: &'a str,
     /// who asked: `uid 1000`
     pub caller: &'a str,
 }
@@ -236,6 +238,7 @@ impl Cli {
             observer(Done {
                 argv: &argv,
                 exit: reply.exit,
+                text: &reply.text,
                 caller,
             });
         }

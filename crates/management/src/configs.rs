@@ -84,7 +84,8 @@ impl Configs<'_> {
         config.settable().into_iter().map(row).collect()
     }
 
-    /// Sets keys of `app`: all of them or none. Those of a plugin stay as they were when it does not take them.
+    /// Sets keys of `app`: all of them or none. Those of a plugin stay as they were when it does not take them. [`MASK`]
+    /// leaves a secret as it is.
     ///
     /// # Errors
     /// The first key that is wrong, or what the plugin says.
@@ -93,10 +94,20 @@ impl Configs<'_> {
         // An error in the third must not leave the first two changed.
         let mut changed = config.clone();
         let mut settings = None;
-        for (key, value) in pairs {
+        let is_masked = |key: &str, value: &str| {
+            let is_it =
+                |known: &emqttd_config::SettableKey<'_>| known.app == app && known.key == key;
+            value == MASK
+                && config
+                    .settable()
+                    .iter()
+                    .any(|known| is_it(known) && known.secret)
+        };
+        for (key, value) in pairs.iter().filter(|(key, value)| !is_masked(key, value)) {
             settings = Some(changed.set(app, key, value).map_err(ConfigError::Key)?);
         }
-        if app != CORE
+        if settings.is_some()
+            && app != CORE
             && let Some(plugins) = self.0.plugins()
         {
             let told = plugins.reconfigure(app, changed.plugin_entries(app));
@@ -135,6 +146,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::MASK;
     use crate::testing::Site;
 
     #[test]
@@ -180,6 +192,31 @@ mod tests {
         site.plugins.refuse(None);
         configs.set("emq_web_hook", &pairs).unwrap();
         assert_eq!(shown(), "http://nowhere");
+    }
+
+    #[test]
+    fn a_mask_leaves_a_secret() {
+        let site = Site::new();
+        let configs = site.core.configs();
+        let app = "emq_auth_mysql";
+        let mut config = site.core.config.lock();
+        config.plugin_loaded(app, Default::default());
+        drop(config);
+        let set = |value: &str| configs.set(app, &[("auth.mysql.password", value)]);
+        let is = || {
+            let rows = configs.list();
+            let shown = rows
+                .into_iter()
+                .find(|row| row.key == "auth.mysql.password");
+            let config = site.core.config.lock();
+            let value = config.get("auth.mysql.password").unwrap();
+            (value.to_owned(), shown.unwrap().value)
+        };
+        assert_eq!(is(), (String::new(), String::new()));
+        set("secret").unwrap();
+        assert_eq!(is(), ("secret".into(), MASK.into()));
+        set(MASK).unwrap();
+        assert_eq!(is(), ("secret".into(), MASK.into()));
     }
 
     #[test]

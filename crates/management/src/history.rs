@@ -10,7 +10,8 @@
 //! A slot in which nobody looked has no values: before the start, while the machine slept, while the thread did not
 //! get to run. The first look after such a gap has levels, and no rates. A slot of the day is 120 seconds, 24 of
 //! the small ones: the mean of those that have a value. The newest slot of the day is not over yet. When the clock is
-//! put back, what was noted for times that now lie ahead is forgotten.
+//! put back, what was noted for times that now lie ahead is forgotten. So the first values come 5 seconds after
+//! [`History::begin`] at the latest, and the first rates after 10.
 
 use crate::clock::unix_millis;
 use crate::system::{cpu_time, memory_rss, share};
@@ -176,13 +177,15 @@ impl History {
 
 /// Looks at the end of each slot, as long as there is somebody to look for.
 fn run(shared: &Weak<Shared>) {
-    while let Some(shared) = shared.upgrade() {
+    loop {
+        let left = STEP * 1000 - unix_millis() % (STEP * 1000);
+        // Nobody is kept alive by somebody asleep.
+        sleep(Duration::from_millis(left));
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
         let look = Look::take(&shared.broker);
         shared.rings.lock().add(&look);
-        // Nobody is kept alive by somebody asleep.
-        drop(shared);
-        let left = STEP * 1000 - unix_millis() % (STEP * 1000);
-        sleep(Duration::from_millis(left));
     }
 }
 
@@ -208,10 +211,17 @@ impl Look {
 
 impl Rings {
     fn add(&mut self, look: &Look) {
+        // Woken a moment early: the slot is not over.
+        if self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.slot == look.slot)
+        {
+            return;
+        }
         let mut row = [f64::NAN; WIDTH];
         let before = self.last.as_ref().filter(|last| {
-            let follows = last.slot < look.slot && look.slot - last.slot <= 2;
-            follows && look.at.saturating_duration_since(last.at) <= LATE
+            last.slot + 1 == look.slot && look.at.saturating_duration_since(last.at) <= LATE
         });
         if let Some(last) = before {
             let passed = look.at.saturating_duration_since(last.at);

@@ -56,8 +56,9 @@ impl Site {
         fs::create_dir_all(etc.join("plugins")).unwrap();
         let log = dir.path().join("log");
         let text = format!(
-            "node.name = emq@127.0.0.1\nmqtt.acl_nomatch = allow\nlog.dir = {}\n{lines}",
-            log.display()
+            "node.name = emq@127.0.0.1\nmqtt.acl_nomatch = allow\nlog.dir = {}\nnode.data_dir = {}\n{lines}",
+            log.display(),
+            dir.path().display()
         );
         fs::write(etc.join("emq.conf"), text).unwrap();
         let hook = etc.join("plugins/emq_web_hook.conf");
@@ -65,8 +66,9 @@ impl Site {
         let loaded = emqttd_config::load(&etc, std::iter::empty()).unwrap();
         let storage = match stored {
             true => {
-                let disk = Directory::new(&dir.path().join("store")).unwrap();
-                Storage::open(Arc::new(disk), &loaded.settings.persistence).unwrap()
+                let settings = &loaded.settings.persistence;
+                let disk = Directory::new(&settings.dir).unwrap();
+                Storage::open(Arc::new(disk), settings).unwrap()
             }
             false => None,
         };

@@ -182,8 +182,26 @@ fn users_keys_and_secrets_outlast_the_broker() {
 }
 
 #[test]
+fn users_are_in_a_backup() {
+    let site = Site::stored(tempfile::tempdir().unwrap());
+    let all = users(&site);
+    all.add("bob", "secret", "viewer").unwrap();
+    let backup = tempfile::tempdir().unwrap();
+    let broker = &site.core.broker;
+    let (store, settings) = (broker.store().unwrap(), broker.settings());
+    let nobody = crate::Watcher::default();
+    crate::backup::take(&store, &settings, backup.path(), nobody).unwrap();
+    let new = tempfile::tempdir().unwrap();
+    let from = backup.path().join(crate::backup::STORE);
+    emqttd_store::backup::restore(&from, &new.path().join("store"), &mut |_, _| {}).unwrap();
+    let site = Site::stored(new);
+    assert!(login(&users(&site), "bob", "secret").is_some());
+}
+
+#[test]
 fn what_is_not_on_disk_does_not_count() {
-    let small = "persistence.sync = 1s\npersistence.segment_bytes = 1MB\npersistence.max_bytes = 8MB\n";
+    let small =
+        "persistence.sync = 1s\npersistence.segment_bytes = 1MB\npersistence.max_bytes = 8MB\n";
     let site = Site::stored_with(tempfile::tempdir().unwrap(), small);
     let users = users(&site);
     users.add("bob", "one", "viewer").unwrap();

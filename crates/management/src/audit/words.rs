@@ -1,5 +1,7 @@
 //! What the audit log says of a command: that it changed something, in words without secrets.
 
+use crate::cli::Done;
+
 /// Commands that only look, however they are called.
 const VIEWS: &[&str] = &[
     "auth", "broker", "mnesia", "recon", "routes", "sessions", "show", "status", "store", "topics",
@@ -54,6 +56,25 @@ pub(crate) fn action_of(argv: &[&str]) -> Option<String> {
     Some(words.collect::<Vec<_>>().join(" "))
 }
 
+/// `ok` or `failed`. EMQ's commands end with exit code 0 whatever happens, and say it in words.
+pub(crate) fn outcome_of(done: &Done<'_>) -> &'static str {
+    let last = done.text.trim_end().lines().next_back().unwrap_or_default();
+    let last = last.to_lowercase();
+    let well = last == "ok" || last.contains("success");
+    let bad = [
+        "error",
+        "fail",
+        "not found",
+        "not_found",
+        "usage:",
+        "invalid",
+    ];
+    match done.exit == 0 && (well || !bad.iter().any(|word| last.contains(word))) {
+        true => "ok",
+        false => "failed",
+    }
+}
+
 /// Of `key=value` the key: the value may be a password.
 fn key_of(word: &str) -> &str {
     match word.split_once('=') {
@@ -103,5 +124,36 @@ mod tests {
             assert_eq!(told(line), None, "{line}");
         }
         assert_eq!(action_of(&[]), None);
+    }
+
+    #[test]
+    fn how_it_ended() {
+        let outcome = |exit, text| {
+            outcome_of(&Done {
+                argv: &[],
+                exit,
+                text,
+                caller: "",
+            })
+        };
+        for text in [
+            "ok\n",
+            "",
+            "Start apps: [emq_stomp]\nPlugin emq_stomp loaded successfully.\n",
+            "\"a\" set to \"error\" successfully\n",
+        ] {
+            assert_eq!(outcome(0, text), "ok", "{text}");
+            assert_eq!(outcome(1, text), "failed", "{text}");
+        }
+        for text in [
+            "load plugin error: not_found\n",
+            "{error,\"Username Not Found\"}\n",
+            "Error: \"username already exist\"\n",
+            "Not Found.\n",
+            "Failed to stop tcp listener on 1, error:not_found\n",
+            "Invalid config --app: x\n",
+        ] {
+            assert_eq!(outcome(0, text), "failed", "{text}");
+        }
     }
 }

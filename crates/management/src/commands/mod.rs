@@ -183,7 +183,7 @@ pub fn after_boot(cli: &Arc<Cli>, core: &Core) {
     let this = core.clone();
     cli.on_done(Box::new(move |done| {
         if let Some(action) = audit::action_of(done.argv) {
-            let outcome = if done.exit == 0 { "ok" } else { "failed" };
+            let outcome = audit::outcome_of(&done);
             let entry = Entry::new(done.caller, "local", Via::Cli, &action, outcome);
             this.audit().record(entry);
         }
