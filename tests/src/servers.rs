@@ -128,7 +128,7 @@ fn is_root() -> bool {
 }
 
 /// Cargo's target directory, which has this program somewhere below.
-pub(crate) fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let me = std::env::current_exe().unwrap();
     let marked = |dir: &&Path| dir.join("CACHEDIR.TAG").is_file();
     let dir = me.ancestors().skip(1).find(marked);
