@@ -309,7 +309,7 @@ mod tests {
             key.id
         );
         assert_eq!(secret.len(), 43);
-        assert_eq!(keys.list(), [key.clone()]);
+        assert_eq!(keys.list(), std::slice::from_ref(&key));
         assert_eq!(key.created_by, "admin");
         let used = keys.verify(&key.id, &secret).unwrap();
         assert!(used.last_used.is_some());

@@ -253,7 +253,7 @@ mod tests {
         let dir = site.core.broker.settings().log.dir.join("trace");
         let path = Path::new(&trace.file);
         assert_eq!(path.parent(), Some(dir.as_path()), "{}", trace.file);
-        assert_eq!(traces.list(), [trace.clone()]);
+        assert_eq!(traces.list(), std::slice::from_ref(&trace));
         assert_eq!(
             traces.start(TraceKind::Client, "../../etc/passwd"),
             Err(TraceError::Exists)

@@ -176,7 +176,7 @@ fn users_keys_and_secrets_outlast_the_broker() {
     assert_eq!(all.get("bob").unwrap().tags, "viewer");
     assert_eq!(all.generation("bob"), before);
     assert!(login(&all, "bob", "secret").is_some());
-    assert_eq!(site.core.api_keys().list(), [key.clone()]);
+    assert_eq!(site.core.api_keys().list(), std::slice::from_ref(&key));
     assert!(site.core.api_keys().verify(&key.id, &secret).is_some());
     assert_eq!(site.core.secret("tokens"), Ok(ours));
 }
