@@ -212,7 +212,7 @@ impl Shard {
             return Some(AuthAnswer::Unavailable);
         }
         let client = Arc::new(self.connecting_client(id, connect, publisher));
-        let nobody_knows = match self.conns[id as usize].peek().peer.anonymous {
+        let nobody_knows = match self.conns[id as usize].peek().anonymous {
             true => anonymous_answer(client.peername.ip(), &self.settings.mqtt),
             false => AuthAnswer::Deny,
         };
@@ -365,7 +365,7 @@ impl Shard {
             proto_ver: conn.version.level(),
             keepalive: detail.keepalive,
             will_topic: detail.will.as_ref().map(|will| will.message.topic().into()),
-            headers: detail.peer.headers.clone(),
+            headers: detail.peer.headers(),
             mountpoint: listener.settings.mountpoint.clone(),
             listener: listener.protocol().into(),
             connected_at: detail.connected_at,

@@ -1,7 +1,7 @@
 //! CONNECT: who comes in, and with which session.
 
 use crate::access::Permit;
-use crate::conn::{AliasesOut, ConnId, NONE, Phase, RunningExchange, Will};
+use crate::conn::{AliasesOut, ConnId, Known, NONE, Phase, RunningExchange, Will};
 use crate::hooks::by_name;
 use crate::metrics::Metric;
 use crate::node::unix_seconds;
@@ -129,8 +129,8 @@ impl Shard {
         } else {
             connect.client_id.into()
         };
-        let username = match &self.conns[id as usize].peek().peer.cert_username {
-            Some(name) => Some((&**name).into()),
+        let username = match self.conns[id as usize].peek().peer.cert_username() {
+            Some(name) => Some(name.into()),
             None => connect.username.map(Into::into),
         };
         Arc::new(Publisher { clientid, username })
@@ -319,6 +319,7 @@ impl Shard {
         detail.expiry = expiry;
         detail.clean_start = connect.clean_start;
         detail.connected_at = unix_seconds();
+        detail.delivered_before = self.sessions[slot as usize].session.delivered;
         if most_aliases > 0 {
             detail.rare().aliases_out = AliasesOut {
                 most: most_aliases,
@@ -694,7 +695,9 @@ impl Shard {
                 let conn = &mut self.conns[id as usize];
                 let was_superuser = std::mem::replace(&mut conn.superuser, superuser);
                 // It remembers what the client was allowed to publish.
-                conn.cache = None;
+                if let Some(cache) = &mut conn.cache {
+                    cache.known = Known::default();
+                }
                 running.exchange = None;
                 if before_connack {
                     running.proved = Some(data);

@@ -180,6 +180,7 @@ impl Shard {
         if retain {
             bytes[before] |= 1;
         }
+        conn.packets += 1;
         if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(id);
@@ -285,6 +286,9 @@ impl Shard {
                 }
                 Effect::Dropped(delivery, Dropped::QoS0) => {
                     (Metric::DroppedQos0Queue, delivery.message, "queue_qos0")
+                }
+                Effect::Dropped(delivery, Dropped::Cleared) => {
+                    (Metric::DroppedCleared, delivery.message, "cleared")
                 }
                 Effect::Expired(delivery) => (Metric::DroppedExpired, delivery.message, "expired"),
                 Effect::TooLarge(delivery) => {

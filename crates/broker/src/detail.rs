@@ -1,7 +1,23 @@
 //! All about one client, one session's messages, one retained message.
 
-use crate::admin::Broker;
+use crate::admin::{Broker, client_info, session_info, subscription_info};
+use crate::conn::NONE;
+use crate::durable::RETAINED;
+use crate::durable::record::{self, Clock};
 use crate::info::*;
+use crate::metrics::Metric;
+use crate::retain::is_stub;
+use crate::shard::Shard;
+use emqttd_mqtt::ReasonCode;
+use emqttd_session::{Delivery, InFlight, Message, Session};
+use std::ops::Bound;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// How long the store may take to read a message.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Messages of a queue that are dropped before an event loop goes on with its work.
+const CLEARED: usize = 512;
 
 /// Subscriptions in a [`ClientDetail`] at the most.
 pub const MOST_SUBSCRIPTIONS: usize = 1000;
@@ -157,46 +173,223 @@ pub struct RetainedMessage {
 
 impl Broker {
     /// A connected client; `None` when it is not connected.
-    pub fn client_detail(&self, _clientid: &str) -> Option<ClientDetail> {
-        None
+    pub fn client_detail(&self, clientid: &str) -> Option<ClientDetail> {
+        self.on_client(clientid, |shard, slot| client_detail(shard, slot))
+            .flatten()
     }
 
     /// The messages of a session that have not arrived, `limit` of each kind ([`MOST_MESSAGES`] at the most);
     /// `None` when there is no such session.
-    pub fn session_queue(&self, _clientid: &str, _limit: usize) -> Option<SessionQueue> {
-        None
+    pub fn session_queue(&self, clientid: &str, limit: usize) -> Option<SessionQueue> {
+        let most = limit.min(MOST_MESSAGES);
+        self.on_client(clientid, move |shard, slot| {
+            session_queue(&shard.sessions[slot as usize].session, most)
+        })
     }
 
     /// Ends a session with all that waits in it; its client's connection ends first (reason `kick`).
     ///
     /// # Errors
     /// When there is no such session.
-    pub fn session_delete(&self, _clientid: &str) -> Result<(), AdminError> {
-        Err(AdminError::Other("not there yet".into()))
+    pub fn session_delete(&self, clientid: &str) -> Result<(), AdminError> {
+        let clientid_there = clientid.to_string();
+        self.on_client(clientid, move |shard, slot| {
+            let conn = shard.sessions[slot as usize].conn;
+            if conn != NONE {
+                shard.close(conn, ReasonCode::ADMINISTRATIVE_ACTION, "kick");
+            }
+            // Unless it went with its connection.
+            if let Some(slot) = shard.find_session(&clientid_there) {
+                shard.end_session(slot, "kick");
+            }
+        })
+        .ok_or(AdminError::NotFound)
     }
 
     /// Drops what waits in a session, not what is in flight; says how many messages. Those that are on disk are
-    /// dropped as they are read, little by little.
+    /// dropped as they are read, little by little; what is left of them when the broker ends stays.
     ///
     /// # Errors
     /// When there is no such session.
-    pub fn clear_queue(&self, _clientid: &str) -> Result<usize, AdminError> {
-        Err(AdminError::Other("not there yet".into()))
+    pub fn clear_queue(&self, clientid: &str) -> Result<usize, AdminError> {
+        let begin = |shard: &mut Shard, slot: u32| {
+            let in_memory = shard.sessions[slot as usize].session.queue_len_in_memory();
+            let (entry, mut sink) = shard.sink(slot);
+            let on_disk = entry.session.clear_backlog(&mut sink);
+            shard.handle_effects(slot);
+            (in_memory, on_disk)
+        };
+        let begun = self.on_client(clientid, begin);
+        let (in_memory, on_disk) = begun.ok_or(AdminError::NotFound)?;
+        let mut left = in_memory;
+        while left > 0 {
+            let most = left.min(CLEARED);
+            let clear = move |shard: &mut Shard, slot: u32| shard.clear_queue(slot, most);
+            match self.on_client(clientid, clear) {
+                Some(some @ 1..) => left -= some,
+                _ => break,
+            }
+        }
+        Ok(in_memory - left + on_disk)
     }
 
     /// The retained message of a topic. Reads the disk where the payload is there alone.
     ///
     /// # Errors
     /// `NotFound` when there is none; when the disk cannot be read.
-    pub fn retained_get(&self, _topic: &str) -> Result<RetainedMessage, AdminError> {
-        Err(AdminError::Other("not there yet".into()))
+    pub fn retained_get(&self, topic: &str) -> Result<RetainedMessage, AdminError> {
+        let clock = self.clock();
+        let there = self.node.retained.of(topic, clock);
+        let (_, message) = there.ok_or(AdminError::NotFound)?;
+        if !is_stub(&message) {
+            return Ok(retained_message(&message, clock));
+        }
+        match self.read_retained(topic)? {
+            Some(message) => Ok(retained_message(&message, clock)),
+            // It has gone meanwhile.
+            None if self.node.retained.of(topic, clock).is_none() => Err(AdminError::NotFound),
+            None => Err(AdminError::Other("the message cannot be read".into())),
+        }
+    }
+
+    /// What the store has of a topic.
+    fn read_retained(&self, topic: &str) -> Result<Option<Message>, AdminError> {
+        let Some(durable) = &self.node.durable else {
+            return Ok(None);
+        };
+        // What was written of it just now may still be with its shard.
+        self.commit_all();
+        let (told, answer) = mpsc::sync_channel(1);
+        let tell = Box::new(move |values| drop(told.send(values)));
+        let key = vec![topic.as_bytes().to_vec()];
+        let store = &durable.store;
+        store.values(RETAINED, key, usize::MAX, store.position(), tell);
+        let values = answer
+            .recv_timeout(PATIENCE)
+            .map_err(|_| AdminError::Other("the store does not answer".into()))?;
+        let row = values.into_iter().next().flatten();
+        let clock = self.clock();
+        let message = row.and_then(|row| record::retained(&row, clock));
+        Ok(message.map(|(_, message)| message))
     }
 
     /// Removes the retained message of a topic; subscribers are not told.
     ///
     /// # Errors
     /// `NotFound` when there is none.
-    pub fn retained_delete(&self, _topic: &str) -> Result<(), AdminError> {
-        Err(AdminError::Other("not there yet".into()))
+    pub fn retained_delete(&self, topic: &str) -> Result<(), AdminError> {
+        let topic = topic.to_string();
+        // By a shard, so that the store hears of it in the right order with what clients do.
+        let removed = self.on_shard(0, move |shard| {
+            let node = Arc::clone(&shard.node);
+            (node.retained).remove(&topic, |gone| shard.forget_retained(gone))
+        });
+        (removed == Some(true))
+            .then_some(())
+            .ok_or(AdminError::NotFound)
+    }
+}
+
+impl Shard {
+    /// Drops some of what waits in memory; how many messages.
+    fn clear_queue(&mut self, slot: u32, most: usize) -> usize {
+        let (entry, mut sink) = self.sink(slot);
+        let gone = entry.session.clear(most, &mut sink);
+        self.handle_effects(slot);
+        for message in &gone {
+            self.counters.add(Metric::DroppedCleared, 1);
+            self.node.hooks.dropped(message, "cleared");
+        }
+        self.offer_groups(slot);
+        gone.len()
+    }
+}
+
+fn client_detail(shard: &Shard, slot: u32) -> Option<ClientDetail> {
+    let client = client_info(shard, slot)?;
+    let entry = &shard.sessions[slot as usize];
+    let conn = &shard.conns[entry.conn as usize];
+    let detail = conn.peek();
+    let listener = &detail.peer.listener;
+    let subscriptions = entry.session.subscriptions.range(Bound::Unbounded);
+    let rows = subscriptions
+        .take(MOST_SUBSCRIPTIONS)
+        .map(|(key, subscription)| subscription_info(shard, slot, key, subscription));
+    Some(ClientDetail {
+        client,
+        session: session_info(shard, slot),
+        listener: listener.protocol().into(),
+        listen_on: listener.listen_on(),
+        traffic: Traffic {
+            bytes_received: detail.bytes_received,
+            bytes_sent: detail.bytes_sent,
+            packets_received: detail.packets_received,
+            packets_sent: detail.packets_sent + u64::from(conn.packets),
+            messages_received: conn.cache.as_ref().map_or(0, |cache| cache.received),
+            messages_sent: entry.session.delivered - detail.delivered_before,
+        },
+        will: detail.will.as_ref().map(|will| WillInfo {
+            topic: will.message.topic().into(),
+            qos: will.message.qos as u8,
+            retain: will.message.retain,
+            payload_size: will.message.payload().len(),
+            delay: will.delay,
+        }),
+        expiry_interval: entry.expiry,
+        mountpoint: listener.settings.mountpoint.clone(),
+        superuser: conn.superuser,
+        send_pending: conn.out.len(),
+        subscriptions: rows.collect(),
+    })
+}
+
+fn session_queue(session: &Session, most: usize) -> SessionQueue {
+    let flight = |(packet_id, how): (u16, InFlight<'_>)| {
+        let (state, message) = match how {
+            InFlight::Published(delivery) => (FlightState::Published, Some(waiting(delivery))),
+            InFlight::Released => (FlightState::Released, None),
+            InFlight::Unloaded => (FlightState::Stored, None),
+        };
+        InflightRow {
+            packet_id,
+            state,
+            message,
+        }
+    };
+    SessionQueue {
+        inflight: session.in_flight().take(most).map(flight).collect(),
+        waiting: session.waiting().take(most).map(waiting).collect(),
+        inflight_len: session.inflight_len(),
+        waiting_len: session.queue_len(),
+        on_disk: session.queue_len() - session.queue_len_in_memory(),
+        awaiting_rel: session.awaiting_rel_len(),
+    }
+}
+
+fn waiting(delivery: &Delivery) -> WaitingRow {
+    let message = &delivery.message;
+    let publisher = message.publisher.as_ref();
+    WaitingRow {
+        qos: delivery.qos as u8,
+        topic: message.topic().into(),
+        payload_size: message.payload().len(),
+        from: publisher.map(|publisher| publisher.clientid.to_string()),
+        at: message.timestamp,
+        retain: delivery.retain,
+        shared: delivery.group.is_some(),
+    }
+}
+
+fn retained_message(message: &Message, clock: Clock) -> RetainedMessage {
+    let publisher = message.publisher.as_ref();
+    let username = publisher.and_then(|publisher| publisher.username.as_ref());
+    RetainedMessage {
+        topic: message.topic().into(),
+        qos: message.qos as u8,
+        payload: message.payload().to_vec(),
+        published_at: message.timestamp,
+        from: publisher.map(|publisher| publisher.clientid.to_string()),
+        username: username.map(ToString::to_string),
+        expires_at: Some(clock.calendar(message.expires_at)).filter(|at| *at != u64::MAX),
     }
 }

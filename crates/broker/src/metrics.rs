@@ -56,6 +56,7 @@ counters! {
     DroppedExpired = "messages/dropped/expired",
     DroppedTooLarge = "messages/dropped/too_large",
     DroppedSendBuffer = "messages/dropped/send_buffer_full",
+    DroppedCleared = "messages/dropped/cleared",
     DroppedGroupFull = "messages/dropped/group_full",
     DroppedRetainFull = "messages/dropped/retain_full",
     AclDenied = "messages/dropped/acl_denied",

@@ -196,6 +196,7 @@ impl Shard {
             }
             return;
         }
+        conn.packets += 1;
         crate::conn::trace_sent(conn, before);
         self.counters.add(Metric::BytesSent, written as u64);
     }

@@ -35,7 +35,11 @@ impl Shard {
         body: &[u8],
     ) -> Result<Taken, DecodeError> {
         let mut cache = self.conns[id as usize].cache.take().unwrap_or_default();
-        let PublishCache { topic, known } = &mut *cache;
+        let PublishCache {
+            topic,
+            known,
+            received,
+        } = &mut *cache;
         let publish = emqttd_mqtt::decode_publish_known(version, first, body, topic)?;
         if publish.retain
             && self.conns[id as usize].peek().told_no_retain
@@ -50,6 +54,7 @@ impl Shard {
             self.conns[id as usize].cache = Some(cache);
             return Ok(Taken::Waits);
         };
+        *received += 1;
         // The connection may have been closed meanwhile, and its memory given back.
         if self.conns[id as usize].phase == Phase::Connected {
             if let Some(new_topic) = new_topic {

@@ -4,7 +4,7 @@
 //! be written. A client id belongs to one shard, so everything about a client happens on one thread.
 
 use crate::ask::Rechecks;
-use crate::conn::{Conn, ConnId, ConnSink, Detail, NO_CODE, NONE, Peer, Phase};
+use crate::conn::{Conn, ConnId, ConnSink, Detail, Kept, NO_CODE, NONE, Peer, Phase};
 use crate::durable::Owing;
 use crate::durable::journal::Journal;
 use crate::durable::load::Read;
@@ -281,6 +281,7 @@ impl Shard {
             self.conns.resize_with(id as usize + 1, Conn::default);
         }
         let conn = &mut self.conns[id as usize];
+        let (peer, anonymous) = Kept::new(peer);
         *conn = Conn {
             phase: Phase::Fresh,
             last_packet: self.now,
@@ -290,6 +291,11 @@ impl Shard {
                 will: None,
                 rare: None,
                 connected_at: 0,
+                bytes_received: 0,
+                packets_received: 0,
+                bytes_sent: 0,
+                packets_sent: 0,
+                delivered_before: 0,
                 partial_since: 0,
                 partial_len: 0,
                 blocked_since: 0,
@@ -297,6 +303,7 @@ impl Shard {
                 keepalive: 0,
                 clean_start: true,
                 problem_information: true,
+                anonymous,
                 told_no_retain: false,
                 disconnect_code: NO_CODE,
                 close_reason: "closed",
@@ -313,12 +320,14 @@ impl Shard {
     pub fn give_away(&mut self, id: ConnId) -> Option<Peer> {
         let conn = std::mem::take(&mut self.conns[id as usize]);
         self.conn_timers.cancel(id);
-        conn.detail.map(|detail| detail.peer)
+        conn.detail
+            .map(|detail| detail.peer.into_peer(detail.anonymous))
     }
 
     /// Bytes from a connection. What is not consumed must come again, with more behind it.
     pub fn input(&mut self, id: ConnId, bytes: &[u8]) -> Taken {
         let mut at = 0;
+        let mut packets = 0;
         let mut wanted = 0;
         let mut next = if self.is_waiting(id) {
             Next::Pause(crate::ask::WAIT)
@@ -336,7 +345,10 @@ impl Shard {
                 break;
             }
             match self.packet(id, &bytes[at..]) {
-                Ok(Step::Done(n)) => at += n,
+                Ok(Step::Done(n)) => {
+                    at += n;
+                    packets += 1;
+                }
                 Ok(Step::More(n)) => {
                     wanted = n;
                     break;
@@ -369,6 +381,10 @@ impl Shard {
         } else {
             0
         };
+        if let Some(detail) = &mut self.conns[id as usize].detail {
+            detail.bytes_received += at as u64;
+            detail.packets_received += packets;
+        }
         self.note_progress(id, at > 0, partial);
         Taken {
             consumed,
@@ -425,6 +441,8 @@ impl Shard {
         let Some(detail) = &mut conn.detail else {
             return;
         };
+        detail.bytes_sent += written as u64;
+        detail.packets_sent += u64::from(std::mem::take(&mut conn.packets));
         let timeout = detail.peer.listener.settings.send_timeout.as_millis() as u64;
         if !blocked {
             detail.blocked_since = 0;

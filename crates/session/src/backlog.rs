@@ -22,6 +22,8 @@ pub(crate) struct Backlog {
     bytes: usize,
     /// a page was asked for, with numbers below this
     asked_to: Option<u64>,
+    /// those with smaller numbers are dropped when they have been read; 0 = none are
+    clear_to: u64,
     /// the client lost rights while there was something on disk
     pub filter: bool,
     /// messages in flight at the restart have no bodies yet
@@ -80,8 +82,29 @@ impl Backlog {
 
     /// Asks for a page: from which number, and below which. The caller has seen that there is something.
     pub fn ask(&mut self) -> Option<(u64, u64)> {
-        self.asked_to = self.seqs.behind();
+        let behind = self.seqs.behind()?;
+        self.asked_to = Some(match self.clear_to {
+            0 => behind,
+            // What is to be kept is read when there is room for it.
+            clear_to => behind.min(clear_to),
+        });
         Some((self.seqs.first()?, self.asked_to?))
+    }
+
+    /// Has all that is here now dropped when it has been read.
+    pub fn clear(&mut self) {
+        let behind = self.seqs.behind().max(self.late.behind());
+        self.clear_to = behind.unwrap_or(0);
+    }
+
+    /// Something is still to be read to be dropped.
+    pub fn clearing(&self) -> bool {
+        self.clear_to > 0
+    }
+
+    /// Whether a message that was read is to be dropped.
+    pub fn drops(&self, seq: u64) -> bool {
+        seq < self.clear_to
     }
 
     /// One was read; `false` when it had not been counted when the page was asked for: one of the same
@@ -109,6 +132,9 @@ impl Backlog {
         self.seqs
             .remove_below(next.map_or(asked_to, |next| next.min(asked_to)));
         self.seqs.append(std::mem::take(&mut self.late));
+        if self.seqs.first().is_none_or(|first| first >= self.clear_to) {
+            self.clear_to = 0;
+        }
         self.correct();
     }
 

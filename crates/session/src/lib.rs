@@ -16,6 +16,6 @@ mod subscriptions;
 
 pub use message::{Delivery, GroupRef, Message, MessageParts, Publisher};
 pub use queue::{Dropped, Queue, QueueLimits, RAM_OFFLINE, RAM_ONLINE};
-pub use session::{Ack, Inbound, Limits, Owed, Restored, RestoredFlight, Sent, Session};
+pub use session::{Ack, InFlight, Inbound, Limits, Owed, Restored, RestoredFlight, Sent, Session};
 pub use sink::{Change, Effect, Sink};
 pub use subscriptions::{Subscription, Subscriptions};

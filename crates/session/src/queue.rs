@@ -54,6 +54,8 @@ pub enum Dropped {
     Full,
     /// QoS 0, and `store_qos0` is off
     QoS0,
+    /// somebody wanted the queue to be empty: [`crate::Session::clear_backlog`]
+    Cleared,
 }
 
 #[derive(Debug, Default)]
@@ -203,6 +205,11 @@ impl Queue {
             self.lanes = Vec::new();
         }
         delivery
+    }
+
+    /// All of them, in the order in which [`Queue::pop`] takes them.
+    pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
+        self.lanes.iter().flat_map(|lane| &lane.waiting)
     }
 
     /// What [`Queue::pop`] would take.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 mod acks;
 mod end;
 mod inbound;
+mod look;
 mod restore;
 mod stored;
 mod timers;
@@ -18,6 +19,7 @@ mod timers;
 pub use acks::Ack;
 pub use end::Owed;
 pub use inbound::Inbound;
+pub use look::InFlight;
 pub use restore::{Restored, RestoredFlight};
 
 /// Limits under which a session works; shared by all that were made under the same settings.

@@ -3,7 +3,7 @@
 use super::{Sent, Session};
 use crate::backlog::Backlog;
 use crate::message::Delivery;
-use crate::queue::Dropped;
+use crate::queue::{Dropped, RAM_ONLINE};
 use crate::sink::{Effect, Sink, record_done};
 use std::sync::Arc;
 
@@ -112,10 +112,15 @@ impl Session {
         // All of memory was dropped before it could come to that.
         let exceeded =
             limits.exceeded(queue.len() + backlog.len(), queue.bytes() + backlog.bytes());
-        if !sends && !exceeded {
+        if !sends && !exceeded && !backlog.clearing() {
             return;
         }
-        let most = if all { most } else { most - held.min(most - 1) };
+        let most = match backlog.clearing() {
+            // Nothing of it stays.
+            true => RAM_ONLINE,
+            false if all => most,
+            false => most - held.min(most - 1),
+        };
         if let Some((from, to)) = backlog.ask() {
             sink.effect(Effect::WantPage { from, to, most });
         }
@@ -142,6 +147,9 @@ impl Session {
             if delivery.message.expired(now) {
                 record_done(sink, &delivery);
                 sink.effect(Effect::Expired(delivery));
+            } else if backlog.drops(delivery.seq) {
+                record_done(sink, &delivery);
+                sink.effect(Effect::Dropped(delivery, Dropped::Cleared));
             } else if limits.queue.priorities.is_none() {
                 flows.queue.push_counted(delivery, &limits.queue);
             } else {

@@ -520,6 +520,7 @@ impl Ledger {
                 qos == QoS::AtMostOnce && !limits.store_qos0,
                 "{num} dropped as QoS 0"
             ),
+            Dropped::Cleared => panic!("{num} dropped though nobody has cleared the queue"),
             Dropped::Full => {
                 let lane = self.lanes.get(&level).map_or(0, VecDeque::len);
                 let long = limits.max_length > 0 && lane + one > limits.max_length;
