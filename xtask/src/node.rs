@@ -30,6 +30,8 @@ pub fn make(tree: &Path, profile: &str, keys: &str) -> Result<u16, String> {
              listener.tcp.external.max_clients = 102400\n"
         );
     at(&conf, fs::write(&conf, text))?;
+    // Trees are tried out beside each other.
+    configure_plugin(tree, "emq_dashboard", "dashboard.listener.http = 127.0.0.1:0\n")?;
     Ok(port)
 }
 

@@ -8,6 +8,9 @@ use crate::schema::{self, Key, Shipped};
 use crate::value::Type;
 use crate::{Reload, assemble, find_plugin, own};
 
+/// Keys of one plugin that may be set beside its file: those with a free word could be made up without end.
+const MOST_GIVEN: usize = 1000;
+
 /// A key of a plugin, with all that a form for it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginKeyFacts {
@@ -100,6 +103,13 @@ impl Config {
                 change.live &= live;
                 let given = changed.overrides.entry(name.to_owned()).or_default();
                 given.retain(|(other, _)| other != key);
+                if given.len() >= MOST_GIVEN {
+                    return Err(SetError::BadValue {
+                        key: (*key).to_owned(),
+                        value: (*value).to_owned(),
+                        reason: format!("{MOST_GIVEN} keys are set already; use the file"),
+                    });
+                }
                 given.push(((*key).to_owned(), (*value).to_owned()));
             }
         }

@@ -158,6 +158,13 @@ fn a_stranger_knows_its_own_keys() {
     assert_eq!(value(&config, "mine", "mine.rule.1").as_deref(), Some("x"));
     let unknown = config.set_plugin("mine", &[("mine.other", "x")]);
     assert!(matches!(unknown, Err(SetError::InvalidKey(_))));
+    for n in 2..2 * MOST_GIVEN {
+        let rule = format!("mine.rule.{n}");
+        if config.set_plugin("mine", &[(&rule, "x")]).is_err() {
+            break;
+        }
+    }
+    assert_eq!(config.plugin_overrides("mine").len(), MOST_GIVEN);
     let given = config.plugin_overrides("mine");
     let none = std::iter::empty();
     let again = load_plugin_with(&dir.0, "mine", &keys, none, &given).unwrap();

@@ -86,6 +86,7 @@ fn the_shipped_directory_is_safe_and_complete() {
             (ListenerKind::Ssl, "external", "8883"),
             (ListenerKind::Ws, "external", "8083"),
             (ListenerKind::Wss, "external", "8084"),
+            (ListenerKind::Api, "mgmt", "127.0.0.1:8080"),
         ]
     );
     let wss = listener(&loaded, ListenerKind::Wss, "external")

@@ -55,6 +55,11 @@ fn old(release: &str) -> Old {
         let to = format!("127.0.0.1:{internal}");
         tree.set("EMQ_LISTENER__TCP__INTERNAL", &to);
     }
+    if text.contains("listener.api.mgmt") {
+        let to = format!("127.0.0.1:{}", free_port());
+        tree.set("EMQ_LISTENER__API__MGMT", &to);
+    }
+    tree.set("EMQ_DASHBOARD__LISTENER__HTTP", "127.0.0.1:0");
     Old {
         tree,
         internal,

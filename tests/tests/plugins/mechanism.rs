@@ -128,7 +128,7 @@ fn emq_plugins_load_and_unload() {
 
 #[test]
 fn emq_plugins_that_are_not_there() {
-    let broker = Broker::start(all_files().plugin_conf("emq_dashboard", ""));
+    let broker = Broker::start(all_files().plugin_conf("emq_plugin_template", ""));
     for name in [
         "nope",
         "emq_nope",
@@ -148,9 +148,9 @@ fn emq_plugins_that_are_not_there() {
             "{name:?}"
         );
     }
-    let text = plugins(&broker, &["load", "emq_dashboard"]);
+    let text = plugins(&broker, &["load", "emq_plugin_template"]);
     assert!(
-        text.starts_with("load plugin error: {emq_dashboard,\"not part of emqttd "),
+        text.starts_with("load plugin error: {emq_plugin_template,\"not part of emqttd "),
         "{text}"
     );
     assert_eq!(broker.loaded_plugins(), Vec::<String>::new());
@@ -551,7 +551,7 @@ fn plugins_that_this_broker_does_not_have() {
     assert!(log.contains("data/loaded_plugins:2:"), "{log}");
     assert!(log.contains("to go on without it"), "{log}");
     for (names, set) in [
-        (["emq_dashboard", "emq_lua_hook"], "stop"),
+        (["emq_plugin_template", "emq_lua_hook"], "stop"),
         (["emq_nope", "nope"], "stop"),
         (["emq_nope", "kafka_bridge"], "continue"),
     ] {

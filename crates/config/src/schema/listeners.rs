@@ -25,6 +25,7 @@ pub(super) const KEYS: &[Key] = &[
         ("listener.ssl.external", "8883"),
         ("listener.ws.external", "8083"),
         ("listener.wss.external", "8084"),
+        ("listener.api.mgmt", "127.0.0.1:8080"),
     ]),
     key("listener.tcp|ssl|ws|wss|api.$name.acceptors", COUNT, "reported only; the event loops accept")
         .default("8").each(&[
@@ -33,6 +34,7 @@ pub(super) const KEYS: &[Key] = &[
             ("listener.ssl.external.acceptors", "16"),
             ("listener.ws.external.acceptors", "4"),
             ("listener.wss.external.acceptors", "4"),
+            ("listener.api.mgmt.acceptors", "4"),
         ]),
     key("listener.tcp|ssl|ws|wss|api.$name.max_clients", COUNT, "connections at the same time")
         .default("1024").each(&[
@@ -41,6 +43,7 @@ pub(super) const KEYS: &[Key] = &[
             ("listener.ssl.external.max_clients", "1024"),
             ("listener.ws.external.max_clients", "102400"),
             ("listener.wss.external.max_clients", "64"),
+            ("listener.api.mgmt.max_clients", "64"),
         ]),
     key("listener.tcp|ssl|ws|wss|api.$name.max_conn_rate", Type::Integer { min: 0, max: 4_294_967_295 },
         "connections accepted a second; 0 = no limit")
@@ -52,6 +55,7 @@ pub(super) const KEYS: &[Key] = &[
             ("listener.ssl.external.access.1", "allow all"),
             ("listener.ws.external.access.1", "allow all"),
             ("listener.wss.external.access.1", "allow all"),
+            ("listener.api.mgmt.access.1", "allow all"),
         ]),
     key("listener.tcp|ssl|ws|wss.$name.mountpoint", Type::Text, "put before every topic of its clients"),
     key("listener.tcp|ssl|ws|wss.$name.zone", Type::Text, "never read, in EMQ neither").without_effect(),
@@ -73,6 +77,7 @@ pub(super) const KEYS: &[Key] = &[
             ("listener.tcp.internal.backlog", "512"),
             ("listener.ws.external.backlog", "1024"),
             ("listener.wss.external.backlog", "1024"),
+            ("listener.api.mgmt.backlog", "512"),
         ]),
     key("listener.tcp|ssl|ws|wss|api.$name.send_timeout", PERIOD, "time a write may make no progress")
         .default("15s").each(&[
@@ -80,6 +85,7 @@ pub(super) const KEYS: &[Key] = &[
             ("listener.tcp.internal.send_timeout", "5s"),
             ("listener.ws.external.send_timeout", "15s"),
             ("listener.wss.external.send_timeout", "15s"),
+            ("listener.api.mgmt.send_timeout", "15s"),
         ]),
     key("listener.tcp|ssl|ws|wss|api.$name.send_timeout_close", Type::Flag, "close the connection then")
         .default("on").each(&[
@@ -87,6 +93,7 @@ pub(super) const KEYS: &[Key] = &[
             ("listener.tcp.internal.send_timeout_close", "on"),
             ("listener.ws.external.send_timeout_close", "on"),
             ("listener.wss.external.send_timeout_close", "on"),
+            ("listener.api.mgmt.send_timeout_close", "on"),
         ]),
     key("listener.tcp|ssl|ws|wss|api.$name.recbuf", SIZE, "kernel's receive buffer").shows("4KB"),
     key("listener.tcp|ssl|ws|wss|api.$name.sndbuf", SIZE, "kernel's send buffer").shows("4KB"),

@@ -270,6 +270,8 @@ impl Web {
         let open = bound.serve(Site::new(&self.app, files), self.ready.subscribe())?;
         let state = Arc::clone(&open.state);
         self.app.core().broker.listener_opened(Arc::clone(&state));
+        // Somebody may look at charts from now on.
+        self.app.core().history().begin();
         *known.open.lock() = Some(open);
         Ok(state)
     }
