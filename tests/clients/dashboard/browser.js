@@ -111,14 +111,15 @@ class Browser {
     return this.page.getByRole('row').filter({ hasText: text })
   }
 
-  /** The dialog that is open. */
+  /** The dialog that was opened last. */
   dialog () {
-    return this.page.getByRole('dialog')
+    return this.page.getByRole('dialog').last()
   }
 
   async confirm (name) {
+    const dialog = await this.dialog().elementHandle()
     await this.dialog().getByRole('button', { name, exact: true }).click()
-    await this.dialog().waitFor({ state: 'detached' })
+    await dialog.waitForElementState('hidden')
   }
 
   /** No serious fault for those who use it otherwise than with eyes and a mouse. */

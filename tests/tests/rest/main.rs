@@ -4,4 +4,16 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+mod console_bans;
+mod console_common;
+mod console_events;
+mod console_figures;
+mod console_manage;
+mod console_search;
 mod server_auth;
+mod server_listeners;
+mod v2_legacy;
+mod v2_lists;
+mod v2_manage;
+mod v2_messages;
+mod v2_users;

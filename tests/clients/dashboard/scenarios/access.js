@@ -16,7 +16,7 @@ module.exports = async ({ browser, clients, bin }) => {
   await ask('allowed/x', 'Allowed')
   await ask('denied/x', 'Denied')
   await page.getByText('acl_internal').first().waitFor()
-  await page.getByText(/acl\.conf:1/).first().waitFor()
+  await page.getByText(/line 1: /).first().waitFor()
   await browser.picture('acl')
   await page.getByRole('tab', { name: 'Login' }).click()
   await page.getByLabel('Client ID').last().fill('c1')

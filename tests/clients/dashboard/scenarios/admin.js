@@ -37,7 +37,7 @@ module.exports = async ({ browser, bin, page: base }) => {
 
   await browser.go('API keys')
   await page.getByRole('button', { name: 'Create key' }).click()
-  await browser.dialog().getByLabel('Name').fill('reader')
+  await browser.dialog().getByLabel('Name', { exact: false }).first().fill('reader')
   await browser.dialog().getByRole('checkbox', { name: /^Read/ }).check()
   await browser.dialog().getByRole('button', { name: /^Create/ }).click()
   const secret = await browser.dialog().getByLabel('Secret').inputValue()
@@ -56,8 +56,7 @@ module.exports = async ({ browser, bin, page: base }) => {
 
   // All of that stands in the log, and no password does.
   ctl(bin, 'admins', 'passwd', 'admin', 'from the command line')
-  await page.getByText('Your login has ended').or(page.getByRole('button', { name: 'Log in' })).first().waitFor({ timeout: 5000 })
-    .catch(() => browser.go('Audit log').catch(() => {}))
+  // A password that was changed elsewhere ends the login here, wherever one is.
   await page.getByRole('button', { name: 'Log in' }).waitFor()
   await browser.fillLogin('from the command line')
   await page.getByRole('navigation').waitFor()

@@ -21,7 +21,7 @@ module.exports = async ({ browser, clients, bin }) => {
   await browser.mustBeAccessible('a client')
 
   // Subscriptions are added and taken away for it.
-  await page.getByLabel('Topic', { exact: false }).first().fill('commands/+')
+  await page.getByLabel('Topic filter').fill('commands/+')
   await page.getByRole('button', { name: 'Subscribe', exact: true }).click()
   await eventually('it is subscribed', () => ctl(bin, 'subscriptions', 'show', ID).includes('commands/+'))
   const other = await clients.connect('other')

@@ -26,9 +26,9 @@ module.exports = async ({ browser, bin }) => {
   assert.equal(active('emq_retainer'), true)
 
   // Text and state narrow the list.
-  await page.getByLabel('Search plugins').fill('lua')
+  await page.getByLabel('Search plugins').fill('dash')
   await row.waitFor({ state: 'detached' })
-  await browser.row('emq_lua_hook').waitFor()
+  await browser.row('emq_dashboard').waitFor()
   await page.getByLabel('Search plugins').fill('')
 
   await row.getByRole('link', { name: 'Configure emq_retainer' }).or(row.getByRole('button', { name: 'Configure emq_retainer' })).click()
