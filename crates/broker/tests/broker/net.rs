@@ -4,7 +4,7 @@
 //! connections between shards, writes outputs (here: into memory), and goes round until nothing is left.
 
 use crate::packets::*;
-use emqttd_broker::{Broker, ConnId, ListenerState, Next, Peer, Shard};
+use emqttd_broker::{Broker, ConnId, ListenerState, Next, Peer, Shard, Storage};
 use emqttd_config::Settings;
 use emqttd_mqtt::{Packet, Version, fixed_header};
 use emqttd_plugin_sdk::{RetainSettings, RetainStorage};
@@ -76,8 +76,13 @@ impl Net {
     pub fn with(shards: usize, change: impl FnOnce(&mut Settings)) -> Net {
         let mut settings = settings();
         change(&mut settings);
+        Net::of(settings, shards, None)
+    }
+
+    /// With what is in a store.
+    pub fn of(settings: Settings, shards: usize, storage: Option<Storage>) -> Net {
         let listener = Arc::new(ListenerState::new(settings.listeners[0].clone()));
-        let (broker, shards) = Broker::new(settings, shards).unwrap();
+        let (broker, shards) = Broker::open(settings, shards, storage).unwrap();
         broker.retain(Some(retainer())).unwrap();
         let used = shards.iter().map(|_| BTreeMap::new()).collect();
         Net {

@@ -312,3 +312,45 @@ fn what_was_counted_after_the_question_is_not_taken_before_older_ones() {
     }
     assert_eq!(wire.numbers(), [1, 2, 3, 4, 6, 5, 7, 8]);
 }
+
+/// In memory at once; on disk as it is read, which it is now whether there is a client or not.
+#[test]
+fn a_queue_is_cleared_on_disk_too() {
+    for online in [false, true] {
+        let mut session = durable(1, QueueLimits::default());
+        let mut wire = Wire::default();
+        if online {
+            connect(&mut session, &mut wire);
+        }
+        send(&mut session, 1..1001, &mut wire);
+        let in_memory = session.queue_len_in_memory();
+        let in_flight = session.inflight_len();
+        assert_eq!(in_flight, usize::from(online));
+        let on_disk = session.clear_backlog(&mut wire);
+        assert_eq!(in_flight + in_memory + on_disk, 1000);
+        assert_eq!(session.clear(2, &mut wire).len(), 2.min(in_memory));
+        session.clear(usize::MAX, &mut wire);
+        // What comes now is to stay.
+        send(&mut session, 1001..1004, &mut wire);
+        let mut read = 0;
+        while let [(from, to, most)] = wire.pages()[..] {
+            if to > 1001 {
+                break;
+            }
+            let behind = to.min(from + most as u64);
+            read += behind - from;
+            let next = (behind < to).then_some(behind);
+            session.page(page(from..behind), next, 0, &mut wire);
+        }
+        assert_eq!(read as usize, on_disk, "{online}");
+        let done = wire
+            .told
+            .iter()
+            .filter(|told| matches!(told, Told::Done(_)));
+        assert_eq!(done.count(), in_memory + on_disk);
+        let cleared = |e: &&Effect| matches!(e, Effect::Dropped(_, Dropped::Cleared));
+        assert_eq!(wire.effects.iter().filter(cleared).count(), on_disk);
+        assert_eq!((session.queue_len(), session.dropped), (3, 0));
+        assert_eq!(session.inflight_len(), in_flight);
+    }
+}
