@@ -1,4 +1,7 @@
-//! Management: each operation on a running broker once, and the command line as a view of it.
+//! Management: each operation on a running broker once. The command line is a view of it, and so is the HTTP API.
+//!
+//! [`Core`] is what operations work on: the broker, its configuration, who runs its plugins, and what management keeps
+//! itself ([`Users`], [`ApiKeys`], [`Audit`], [`History`]). Its calls may block; none belongs on an event loop.
 //!
 //! [`Cli`] knows the commands and answers one line of arguments with a text and an exit code;
 //! [`server`] offers it on a Unix socket; [`client`] is the other end, which `emqttd_ctl` and
@@ -32,7 +35,7 @@ mod wire;
 pub use api_keys::{ApiKey, ApiKeyError, ApiKeys, NewKey, Scope};
 pub use audit::{Audit, Entry, Via};
 pub use bar::Bar;
-pub use cli::{Call, Cli, Done, Handler, Task, Watcher};
+pub use cli::{Call, Cli, Done, Handler, Observer, Task, Watcher};
 pub use commands::plugins::{PluginControl, PluginDone, PluginError, PluginRow};
 pub use commands::{Core, after_boot, core};
 pub use configs::{ConfigError, ConfigKey, Configs, LOG_LEVELS, MASK};

@@ -66,7 +66,8 @@ fn plain(scenario: &Value) -> bool {
             [verb, _, ..] if verb == "plugins" => true,
             _ => false,
         };
-        step.get("mask").is_none() && step.get("names").is_none() && !needs_plugins
+        let many = step["only"].as_str().is_some_and(|only| only.contains('('));
+        step.get("mask").is_none() && step.get("names").is_none() && !needs_plugins && !many
     };
     let only_text = |step: &Value| step.get("cli").is_some() && only_text(step);
     scenario["tag"] == "same"
