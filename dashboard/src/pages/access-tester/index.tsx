@@ -1,4 +1,4 @@
-import { Alert, Badge, Button, Group, Paper, PasswordInput, SegmentedControl, SimpleGrid, Stack, Tabs, Text, TextInput, Title } from '@mantine/core';
+import { Alert, Badge, Button, Group, Input, Paper, PasswordInput, SegmentedControl, SimpleGrid, Stack, Tabs, TextInput, Title } from '@mantine/core';
 import { IconCircleCheck, IconCircleX } from '@tabler/icons-react';
 import { type FormEvent, useState } from 'react';
 import { useSearchParams } from 'wouter';
@@ -110,9 +110,9 @@ export default function AccessTester() {
               spellCheck={false}
             />
             <div>
-              <Text size="sm" fw={500} component="div" id="tester-access">
+              <Input.Label labelElement="div" display="block" id="tester-access">
                 {t('tester.access')}
-              </Text>
+              </Input.Label>
               <SegmentedControl
                 aria-labelledby="tester-access"
                 value={form.access}

@@ -59,7 +59,7 @@ export default function ApiKeys() {
       value: (key) => key.created_at,
       cell: (key) => (
         <>
-          <TimeText value={key.created_at} />{' '}
+          <TimeText value={key.created_at} relative />{' '}
           <Text span size="xs" c="dimmed">
             {t('keys.by', { by: key.created_by })}
           </Text>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Entry, fits, nextBefore, verdictOf } from './entry';
+import { type Entry, fits, nextBefore, readable, verdictOf } from './entry';
 
 const entry: Entry = { seq: 5, at: 1000, who: 'admin', from: '127.0.0.1', via: 'token', action: 'PUT /api/v2/logging', outcome: '200' };
 
@@ -21,5 +21,11 @@ describe('audit entries', () => {
     expect(fits(entry, ' ADMIN ')).toBe(true);
     expect(fits(entry, 'logging')).toBe(true);
     expect(fits(entry, 'bob')).toBe(false);
+  });
+
+  it('are read without what paths need', () => {
+    expect(readable('PUT /api/v2/listeners/mqtt%3Awss/127.0.0.1%3A8084')).toBe('PUT /api/v2/listeners/mqtt:wss/127.0.0.1:8084');
+    expect(readable('DELETE /api/v2/clients/a%2Fb%20c')).toBe('DELETE /api/v2/clients/a%2Fb c');
+    expect(readable('users add 100%')).toBe('users add 100%');
   });
 });

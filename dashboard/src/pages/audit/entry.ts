@@ -33,6 +33,20 @@ export function nextBefore(page: readonly Entry[], limit: number): number | unde
 }
 
 export function fits(entry: Entry, text: string): boolean {
-  const hay = `${entry.who} ${entry.from} ${entry.via} ${entry.action} ${entry.outcome}`.toLowerCase();
+  const hay = `${entry.who} ${entry.from} ${entry.via} ${readable(entry.action)} ${entry.outcome}`.toLowerCase();
   return hay.includes(text.trim().toLowerCase());
+}
+
+/** An action as people read it: what is encoded in a path is decoded, but for slashes, which would mislead. */
+export function readable(action: string): string {
+  return action
+    .split(/%2f/i)
+    .map((part) => {
+      try {
+        return decodeURIComponent(part);
+      } catch {
+        return part;
+      }
+    })
+    .join('%2F');
 }

@@ -7,7 +7,7 @@ import { LIVE } from '../../api/hooks';
 import { type Column, ErrorNote, LocalTable, PageHeader, TimeText } from '../../components';
 import { SearchBox } from '../../components/TableParts';
 import { useT } from '../../i18n';
-import { type Entry, fits, isVia, nextBefore, verdictOf } from './entry';
+import { type Entry, fits, isVia, nextBefore, readable, verdictOf } from './entry';
 
 const LIMIT = 100;
 const KEY = ['audit', 'pages'];
@@ -36,7 +36,7 @@ export default function Audit() {
     { key: 'who', header: t('audit.who'), cell: (entry) => entry.who },
     { key: 'from', header: t('audit.from'), cell: (entry) => entry.from, mono: true },
     { key: 'via', header: t('audit.via'), cell: (entry) => (isVia(entry.via) ? t(`audit.via.${entry.via}`) : entry.via) },
-    { key: 'action', header: t('audit.action'), cell: (entry) => entry.action, mono: true, wrap: true },
+    { key: 'action', header: t('audit.action'), cell: (entry) => readable(entry.action), mono: true, wrap: true, width: 320 },
     { key: 'outcome', header: t('audit.outcome'), cell: (entry) => <Outcome outcome={entry.outcome} /> },
   ];
   return (

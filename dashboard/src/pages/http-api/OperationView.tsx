@@ -52,7 +52,7 @@ export function OperationView({ doc, operation }: { doc: Document; operation: Op
       {body ? (
         <div>
           <Heading text={`${t('http.body')}: ${body.type}`} />
-          <SchemaView doc={doc} schema={body.schema} label={t('http.body')} />
+          <SchemaView doc={doc} schema={body.schema} label={t('http.body')} required />
         </div>
       ) : null}
       <TryForm doc={doc} operation={operation} />
@@ -105,8 +105,16 @@ function bounds(schema: Schema | undefined): string {
   return `${schema.minimum ?? ''}…${schema.maximum ?? ''}`;
 }
 
+interface SchemaProps {
+  doc: Document;
+  schema: Schema | undefined;
+  label: string;
+  /** Say which fields have to be there: of a body, not of an answer. */
+  required?: boolean;
+}
+
 /** The fields of a schema; of a choice, those of each. */
-function SchemaView({ doc, schema, label }: { doc: Document; schema: Schema | undefined; label: string }) {
+function SchemaView({ doc, schema, label, required = false }: SchemaProps) {
   const t = useT();
   const choices = choicesOf(doc, schema);
   if (choices.length > 0 && choices.length <= 4) {
@@ -114,7 +122,7 @@ function SchemaView({ doc, schema, label }: { doc: Document; schema: Schema | un
       <Stack gap="xs">
         <Text size="sm">{t('http.oneOf')}</Text>
         {choices.map((choice, at) => (
-          <SchemaView key={at} doc={doc} schema={choice} label={resolve(doc, choice).name || label} />
+          <SchemaView key={at} doc={doc} schema={choice} label={resolve(doc, choice).name || label} required={required} />
         ))}
       </Stack>
     );
@@ -141,7 +149,7 @@ function SchemaView({ doc, schema, label }: { doc: Document; schema: Schema | un
           {fields.map((field, at) => (
             <tr key={at}>
               <td className={classes.mono} style={{ paddingLeft: 12 + field.depth * 16 }}>
-                {field.name}
+                {field.name} {required && field.required ? <Required /> : null}
               </td>
               <td className={classes.mono}>{field.type}</td>
               <td>

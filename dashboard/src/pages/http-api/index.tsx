@@ -78,7 +78,7 @@ function Section({ doc, group }: { doc: Document; group: Operations }) {
           {group.description}
         </Text>
       </Group>
-      <Accordion multiple variant="contained" value={open} onChange={setOpen} chevronPosition="left" classNames={{ content: classes.content }}>
+      <Accordion multiple variant="contained" value={open} onChange={setOpen} chevronPosition="left" classNames={{ item: classes.item, content: classes.content }}>
         {group.operations.map((operation) => (
           <Accordion.Item key={operation.id} value={operation.id}>
             <Head doc={doc} operation={operation} />
@@ -95,15 +95,16 @@ const COLORS: Record<string, string> = { GET: 'sea', POST: 'teal', PUT: 'orange'
 function Head({ doc, operation }: { doc: Document; operation: Operation }) {
   const t = useT();
   const path = fullPath(doc, operation.path);
-  const about = `about ${operation.id}`.replace(/\W+/g, '-');
+  // The name is method and path; what it does is read out after that.
+  const about = `about-${operation.id}`;
   return (
-    <Accordion.Control aria-label={`${operation.method} ${path}`} aria-describedby={about}>
+    <Accordion.Control aria-describedby={about}>
       <div className={classes.head}>
         <Badge radius="sm" variant="light" color={COLORS[operation.method] ?? 'gray'} className={classes.method}>
           {operation.method}
-        </Badge>
+        </Badge>{' '}
         <span className={classes.path}>{path}</span>
-        <span className={classes.summary} id={about}>
+        <span className={classes.summary} id={about} aria-hidden>
           {operation.summary}
           {operation.open ? ` · ${t('http.open')}` : ''}
         </span>

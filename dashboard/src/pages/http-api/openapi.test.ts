@@ -38,11 +38,12 @@ const doc: Document = {
     },
     '/retained/{topic}': {
       parameters: [{ name: 'topic', in: 'path', required: true, schema: { type: 'string' } }],
-      get: { tags: ['retained'], parameters: [{ name: 'bytes', in: 'query', schema: { type: 'integer' } }] },
+      get: { tags: ['retained'], responses: { 404: { $ref: '#/components/responses/Missing' } }, parameters: [{ name: 'bytes', in: 'query', schema: { type: 'integer' } }] },
     },
     '/openapi.json': { get: { tags: ['retained'], security: [{}] } },
   },
   components: {
+    responses: { Missing: { description: 'no such thing' } },
     schemas: {
       New: {
         type: 'object',
@@ -70,9 +71,9 @@ describe('operations', () => {
   const groups = groupsOf(doc);
 
   it('lie in the groups of the file', () => {
-    expect(groups.map((group) => [group.tag, group.operations.map((op) => op.id)])).toEqual([
-      ['users', ['post /users']],
-      ['retained', ['get /retained/{topic}', 'get /openapi.json']],
+    expect(groups.map((group) => [group.tag, group.operations.map((op) => `${op.method} ${op.path}`)])).toEqual([
+      ['users', ['POST /users']],
+      ['retained', ['GET /retained/{topic}', 'GET /openapi.json']],
     ]);
     expect(groups[0]?.description).toBe('Who may log in');
   });
@@ -80,9 +81,16 @@ describe('operations', () => {
   it('know parameters of the path, bodies, and whether a login is needed', () => {
     const [retained, file] = groups[1]!.operations;
     expect(retained!.parameters.map((p) => p.name)).toEqual(['topic', 'bytes']);
+    expect(retained!.answers).toMatchObject([{ status: '404', description: 'no such thing' }]);
     expect(retained!.open).toBe(false);
     expect(file!.open).toBe(true);
     expect(groups[0]!.operations[0]!.body).toMatchObject({ type: 'application/json', required: true });
+  });
+
+  it('have ids of their own without blanks', () => {
+    const ids = groups.flatMap((group) => group.operations.map((operation) => operation.id));
+    expect(new Set(ids).size).toBe(3);
+    for (const id of ids) expect(id).toMatch(/^[\w-]+$/);
   });
 
   it('are found by words', () => {

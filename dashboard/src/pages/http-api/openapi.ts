@@ -33,6 +33,7 @@ export interface Parameter {
 }
 
 interface Content {
+  $ref?: string;
   content?: Record<string, { schema?: Schema; example?: unknown; }>;
   description?: string;
   required?: boolean;
@@ -54,7 +55,7 @@ export interface Document {
   servers?: { url?: string; }[];
   tags?: { name: string; description?: string; }[];
   paths?: Record<string, Record<string, unknown>>;
-  components?: { schemas?: Record<string, Schema>; };
+  components?: { schemas?: Record<string, Schema>; responses?: Record<string, Content> };
   security?: unknown[];
 }
 
@@ -116,7 +117,8 @@ function operationOf(
 ): Operation {
   const [type, content] = Object.entries(raw.requestBody?.content ?? {})[0] ?? [];
   return {
-    id: `${method} ${path}`,
+    // Plain enough to be part of an id in the page.
+    id: `${method}-${path.replace(/\W/g, (sign) => `-${sign.charCodeAt(0).toString(16)}`)}`,
     method: method.toUpperCase(),
     path,
     tag: raw.tags?.[0] ?? '',
@@ -126,7 +128,8 @@ function operationOf(
     body: type
       ? { type, schema: content?.schema, required: raw.requestBody?.required ?? false, example: content?.example }
       : undefined,
-    answers: Object.entries(raw.responses ?? {}).map(([status, answer]) => {
+    answers: Object.entries(raw.responses ?? {}).map(([status, given]) => {
+      const answer = given.$ref === undefined ? given : (doc.components?.responses?.[given.$ref.split('/').pop() ?? ''] ?? {});
       const [answerType, answerContent] = Object.entries(answer.content ?? {})[0] ?? [];
       return {
         status,

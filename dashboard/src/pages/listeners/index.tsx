@@ -1,4 +1,4 @@
-import { Alert, Badge, Button, Group, Stack, Text } from '@mantine/core';
+import { Alert, Badge, Button, Stack, Text } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { IconAlertTriangle } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
@@ -78,25 +78,17 @@ export default function Listeners() {
       header: t('listeners.protocol'),
       value: (one) => one.protocol,
       cell: (one) => (
-        <Group gap={6} wrap="nowrap">
+        <Stack gap={2} align="flex-start">
           {one.protocol}
           {isUsed(one) === 'yes' ? (
             <Badge size="xs" variant="outline">
               {t('listeners.used')}
             </Badge>
           ) : null}
-        </Group>
+        </Stack>
       ),
     },
     { key: 'listen', header: t('listeners.listen'), value: (one) => one.listen, cell: (one) => one.listen, mono: true },
-    { key: 'acceptors', header: t('listeners.acceptors'), value: (one) => one.acceptors, cell: (one) => count(one.acceptors), align: 'right' },
-    { key: 'max', header: t('listeners.max'), value: (one) => one.max_clients, cell: (one) => count(one.max_clients), align: 'right' },
-    { key: 'current', header: t('listeners.current'), value: (one) => one.current_clients, cell: (one) => count(one.current_clients), align: 'right' },
-    {
-      key: 'shutdown',
-      header: t('listeners.shutdown'),
-      cell: (one) => <Shutdowns counts={one.shutdown_count} />,
-    },
     {
       key: 'state',
       header: t('listeners.state'),
@@ -106,6 +98,15 @@ export default function Listeners() {
           {one.running ? t('listeners.running') : t('listeners.stopped')}
         </Badge>
       ),
+    },
+    { key: 'acceptors', header: t('listeners.acceptors'), value: (one) => one.acceptors, cell: (one) => count(one.acceptors), align: 'right' },
+    { key: 'max', header: t('listeners.max'), value: (one) => one.max_clients, cell: (one) => count(one.max_clients), align: 'right' },
+    { key: 'current', header: t('listeners.current'), value: (one) => one.current_clients, cell: (one) => count(one.current_clients), align: 'right' },
+    {
+      key: 'shutdown',
+      header: t('listeners.shutdown'),
+      cell: (one) => <Shutdowns counts={one.shutdown_count} />,
+      wrap: true,
     },
   ];
 
@@ -154,12 +155,8 @@ function Shutdowns({ counts }: { counts: Record<string, number> }) {
     );
   }
   return (
-    <Group gap={4} wrap="wrap" maw={340} title={t('listeners.shutdownHelp')}>
-      {reasons.map(([reason, times]) => (
-        <Badge key={reason} size="sm" variant="light" color="gray" tt="none">
-          {reason}: {count(times)}
-        </Badge>
-      ))}
-    </Group>
+    <Text span size="xs" title={t('listeners.shutdownHelp')}>
+      {reasons.map(([reason, times]) => `${reason}: ${count(times)}`).join(', ')}
+    </Text>
   );
 }

@@ -103,27 +103,29 @@ export function PluginForm({ name, config }: { name: string; config: PluginConfi
             setFree(lines);
           }}
         />
-        {save.error ? (
-          <Alert color="red" variant="light" role="alert" mt="sm">
-            {words(save.error)}
-          </Alert>
-        ) : null}
-        {name === OWN && keys.some((key) => key.key in changes && !key.live) ? (
-          <Alert color="yellow" variant="light" mt="sm">
-            {t('listeners.ownRestart')}
-          </Alert>
-        ) : null}
-        <Group className={classes.bar} justify="flex-end" gap="sm">
-          <Text size="sm" c="dimmed" role="status">
-            {count === 0 ? t('plugins.noChanges') : t('plugins.changes', { n: count })}
-          </Text>
-          <Button variant="default" disabled={count === 0} onClick={discard}>
-            {t('plugins.discard')}
-          </Button>
-          <Button type="submit" disabled={count === 0} loading={save.isPending}>
-            {t('common.save')}
-          </Button>
-        </Group>
+        <div className={classes.bar}>
+          {save.error ? (
+            <Alert color="red" variant="light" role="alert" mb="sm">
+              {words(save.error)}
+            </Alert>
+          ) : null}
+          {name === OWN && keys.some((key) => key.key in changes && !key.live) ? (
+            <Alert color="yellow" variant="light" mb="sm">
+              {t('listeners.ownRestart')}
+            </Alert>
+          ) : null}
+          <Group justify="flex-end" gap="sm">
+            <Text size="sm" c="dimmed" role="status">
+              {count === 0 ? t('plugins.noChanges') : t('plugins.changes', { n: count })}
+            </Text>
+            <Button variant="default" disabled={count === 0} onClick={discard}>
+              {t('plugins.discard')}
+            </Button>
+            <Button type="submit" disabled={count === 0} loading={save.isPending}>
+              {t('common.save')}
+            </Button>
+          </Group>
+        </div>
       </form>
     </Paper>
   );
@@ -151,7 +153,7 @@ function KeyRow({ about, value, changed, fault, onChange }: RowProps) {
           <label htmlFor={id} className={classes.name}>
             {about.key}
           </label>
-          {about.required ? (
+          {about.required && !about.default ? (
             <Text span size="xs" c="red" aria-hidden>
               *
             </Text>

@@ -62,8 +62,12 @@ function Reload({ name }: { name: string }) {
   );
 }
 
+/** What stands in the head of the page already. */
+const SAID = ['name', 'version', 'description'];
+
 function Facts({ plugin }: { plugin: PluginDetail }) {
   const t = useT();
+  const facts = plugin.facts.filter(([fact]) => !SAID.includes(fact ?? ''));
   return (
     <Paper withBorder p="md" component="section" aria-labelledby="plugin-facts">
       <Group justify="space-between" mb="xs">
@@ -71,13 +75,13 @@ function Facts({ plugin }: { plugin: PluginDetail }) {
           {t('plugins.facts')}
         </Title>
       </Group>
-      {plugin.facts.length === 0 ? (
+      {facts.length === 0 ? (
         <Text size="sm" c="dimmed">
           {plugin.active ? t('plugins.noFactsRunning') : t('plugins.noFacts')}
         </Text>
       ) : (
         <dl className={classes.facts}>
-          {plugin.facts.map(([fact, value], at) => (
+          {facts.map(([fact, value], at) => (
             // Facts may share a name; they have no other.
             <div key={at}>
               <dt>{fact}</dt>

@@ -52,9 +52,12 @@ describe('faults', () => {
     expect(faultsOf(keys, form)).toEqual({ 'auth.x.server': 'required', 'auth.x.pool': 'integer' });
   });
 
-  it('ask for a required secret that was never set', () => {
-    const unset = [{ key: 'a.b', secret: true, required: true, value: '' }];
-    expect(faultsOf(unset, startOf(unset))).toEqual({ 'a.b': 'required' });
+  it('leave alone what never had a value', () => {
+    const unset = [
+      { key: 'a.b', secret: true, required: true, value: '' },
+      { key: 'a.c', required: true, value: null },
+    ];
+    expect(faultsOf(unset, startOf(unset))).toEqual({});
   });
 
   it('of free lines', () => {

@@ -87,17 +87,16 @@ export function changesOf(
 
 export type FaultWord = 'required' | 'integer' | 'keyForm' | 'keyTwice' | 'valueMissing';
 
-/** What is wrong with the keys of the form, by key. The broker checks the rest. */
-export function faultsOf(
-  keys: readonly PluginKey[],
-  form: Readonly<Record<string, string>>,
-): Record<string, FaultWord> {
+/**
+ * What is wrong with the keys of the form, by key. The broker checks the rest. A key that has no value yet may stay so:
+ * whoever changes another one is not asked for it.
+ */
+export function faultsOf(keys: readonly PluginKey[], form: Readonly<Record<string, string>>): Record<string, FaultWord> {
+  const before = startOf(keys);
   const faults: Record<string, FaultWord> = {};
   for (const key of keys) {
     const value = (form[key.key] ?? '').trim();
-    const set = (key.value ?? '') !== '' || (key.default ?? '') !== '';
-    const unchangedSecret = key.secret && set;
-    if (key.required && value === '' && !unchangedSecret) faults[key.key] = 'required';
+    if (key.required && value === '' && before[key.key] !== '') faults[key.key] = 'required';
     else if (controlOf(key).kind === 'number' && value !== '' && !/^\d+$/.test(value)) faults[key.key] = 'integer';
   }
   return faults;

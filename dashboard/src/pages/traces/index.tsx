@@ -1,4 +1,4 @@
-import { Alert, Badge, Button, Group, Paper, SegmentedControl, Stack, Text, TextInput } from '@mantine/core';
+import { Alert, Badge, Button, Group, Input, Paper, SegmentedControl, Stack, Text, TextInput } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
 import { useSearchParams } from 'wouter';
 import { api, segment } from '../../api/client';
@@ -118,9 +118,9 @@ function StartForm({ onStarted }: { onStarted: (trace: Trace) => void }) {
       <form onSubmit={submit} noValidate>
         <Group align="flex-start" gap="sm">
           <div>
-            <Text size="sm" fw={500} component="div" id="trace-kind">
+            <Input.Label labelElement="div" display="block" id="trace-kind">
               {t('traces.kind')}
-            </Text>
+            </Input.Label>
             <SegmentedControl
               aria-labelledby="trace-kind"
               value={kind}

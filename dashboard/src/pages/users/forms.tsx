@@ -168,7 +168,7 @@ export function PasswordForm({ user, onDone }: { user: User; onDone: () => void 
           setOld(event.currentTarget.value);
           change.reset();
         }}
-        error={say(faults.old) ?? (wrongOld ? words(change.error) : undefined)}
+        error={say(faults.old) ?? (wrongOld ? t('password.wrong') : undefined)}
         autoComplete="off"
         required
         withAsterisk={false}

@@ -77,7 +77,7 @@ export default function Users() {
               {t('users.edit')}
             </Button>
             <Button size="compact-xs" variant="default" aria-label={t('users.changePasswordName', { name: user.username })} onClick={() => setOpen({ what: 'password', user })}>
-              {t('users.changePassword')}
+              {t('users.changeThePassword')}
             </Button>
             <Remove user={user} me={me} onClick={() => void ask(user)} busy={remove.isPending && remove.variables.username === user.username} />
           </>

@@ -1,8 +1,9 @@
-import { ActionIcon, Button, Checkbox, Collapse, Fieldset, Group, NativeSelect, NumberInput, Paper, PasswordInput, SimpleGrid, Textarea, TextInput, Title } from '@mantine/core';
+import { ActionIcon, Button, Checkbox, Fieldset, Group, NativeSelect, NumberInput, Paper, PasswordInput, SimpleGrid, Textarea, TextInput, Title } from '@mantine/core';
 import { IconRefresh } from '@tabler/icons-react';
 import { type FormEvent, useState } from 'react';
 import { useT } from '../../i18n';
 import { type Fault, faultsOf, type Login, portFor, type Qos, randomClientId, type Version } from './session';
+import classes from './Tool.module.css';
 import { tool, useTool } from './tool';
 
 const QOS = ['0', '1', '2'];
@@ -30,7 +31,7 @@ export function ConnectForm({ login, onChange }: { login: Login; onChange: (part
         {t('ws.connection')}
       </Title>
       <form onSubmit={submit} noValidate>
-        <Fieldset variant="unstyled" disabled={!idle}>
+        <Fieldset variant="unstyled" disabled={!idle} className={classes.form}>
           <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }} spacing="sm">
             <TextInput label={t('ws.host')} value={login.host} onChange={(event) => onChange({ host: event.currentTarget.value })} error={fault('host')} autoComplete="off" spellCheck={false} />
             <NumberInput label={t('ws.port')} value={login.port} onChange={(value) => onChange({ port: number(value) })} error={fault('port')} min={1} max={65535} allowDecimal={false} hideControls clampBehavior="none" />
@@ -71,14 +72,14 @@ export function ConnectForm({ login, onChange }: { login: Login; onChange: (part
             />
             <Checkbox label={t('ws.will')} checked={login.will} onChange={(event) => onChange({ will: event.currentTarget.checked })} aria-expanded={login.will} />
           </Group>
-          <Collapse expanded={login.will}>
+          {login.will ? (
             <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }} spacing="sm" mt="sm">
               <TextInput label={t('ws.willTopic')} value={login.willTopic} onChange={(event) => onChange({ willTopic: event.currentTarget.value })} error={fault('willTopic')} autoComplete="off" spellCheck={false} />
               <Textarea label={t('ws.willPayload')} value={login.willPayload} onChange={(event) => onChange({ willPayload: event.currentTarget.value })} rows={1} />
               <NativeSelect label={t('ws.willQos')} value={String(login.willQos)} onChange={(event) => onChange({ willQos: Number(event.currentTarget.value) as Qos })} data={QOS} />
               <Checkbox mt={{ base: 0, xs: 28 }} label={t('ws.willRetain')} checked={login.willRetain} onChange={(event) => onChange({ willRetain: event.currentTarget.checked })} />
             </SimpleGrid>
-          </Collapse>
+          ) : null}
         </Fieldset>
         <Group mt="md" gap="sm">
           {phase === 'connected' ? (

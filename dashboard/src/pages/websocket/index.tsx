@@ -34,7 +34,7 @@ export default function WebSocketTool() {
       </PageHeader>
       <Stack gap="md">
         <ConnectForm login={login} onChange={change} />
-        <div aria-live="polite">
+        <div aria-live="polite" className={classes.live}>
           {state.trouble ? (
             <Alert color="red" variant="light" role="alert">
               {trouble(state.trouble)}

@@ -53,7 +53,7 @@ const PATIENCE = 10;
 /** How often what came is shown, milliseconds: a flood must not stop the page. */
 const BEAT = 100;
 
-type Mqtt = typeof import('mqtt');
+type Mqtt = (typeof import('mqtt'))['default'];
 
 /** An error that carries a code of MQTT. */
 function codeOf(error: unknown): number | undefined {
@@ -100,7 +100,7 @@ class Tool {
     }
     let mqtt: Mqtt;
     try {
-      mqtt = await import('mqtt');
+      mqtt = (await import('mqtt')).default;
     } catch {
       this.fail({ kind: 'noTool' });
       return;
