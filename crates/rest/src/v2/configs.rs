@@ -111,7 +111,7 @@ pub async fn set_on_node(
 /// EMQ says nothing but its code.
 fn explain(error: ConfigError) -> Fault {
     match error {
-        ConfigError::Key(SetError::InvalidApp(_) | SetError::InvalidKey(_)) => {
+        ConfigError::Key(SetError::InvalidKey(_) | SetError::NotSettable(_)) => {
             Fault::bare(code::UNKNOWN)
         }
         ConfigError::Key(other) => Fault::said(code::UNKNOWN, other.to_string()),

@@ -178,7 +178,7 @@ pub async fn publish(app: State<App>, came: Came, headers: HeaderMap, body: Byte
         .await;
     match done {
         Ok(Ok(())) => plain(StatusCode::OK, "OK"),
-        Ok(Err(response)) => response,
+        Ok(Err((status, text))) => plain(status, &text),
         Err(refusal) => refusal.into_response(),
     }
 }
@@ -206,7 +206,7 @@ fn publish_all(
     username: &str,
     ip: IpAddr,
     superuser: bool,
-) -> Result<(), Response> {
+) -> Result<(), (StatusCode, String)> {
     let username = Some(username).filter(|name| !name.is_empty());
     let allowed = |topic: &String| {
         let steps = core
@@ -215,13 +215,13 @@ fn publish_all(
         last_answer(&steps) == "allow"
     };
     if !superuser && !message.topics.iter().all(allowed) {
-        return Err(plain(StatusCode::FORBIDDEN, "Not Authorized"));
+        return Err((StatusCode::FORBIDDEN, "Not Authorized".into()));
     }
     for topic in &message.topics {
         let payload = message.payload.as_bytes();
         core.broker
             .publish(&message.client, topic, payload, message.qos, message.retain)
-            .map_err(|error| plain(StatusCode::BAD_REQUEST, &error.to_string()))?;
+            .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
     }
     Ok(())
 }

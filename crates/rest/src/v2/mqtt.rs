@@ -132,7 +132,7 @@ pub async fn unsubscribe(
     let (id, topic) = (body.client_id.clone(), body.topic.clone());
     let done = app
         .ask(
-            move |core| match SubscriptionFilter::parse(&body.topic, true) {
+            move |core| match SubscriptionFilter::parse(&body.topic, false) {
                 Ok(_) => core.broker.unsubscribe(&body.client_id, &body.topic),
                 Err(_) => Err(AdminError::BadTopic),
             },
