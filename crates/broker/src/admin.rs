@@ -523,7 +523,7 @@ impl Broker {
             .explain_acl(&client, access, topic, &settings.mqtt)
     }
 
-    /// Walks the real authentication chain.
+    /// Walks the real authentication chain, unless a ban comes before it.
     pub fn auth_test(
         &self,
         clientid: &str,
@@ -531,6 +531,13 @@ impl Broker {
         password: Option<&[u8]>,
         ip: IpAddr,
     ) -> Vec<ChainStep> {
+        if let Some(ban) = self.bans().find(clientid, username, ip) {
+            return vec![ChainStep {
+                module: "bans".into(),
+                answer: "deny".into(),
+                detail: format!("{} {}: {}", ban.kind, ban.value, ban.reason),
+            }];
+        }
         let client = imagined(clientid, username, ip);
         let settings = self.node.settings.load();
         self.node

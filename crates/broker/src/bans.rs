@@ -245,26 +245,38 @@ impl All {
 }
 
 impl BanTable {
-    /// Whether somebody may not come in; exactly these names are meant, upper and lower case being different.
-    pub fn meets(&self, clientid: &str, username: Option<&str>, ip: IpAddr) -> Option<BanKind> {
+    /// Whether somebody may not come in.
+    pub fn meets(&self, clientid: &str, username: Option<&str>, ip: IpAddr) -> bool {
+        self.find(clientid, username, ip, |_| ()).is_some()
+    }
+
+    /// The ban that somebody meets; exactly these names are meant, upper and lower case being different.
+    fn find<T>(
+        &self,
+        clientid: &str,
+        username: Option<&str>,
+        ip: IpAddr,
+        f: impl FnOnce(&Ban) -> T,
+    ) -> Option<T> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
         let now = unix_seconds();
         let all = self.all.read();
-        let counts = |ban: Option<&Ban>| ban.is_some_and(|ban| ban.counts(now));
-        if counts(all.clientids.get(clientid)) {
-            return Some(BanKind::ClientId);
-        }
-        if username.is_some_and(|username| counts(all.usernames.get(username))) {
-            return Some(BanKind::Username);
-        }
+        let counts = |ban: &&Ban| ban.counts(now);
         let address = Network::of(ip);
-        let mut networks = all.networks.iter();
-        let met = networks.any(|(width, same)| {
-            width.v6 == address.width.v6 && counts(same.get(&width.network(address.bits).bits))
-        });
-        met.then_some(BanKind::Ip)
+        let by_name = |username: &str| all.usernames.get(username).filter(counts);
+        let ban = (all.clientids.get(clientid).filter(counts))
+            .or_else(|| username.and_then(by_name))
+            .or_else(|| {
+                let mut networks = all.networks.iter();
+                networks.find_map(|(width, same)| {
+                    let network = width.network(address.bits);
+                    let same = (width.v6 == address.width.v6).then_some(same)?;
+                    same.get(&network.bits).filter(counts)
+                })
+            });
+        ban.map(f)
     }
 
     fn change(&self, f: impl FnOnce(&mut All)) {
@@ -350,6 +362,11 @@ impl Bans<'_> {
         counted.then_some(()).ok_or(AdminError::NotFound)
     }
 
+    /// The ban that somebody meets, as CONNECT asks.
+    pub fn find(&self, clientid: &str, username: Option<&str>, ip: IpAddr) -> Option<Ban> {
+        self.bans().find(clientid, username, ip, Ban::clone)
+    }
+
     /// Those that count now, by kind and value.
     pub fn list(&self) -> Vec<Ban> {
         {
@@ -421,7 +438,7 @@ impl Shard {
             let banned = detail.publisher.as_ref().is_some_and(|publisher| {
                 let username = publisher.username.as_deref();
                 let ip = detail.peer.addr.ip();
-                (self.node.bans.meets(&publisher.clientid, username, ip)).is_some()
+                self.node.bans.meets(&publisher.clientid, username, ip)
             });
             if banned {
                 // "Banned" is for CONNACK alone [MQTT-3.14.2-1].

@@ -153,8 +153,7 @@ impl Shard {
     fn is_banned(&self, id: ConnId, publisher: &Publisher) -> bool {
         let ip = self.conns[id as usize].peek().peer.addr.ip();
         let username = publisher.username.as_deref();
-        let bans = &self.node.bans;
-        bans.meets(&publisher.clientid, username, ip).is_some()
+        self.node.bans.meets(&publisher.clientid, username, ip)
     }
 
     /// CONNACK 5, or 0x8A [MQTT-3.2.2-5 of 3.1.1].

@@ -514,7 +514,8 @@ impl Retained {
         let index = &mut *guard;
         let names = index.tree.id(topic).into_iter().collect();
         let messages = remove_all(index, names);
-        if index.writes() {
+        // Also while nothing is retained, if the store has what is there.
+        if index.writes() || index.rows {
             removed(&messages);
         }
         self.note(index);

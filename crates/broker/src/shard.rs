@@ -381,11 +381,7 @@ impl Shard {
         } else {
             0
         };
-        if let Some(detail) = &mut self.conns[id as usize].detail {
-            detail.bytes_received += at as u64;
-            detail.packets_received += packets;
-        }
-        self.note_progress(id, at > 0, partial);
+        self.note_progress(id, (at, packets), partial);
         Taken {
             consumed,
             wanted,
@@ -402,8 +398,9 @@ impl Shard {
         }
     }
 
-    /// Watches for a packet that stops half-way.
-    fn note_progress(&mut self, id: ConnId, progress: bool, partial: usize) {
+    /// Watches for a packet that stops half-way, and counts the bytes and packets that were used.
+    fn note_progress(&mut self, id: ConnId, (bytes, packets): (usize, u64), partial: usize) {
+        let progress = bytes > 0;
         let now = self.now;
         let idle = self.settings.mqtt.idle_timeout.as_millis() as u64;
         let conn = &mut self.conns[id as usize];
@@ -414,6 +411,8 @@ impl Shard {
         let Some(detail) = &mut conn.detail else {
             return;
         };
+        detail.bytes_received += bytes as u64;
+        detail.packets_received += packets;
         let grown = !fresh && partial as u64 > u64::from(detail.partial_len);
         detail.partial_len = u32::try_from(partial).unwrap_or(u32::MAX);
         if grown && partial > LARGE {
@@ -479,7 +478,7 @@ impl Shard {
 
     /// More bytes of a packet came that is far from whole; `partial` are there by now.
     pub fn grew(&mut self, id: ConnId, partial: usize) {
-        self.note_progress(id, false, partial);
+        self.note_progress(id, (0, 0), partial);
     }
 
     /// The event loop does not read this connection for so many milliseconds: that is no silence of the

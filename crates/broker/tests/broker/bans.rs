@@ -68,6 +68,16 @@ fn a_client_id_is_kept_out_with_the_code_of_its_version() {
     for other in ["Bad", "BAD", "bad ", "ba", "badd"] {
         assert_eq!(code_at_home(&mut net, &Connect::v3(other)), 0, "{other}");
     }
+    let home: IpAddr = [127, 0, 0, 1].into();
+    let steps = |clientid| net.broker.auth_test(clientid, None, None, home);
+    assert_eq!(
+        (&*steps("bad")[0].module, &*steps("bad")[0].answer),
+        ("bans", "deny")
+    );
+    assert_ne!(steps("Bad")[0].module, "bans");
+    let found = net.broker.bans().find("bad", None, home).unwrap();
+    assert_eq!((found.kind, &*found.reason), (BanKind::ClientId, "because"));
+    assert_eq!(net.broker.bans().find("Bad", Some("bad"), home), None);
     let shutdowns = net.listener.shutdown_count();
     assert_eq!(shutdowns, [("banned".to_string(), 3)]);
 }

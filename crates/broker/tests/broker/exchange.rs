@@ -436,3 +436,26 @@ impl AclProvider for Names {
         AclAnswer::Allow
     }
 }
+
+/// It is known only when the exchange has succeeded.
+#[test]
+fn a_name_that_is_proved_may_be_a_banned_one() {
+    let mut net = net();
+    let ban = emqttd_broker::Ban {
+        kind: emqttd_broker::BanKind::Username,
+        value: "bob".into(),
+        reason: String::new(),
+        until: None,
+        by: String::new(),
+        at: 0,
+    };
+    net.admin(move |broker| broker.bans().add(ban)).unwrap();
+    for (id, want) in [("proves bob", 0x8A), ("proves Bob", 0)] {
+        let client = net.open(0);
+        let got = net.connect_on(client, &connect(id, "COUNT", b"plain"));
+        assert!(
+            matches!(&got[..], [Got::ConnAck { code, .. }] if *code == want),
+            "{got:?}"
+        );
+    }
+}
