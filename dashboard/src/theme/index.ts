@@ -24,8 +24,10 @@ export const theme = createTheme({
   },
 });
 
-/** Text on a light ground of its own colour, at 4.5 : 1 and more; Mantine's are a little short of it. */
-const pairs: Record<string, [ground: string, text: string]> = {
+/** Text on a ground of its own colour, at 4.5 : 1 and more: Mantine's are a little short of it, or too loud for a dark page. */
+type Pairs = Record<string, [ground: string, text: string]>;
+
+const light: Pairs = {
   teal: ['#ddf4ec', '#05684a'],
   green: ['#e0f4e4', '#1d6b2c'],
   orange: ['#fdeddb', '#953a06'],
@@ -36,12 +38,25 @@ const pairs: Record<string, [ground: string, text: string]> = {
   violet: ['#efeafc', '#5b33b8'],
 };
 
-function readable(): Record<string, string> {
+const dark: Pairs = {
+  sea: ['#1c3640', '#a6d6e1'],
+  teal: ['#173830', '#7fe3c2'],
+  green: ['#1d3826', '#8ce99a'],
+  orange: ['#40301f', '#ffc58a'],
+  yellow: ['#3c341b', '#ffe066'],
+  red: ['#432529', '#ffb3b3'],
+  blue: ['#1d3348', '#a5d8ff'],
+  gray: ['#2b343e', '#c3ccd5'],
+  violet: ['#30294b', '#d0bfff'],
+};
+
+function readable(pairs: Pairs, quietText: boolean): Record<string, string> {
   const variables: Record<string, string> = {};
   for (const [name, [ground, text]] of Object.entries(pairs)) {
     variables[`--mantine-color-${name}-light`] = ground;
+    variables[`--mantine-color-${name}-light-hover`] = `color-mix(in srgb, ${ground} 90%, ${text})`;
     variables[`--mantine-color-${name}-light-color`] = text;
-    variables[`--mantine-color-${name}-text`] = text;
+    if (quietText) variables[`--mantine-color-${name}-text`] = text;
   }
   return variables;
 }
@@ -60,7 +75,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
   variables: {},
   light: {
     ...filled,
-    ...readable(),
+    ...readable(light, true),
     '--mantine-color-error': '#b02318',
     '--page': '#f4f6f8',
     '--line': '#e1e6eb',
@@ -74,6 +89,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
   },
   dark: {
     ...filled,
+    ...readable(dark, false),
     '--mantine-color-error': 'var(--mantine-color-red-4)',
     '--page': '#13181e',
     '--line': '#2b333d',
