@@ -43,12 +43,10 @@ fn the_same_numbers_everywhere() {
     for n in 0..30u8 {
         let topic = format!("figures/{}", n % 3);
         publisher.publish(Publish::new(&topic, "x").qos(n % 3));
-        let message = subscriber.recv_message();
-        subscriber.acknowledge(&message);
+        subscriber.recv_message();
     }
     publisher.publish(Publish::new("figures/kept", "x").qos(1).retained());
-    let message = subscriber.recv_message();
-    subscriber.acknowledge(&message);
+    subscriber.recv_message();
     subscriber.ping();
     publisher.ping();
     let nobody = Http::at(broker.addr("api.mgmt"));

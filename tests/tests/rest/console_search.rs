@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use emqttd_tests::http::Http;
 use emqttd_tests::packet::Version;
-use emqttd_tests::{Broker, Client, Connect, Publish, Will, unique};
+use emqttd_tests::{Broker, Client, Config, Connect, Publish, Will, unique};
 use serde_json::{Value, json};
 
 use crate::common::{self, api};
@@ -95,7 +95,10 @@ fn walk(http: &Http, query: &str, mut between: impl FnMut(usize)) -> BTreeMap<St
 
 #[test]
 fn cursors_find_everybody_who_stays_exactly_once() {
-    let broker = common::broker();
+    let config = Config::new()
+        .listener("tcp.external", &[("max_clients", "10000")])
+        .listener("api.mgmt", &[]);
+    let broker = Broker::start(config);
     let http = api(&broker);
     let open = |n: usize| broker.open(&Connect::new(Version::V311, &format!("stays{n:04}")));
     let _staying: Vec<Client> = (0..2500).map(open).collect();
@@ -143,8 +146,7 @@ fn a_client_with_all_there_is_to_know() {
     let topic = unique("detailtopic");
     client.sub(&format!("{topic}/#"), 1);
     client.publish(Publish::new(&topic, "hello").qos(1));
-    let message = client.recv_message();
-    client.acknowledge(&message);
+    client.recv_message();
     client.ping();
     let target = path(&format!("clients/{}/detail", segment(&id)));
     let detail = http.get(&target).result();

@@ -135,7 +135,7 @@ pub async fn start(
 
 /// Stop a trace
 ///
-/// Its file stays. Scope `manage`.
+/// Its log can still be read. Scope `manage`.
 #[utoipa::path(delete, path = "/traces/{kind}/{name}", tag = "Traces", operation_id = "stop_trace",
     params(("kind" = Followed, Path, description = "what it follows"),
            ("name" = String, Path, description = "client identifier or topic, percent-encoded")),
