@@ -9,6 +9,7 @@ mod hook_soak;
 mod instructions;
 mod node;
 mod oracle;
+mod pictures;
 mod plugin_soak;
 mod run;
 mod shell;
@@ -25,6 +26,7 @@ Usage: cargo xtask <command>
   test [--quick]           every test there is; installs on Debian what they need
                            (--quick: format, lints and the tests of the crates)
        [--fuzz-seconds N]  how long each fuzz target runs (40)
+  pictures                 make the pictures of the README, by the test that has their name
   ui                       build the pages of the dashboard, which the next build of the broker
                            takes in; run, test and dist do it when npm is there
   dist --out DIR           a release tree: bin, etc, data, log
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         "run" => run::run(rest),
         "test" => check::run(rest),
         "dist" => dist::run(rest),
+        "pictures" => pictures::run(),
         "ui" => ui::build(),
         "oracle" => oracle::run(rest).map(|_| ()),
         "fuzz" => fuzz::run(rest).map(|_| ()),

@@ -31,7 +31,11 @@ pub fn make(tree: &Path, profile: &str, keys: &str) -> Result<u16, String> {
         );
     at(&conf, fs::write(&conf, text))?;
     // Trees are tried out beside each other.
-    configure_plugin(tree, "emq_dashboard", "dashboard.listener.http = 127.0.0.1:0\n")?;
+    configure_plugin(
+        tree,
+        "emq_dashboard",
+        "dashboard.listener.http = 127.0.0.1:0\n",
+    )?;
     Ok(port)
 }
 

@@ -94,6 +94,8 @@ fn play(tree: &Path, ports: Ports, args: &[String], json: &str) -> Result<Played
             .arg(here.join("run-emq2-oracle.py"))
             .args(["--mqtt-port", &ports.mqtt.to_string()])
             .args(["--hook-port", &ports.hook.to_string()])
+            .args(["--api-port", &ports.api.to_string()])
+            .args(["--ws-port", &ports.ws.to_string()])
             .arg("--ctl")
             .arg(tree.join("bin/emqttd_ctl"))
             .arg("--skip")
@@ -136,15 +138,25 @@ struct Ports {
     mqtt: u16,
     /// the runner takes there what the web hook posts
     hook: u16,
+    /// the REST API
+    api: u16,
+    /// MQTT over WebSocket
+    ws: u16,
 }
 
 /// Profile a over the shipped configuration.
 fn configure(tree: &Path) -> Result<Ports, String> {
     let profile = root().join("tests/oracle/profile-a");
     let read = |path: PathBuf| at(&path, fs::read_to_string(&path));
+    let (api, ws) = (node::free_port()?, node::free_port()?);
+    let listeners =
+        format!("listener.api.mgmt = 127.0.0.1:{api}\nlistener.ws.external = 127.0.0.1:{ws}\n");
+    let keys = read(profile.join("emq.conf"))? + &listeners;
     let ports = Ports {
-        mqtt: node::make(tree, "dev", &read(profile.join("emq.conf"))?)?,
+        mqtt: node::make(tree, "dev", &keys)?,
         hook: node::free_port()?,
+        api,
+        ws,
     };
     for (from, to) in [
         ("acl.conf", "etc/acl.conf"),

@@ -80,4 +80,5 @@ scenarios! {
     keyboard: "From the login to a client's page without a mouse."
     restart: "The broker restarts while the page is open."
     many: "Ten thousand clients in the list."
+    pictures: "What the README shows."
 }

@@ -167,7 +167,7 @@ fn rest_over_tls_with_a_certificate_that_changes() {
         ],
     ));
     let addr = broker.addr("api.mgmt");
-    let http = Http::admin(addr).tls(broker.certs.client());
+    let http = Http::admin(addr).tls(broker.certs.client(&[], None));
     assert_eq!(http.get(NODES).status, 200);
     // Who says nothing, or no TLS, is not waited for.
     let mut plain = Http::at(addr).connect();
@@ -180,16 +180,16 @@ fn rest_over_tls_with_a_certificate_that_changes() {
     assert_eq!(silent.read(&mut [0; 1]).unwrap_or(0), 0);
     assert!(begun.elapsed() < Duration::from_secs(9));
     // Another authority signs from now on: the old client does not believe it, a new one does.
-    let before = broker.certs.client();
+    let before = broker.certs.client(&[], None);
     let dir = broker.root.join("etc/certs");
     for entry in fs::read_dir(&dir).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }
     let certs = Certs::make(&dir);
-    let http = Http::admin(addr).tls(certs.client());
+    let http = Http::admin(addr).tls(certs.client(&[], None));
     eventually("the new certificate is shown", || {
         let stream = emqttd_tests::transport::tcp(addr);
-        emqttd_tests::transport::tls(stream, certs.client()).is_ok()
+        emqttd_tests::transport::tls(stream, certs.client(&[], None)).is_ok()
     });
     assert_eq!(http.get(NODES).status, 200);
     let stream = emqttd_tests::transport::tcp(addr);
