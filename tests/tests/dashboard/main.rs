@@ -78,6 +78,7 @@ scenarios! {
     languages: "Every page in both languages and both themes, without serious faults of accessibility."
     phone: "The menu and a list on a narrow screen."
     keyboard: "From the login to a client's page without a mouse."
+    behind_a_proxy: "Below a path of another server; the default password is worth nothing there."
     restart: "The broker restarts while the page is open."
     many: "Ten thousand clients in the list."
     pictures: "What the README shows."
