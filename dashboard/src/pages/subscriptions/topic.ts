@@ -21,16 +21,7 @@ export function isTopicFilter(text: string): boolean {
   });
 }
 
-/** The group of a shared subscription's filter and what it is subscribed to. */
-export function sharedOf(filter: string): { group: string | null; topic: string } {
-  const share = /^\$share\/([^/]+)\/(.+)$/s.exec(filter);
-  if (share?.[1] !== undefined && share[2] !== undefined) return { group: share[1], topic: share[2] };
-  const queue = /^\$queue\/(.+)$/s.exec(filter);
-  if (queue?.[1] !== undefined) return { group: '$queue', topic: queue[1] };
-  return { group: null, topic: filter };
-}
-
-/** The filter as routes have it: no prefix of sharing or of this node alone. */
+/** A route's filter without the prefix of one that is for this node's messages alone. */
 export function plainFilter(route: string): string {
   return route.startsWith('$local/') ? route.slice('$local/'.length) : route;
 }
