@@ -1,17 +1,17 @@
 import { MantineProvider } from '@mantine/core';
 import { Notifications } from '@mantine/notifications';
 import { QueryClientProvider } from '@tanstack/react-query';
-import { useEffect } from 'react';
+import { useEffect, useMemo } from 'react';
 import { Router } from 'wouter';
 import { keepLogin } from '../api/client';
 import { stream } from '../api/events';
 import { queryClient } from '../api/hooks';
 import { onReach } from '../api/reach';
 import { session, useSession } from '../api/session';
-import { locale, useLanguage } from '../i18n';
+import { locale, useT } from '../i18n';
 import { ForcedPassword } from '../pages/login/ForcedPassword';
 import { Login } from '../pages/login/Login';
-import { cssVariables, theme } from '../theme';
+import { cssVariables, themeIn } from '../theme';
 import { useHashPlace } from './location';
 import { Shell } from './Shell';
 
@@ -28,10 +28,11 @@ session.subscribe(() => {
 });
 
 export function App() {
-  const language = useLanguage();
+  const t = useT();
+  const theme = useMemo(() => themeIn(t), [t]);
   useEffect(() => {
     document.documentElement.lang = locale();
-  }, [language]);
+  }, [t]);
   return (
     <MantineProvider theme={theme} cssVariablesResolver={cssVariables} defaultColorScheme="auto">
       <QueryClientProvider client={queryClient}>

@@ -69,7 +69,7 @@ export function Chart({ name, times, lines, format, height = 150, binary = false
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
         scales: { x: { time: true }, y: { range: (_, __, most) => [0, nice(most)] } },
         axes: [
-          { ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map((tick) => clock(tick * 1000)) },
+          { ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map((tick) => clock(tick * 1000, (ticks[1] ?? Infinity) - (ticks[0] ?? 0) < 60)) },
           { ...axis, size: 56, space: 34, ...(binary ? { incrs: BINARY } : {}), values: (_, ticks) => ticks.map((tick) => formatter.current(tick)) },
         ],
         series: [

@@ -42,7 +42,7 @@ export const en = {
   'overview.name': 'Name',
   'overview.status': 'Status',
   'overview.running': 'Running',
-  'overview.os': 'System',
+  'overview.os': 'Runs on',
   'overview.loops': 'Event loops',
   'overview.load': 'Load 1 / 5 / 15 min',
   'overview.memory': 'Memory used / total',

@@ -1,9 +1,10 @@
-import { Badge, createTheme, type CSSVariablesResolver, type MantineColorsTuple } from '@mantine/core';
+import { Badge, createTheme, Notification, type CSSVariablesResolver, type MantineColorsTuple, type MantineThemeOverride } from '@mantine/core';
+import type { Translate } from '../i18n';
 
 // A blue-green that keeps 4.5 : 1 against white from shade 7 on, and against the dark page up to shade 4.
 const sea: MantineColorsTuple = ['#e9f6f9', '#d3eaf0', '#a6d6e1', '#76c1d2', '#4fafc5', '#2f9fb8', '#158aa5', '#0b7189', '#085c70', '#054757'];
 
-export const theme = createTheme({
+const base = createTheme({
   primaryColor: 'sea',
   primaryShade: { light: 7, dark: 7 },
   colors: {
@@ -23,6 +24,9 @@ export const theme = createTheme({
     Badge: Badge.extend({ defaultProps: { tt: 'none', fw: 600, radius: 'sm' }, styles: { root: { overflow: 'visible', flexShrink: 0 }, label: { overflow: 'visible' } } }),
   },
 });
+
+/** What the theme says, in the language shown: the parts of Mantine that bring texts of their own. */
+export const themeIn = (t: Translate): MantineThemeOverride => createTheme({ ...base, components: { ...base.components, Notification: Notification.extend({ defaultProps: { closeButtonProps: { 'aria-label': t('common.close') } } }) } });
 
 /** Text on a ground of its own colour, at 4.5 : 1 and more: Mantine's are a little short of it, or too loud for a dark page. */
 type Pairs = Record<string, [ground: string, text: string]>;

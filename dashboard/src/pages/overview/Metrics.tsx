@@ -1,8 +1,8 @@
 import { Group, Paper, Switch, Title } from '@mantine/core';
 import { useState } from 'react';
-import { count, short } from '../../components/format';
+import { bytes, count, short } from '../../components/format';
 import { useT } from '../../i18n';
-import { grouped } from './grouped';
+import { FIRST, grouped } from './grouped';
 import classes from './overview.module.css';
 
 interface Props {
@@ -26,6 +26,7 @@ export function Metrics({ metrics, rates }: Props) {
       <div className={classes.metrics}>
         {grouped(metrics).map(([group, rows]) => {
           const shown = all ? rows : rows.filter(([, value]) => value !== 0);
+          if (shown.length === 0 && !FIRST.includes(group)) return null;
           return (
             <Paper withBorder key={group} className={classes.metric}>
               <Title order={3} size="h6" className={classes.metricTitle}>
@@ -39,7 +40,7 @@ export function Metrics({ metrics, rates }: Props) {
                     <div key={name}>
                       <dt>{name}</dt>
                       <dd>
-                        {rate ? <span className={classes.rate}>{t('overview.per-second', { n: short(rate) })}</span> : null}
+                        {rate ? <span className={classes.rate}>{t('overview.per-second', { n: group === 'bytes' ? bytes(rate) : short(rate) })}</span> : null}
                         {count(value)}
                       </dd>
                     </div>

@@ -1,5 +1,5 @@
 /** EMQ's three groups first; what else there is comes behind them. */
-const FIRST = ['packets', 'messages', 'bytes'];
+export const FIRST = ['packets', 'messages', 'bytes'];
 
 /** `packets/publish/received` stands in group `packets`. */
 export function grouped(metrics: Record<string, number>): [group: string, rows: [name: string, value: number][]][] {

@@ -59,6 +59,7 @@ function Cards({ node }: { node: Overview }) {
   const facts: [PlainKey, string][] = [
     ['overview.system-name', node.sysdescr],
     ['overview.version', node.version],
+    ['overview.os', node.os],
     ['overview.uptime', duration(node.uptime_seconds)],
     ['overview.system-time', node.datetime],
   ];
@@ -120,7 +121,6 @@ function Nodes({ node }: { node: Overview }) {
   const columns: Column<Overview>[] = [
     { key: 'name', header: t('overview.name'), cell: (row) => row.node, mono: true },
     { key: 'status', header: t('overview.status'), cell: () => <Badge variant="light" color="teal" size="sm">{t('overview.running')}</Badge> },
-    { key: 'os', header: t('overview.os'), cell: (row) => row.os },
     { key: 'loops', header: t('overview.loops'), cell: (row) => t('overview.of', { used: row.event_loops, total: row.cores }) },
     { key: 'cpu', header: t('overview.cpu'), cell: (row) => (row.cpu_percent === null ? '–' : `${short(row.cpu_percent)} %`) },
     { key: 'load', header: t('overview.load'), cell: (row) => (row.load.length > 0 ? row.load.map((load) => load.toFixed(2)).join(' / ') : '–') },

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { grouped } from './grouped';
-import { joined, pointOf, type Stats } from './rates';
+import { beginning, joined, LEAST, pointOf, type Stats } from './rates';
 
 const stats = (at: number, received: number): Stats => ({ at, stats: { 'clients/count': 5 }, metrics: { 'messages/received': received } });
 
@@ -35,4 +35,17 @@ test('counters stand in their groups, those of EMQ first', () => {
     ['bytes', [['sent', 2]]],
     ['auth', [['refused', 1]]],
   ]);
+});
+
+test('a young history is drawn from its first value on, but not narrower than can be read', () => {
+  const series = (nulls: number, values: number): (number | null)[] => [...Array<null>(nulls).fill(null), ...Array<number>(values).fill(1)];
+  const history = (...all: (number | null)[][]) => ({ step_seconds: 5, from: 0, series: Object.fromEntries(all.map((values, at) => [`s${at}`, values])) });
+  expect(beginning(history(series(0, 720)))).toBe(0);
+  expect(beginning(history(series(600, 120), series(620, 100)))).toBe(600);
+  expect(beginning(history(series(718, 2)))).toBe(720 - LEAST);
+  expect(beginning(history(series(720, 0)))).toBe(720 - LEAST);
+  expect(beginning(history(series(1, 2)))).toBe(0);
+  expect(beginning(history())).toBe(0);
+  const { times, values } = joined(history(series(600, 120)), [], ['s0']);
+  expect([times.length, times[0], values[0]?.every((value) => value === 1)]).toEqual([120, 3000, true]);
 });

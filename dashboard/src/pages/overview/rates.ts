@@ -35,17 +35,27 @@ export function pointOf(before: Stats, now: Stats): Point | null {
   return { time: seconds(now.at), values };
 }
 
-/** The history, and behind its end what has been seen live. */
+/** A chart is at least so many steps wide, however short the history. */
+export const LEAST = 24;
+
+/** Where a chart begins: at the first step of which anything is known. */
+export function beginning(history: History): number {
+  const series = Object.values(history.series);
+  const steps = Math.max(0, ...series.map((values) => values.length));
+  const known = series.map((values) => values.findIndex((value) => value !== null)).filter((at) => at >= 0);
+  return Math.max(0, Math.min(steps - LEAST, ...known));
+}
+
+/** The history from its beginning on, and behind its end what has been seen live. */
 export function joined(history: History, live: Point[], names: string[]): { times: number[]; values: (number | null)[][] } {
   const steps = Math.max(0, ...names.map((name) => history.series[name]?.length ?? 0));
-  const times = Array.from({ length: steps }, (_, at) => history.from + at * history.step_seconds);
+  const first = beginning(history);
+  const at = Array.from({ length: Math.max(0, steps - first) }, (_, step) => first + step);
+  const times = at.map((step) => history.from + step * history.step_seconds);
   const end = times.at(-1) ?? 0;
   const later = live.filter((point) => point.time > end);
   return {
     times: [...times, ...later.map((point) => point.time)],
-    values: names.map((name) => [
-      ...Array.from({ length: steps }, (_, at) => history.series[name]?.[at] ?? null),
-      ...later.map((point) => point.values[name] ?? null),
-    ]),
+    values: names.map((name) => [...at.map((step) => history.series[name]?.[step] ?? null), ...later.map((point) => point.values[name] ?? null)]),
   };
 }
