@@ -488,7 +488,7 @@ export const zh: Same<typeof en> = {
   'listeners.intro': '客户端与管理员的接入点。在此启动或停止的状态保持到服务器重启为止。',
   'listeners.protocol': '协议',
   'listeners.listen': '监听地址',
-  'listeners.acceptors': '接收进程数',
+  'listeners.acceptors': '接收器数量',
   'listeners.max': '最大连接数',
   'listeners.current': '当前连接数',
   'listeners.shutdown': '断开统计',

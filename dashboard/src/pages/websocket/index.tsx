@@ -1,4 +1,4 @@
-import { Alert, Badge, Stack } from '@mantine/core';
+import { Alert, Badge, Stack, Text } from '@mantine/core';
 import { useState } from 'react';
 import { PageHeader } from '../../components';
 import { useT } from '../../i18n';
@@ -41,7 +41,10 @@ export default function WebSocketTool() {
             </Alert>
           ) : null}
           {connected ? (
-            <Alert color="teal" variant="light" title={t('ws.connectedTo', { address: state.address })}>
+            <Alert color="teal" variant="light">
+              <Text size="sm" fw={600} style={{ overflowWrap: 'anywhere' }}>
+                {t('ws.connectedTo', { address: state.address })}
+              </Text>
               {state.sessionPresent ? <div>{t('ws.sessionPresent')}</div> : null}
               {state.assignedId ? <div>{t('ws.assigned', { id: state.assignedId })}</div> : null}
             </Alert>

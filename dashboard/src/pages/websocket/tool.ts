@@ -51,7 +51,7 @@ const NOTHING: State = {
 /** How long a CONNACK may take, seconds. */
 const PATIENCE = 10;
 /** How often what came is shown, milliseconds: a flood must not stop the page. */
-const BEAT = 100;
+const BEAT = 250;
 
 type Mqtt = (typeof import('mqtt'))['default'];
 
