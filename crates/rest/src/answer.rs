@@ -11,9 +11,20 @@ use serde_json::json;
 #[derive(Debug, Clone)]
 pub struct Answer<T>(pub T);
 
+#[derive(Serialize)]
+struct Framed<T> {
+    code: u16,
+    result: T,
+}
+
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        Json(json!({ "code": 0, "result": self.0 })).into_response()
+        // As it is, field by field: by way of a `Value` a page of rows would be copied, and its names sorted.
+        let framed = Framed {
+            code: 0,
+            result: self.0,
+        };
+        Json(framed).into_response()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A connection whose peer is given only so much time: to send the head of a request, to send the next request, to take
 //! an answer.
 
+use futures_util::task::AtomicWaker;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -31,12 +32,19 @@ const BUSY: u8 = 2;
 
 /// What the connection is at; shared with those who answer.
 #[derive(Debug, Clone)]
-pub struct Pace(Arc<AtomicU8>);
+pub struct Pace(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    part: AtomicU8,
+    /// who reads, to begin to measure when an answer has been sent
+    reader: AtomicWaker,
+}
 
 impl Pace {
     /// A request is answered from now on, until what this gives is dropped.
     pub fn busy(&self) -> Busy {
-        self.0.store(BUSY, Ordering::Release);
+        self.0.part.store(BUSY, Ordering::Release);
         Busy(self.clone())
     }
 }
@@ -47,7 +55,9 @@ pub struct Busy(Pace);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.0.store(IDLE, Ordering::Release);
+        let shared = &self.0.0;
+        shared.part.store(IDLE, Ordering::Release);
+        shared.reader.wake();
     }
 }
 
@@ -65,7 +75,10 @@ pub struct Paced<S> {
 impl<S> Paced<S> {
     /// A connection that begins now.
     pub fn new(stream: S, patience: Patience) -> (Paced<S>, Pace) {
-        let pace = Pace(Arc::new(AtomicU8::new(HEAD)));
+        let pace = Pace(Arc::new(Shared {
+            part: AtomicU8::new(HEAD),
+            reader: AtomicWaker::new(),
+        }));
         let paced = Paced {
             stream,
             patience,
@@ -116,7 +129,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let part = self.pace.0.load(Ordering::Acquire);
+        let part = self.pace.0.part.load(Ordering::Acquire);
         self.measure(part);
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -124,7 +137,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
             Poll::Ready(_) => {
                 if part == IDLE && buf.filled().len() > before {
                     // Only from idle: a request that is answered meanwhile stays one.
-                    let _ = self.pace.0.compare_exchange(
+                    let _ = self.pace.0.part.compare_exchange(
                         IDLE,
                         HEAD,
                         Ordering::AcqRel,
@@ -134,12 +147,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
                 }
                 poll
             }
-            // Its answer and its body have times of their own.
-            Poll::Pending if part == BUSY => Poll::Pending,
-            Poll::Pending => match self.reading.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Pending => {
+                if part == BUSY {
+                    self.pace.0.reader.register(cx.waker());
+                    // Its answer and its body have times of their own. It may have ended just now.
+                    let part = self.pace.0.part.load(Ordering::Acquire);
+                    if part == BUSY {
+                        return Poll::Pending;
+                    }
+                    self.measure(part);
+                }
+                match self.reading.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
         }
     }
 }

@@ -61,9 +61,12 @@ impl Site {
         let busy = pace.busy();
         // Where a proxy in front read the length of the body otherwise, what it took for the rest of the body would be
         // taken for the next request here. There is none.
-        let last = request.headers().contains_key(TRANSFER_ENCODING);
+        let mut last = request.headers().contains_key(TRANSFER_ENCODING);
         let mut response = match refused(&request) {
-            Some(refused) => refused,
+            Some(refused) => {
+                last = true;
+                refused
+            }
             None => {
                 let answer = AssertUnwindSafe(self.route(request, came)).catch_unwind();
                 // The hook of panics has written it down.
