@@ -10,6 +10,7 @@ mod console_events;
 mod console_figures;
 mod console_manage;
 mod console_search;
+mod openapi;
 mod server_auth;
 mod server_listeners;
 mod v2_legacy;
