@@ -46,7 +46,7 @@ pub(crate) fn action_of(argv: &[&str]) -> Option<String> {
         return None;
     }
     let told: Vec<&str> = match name {
-        "set" => rest.iter().map(|word| key_of(word)).collect(),
+        "set" => keys_of(rest),
         // `add <Name> <Password>`
         "admins" | "users" | "clientid" => rest.iter().take(2).copied().collect(),
         _ if PLAIN.contains(&name) || BARE.contains(&name) => rest.to_vec(),
@@ -75,12 +75,28 @@ pub(crate) fn outcome_of(done: &Done<'_>) -> &'static str {
     }
 }
 
-/// Of `key=value` the key: the value may be a password.
-fn key_of(word: &str) -> &str {
-    match word.split_once('=') {
-        Some((key, _)) if !key.starts_with("--") => key,
-        _ => word,
+/// Of `key=value ... --app=x` the keys and the options. What comes after the first word that is neither may be a
+/// password that somebody has typed with a blank before it.
+fn keys_of<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let mut told = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.split_once('=') {
+            _ if word.starts_with("--app=") || word.starts_with("--node=") || *word == "--all" => {
+                told.push(*word);
+            }
+            _ if ["--app", "--node", "-n"].contains(word) => {
+                told.push(word);
+                told.extend(words.next());
+            }
+            Some((key, _)) if !key.is_empty() && !key.starts_with('-') => told.push(key),
+            _ => {
+                told.push("...");
+                return told;
+            }
+        }
     }
+    told
 }
 
 #[cfg(test)]
@@ -99,6 +115,14 @@ mod tests {
                 "set auth.mysql.password=secret --app=emq_auth_mysql",
                 "set auth.mysql.password --app=emq_auth_mysql",
             ),
+            (
+                "set --app emq_auth_mysql auth.mysql.password=secret -n e@h",
+                "set --app emq_auth_mysql auth.mysql.password -n e@h",
+            ),
+            // Blanks that do not belong there.
+            ("set auth.mysql.password = secret --app=x", "set ..."),
+            ("set auth.mysql.password= secret", "set auth.mysql.password ..."),
+            ("set --password=secret", "set ..."),
             ("clients kick c1", "clients kick c1"),
             ("acl reload", "acl reload"),
             ("stop", "stop"),
