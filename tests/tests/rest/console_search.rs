@@ -296,6 +296,12 @@ fn subscriptions_and_routes() {
     assert_eq!(one("qos=2"), [format!("{word}/a")]);
     assert_eq!(one("topic=/b/"), [format!("{word}/b/+")]);
     assert_eq!(one(&format!("share=g{word}")), [format!("{word}/c")]);
+    let rows = http
+        .get(&path(&format!("sessions/{word}/subscriptions")))
+        .result();
+    let mut own = column(&rows, "topic");
+    own.sort();
+    assert_eq!(own, topics);
     let page = search(&http, "routes", &format!("search={word}&sort=-topic"));
     let topics = column(&page["objects"], "topic");
     assert_eq!(

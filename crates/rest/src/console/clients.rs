@@ -1,8 +1,8 @@
 //! Clients that are connected: searched, and one with all that is known of it.
 
 use super::forms::{
-    Ask, Checked, Envelope, Guarded, Listing, Named, Place, limit, local_time, missing, refused,
-    sort, word,
+    Ask, Checked, Envelope, Guarded, Listing, Named, Place, bad, limit, local_time, missing,
+    refused, sort, word,
 };
 use super::sessions::SessionRow;
 use super::subscriptions::SubscriptionRow;
@@ -28,6 +28,7 @@ pub struct ClientQuery {
     /// protocol of the listener, such as `mqtt:tcp`
     pub listener: Option<String>,
     /// protocol level: 3, 4 or 5
+    #[param(minimum = 3, maximum = 5)]
     pub proto_ver: Option<u8>,
     /// clean session
     pub clean_sess: Option<bool>,
@@ -228,6 +229,12 @@ pub async fn search(
     Ask(query): Ask<ClientQuery>,
 ) -> Result<Answer<Listing<ClientRow>>, Refusal> {
     let (order, descending) = sort(query.sort.as_deref(), &ORDERS)?;
+    if query
+        .proto_ver
+        .is_some_and(|level| !(3..=5).contains(&level))
+    {
+        return Err(bad("proto_ver should be 3, 4 or 5"));
+    }
     let find = Find {
         filter: ClientFilter {
             search: word(query.search),

@@ -38,6 +38,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(sessions::search))
         .routes(routes!(sessions::delete))
         .routes(routes!(sessions::queue, sessions::clear_queue))
+        .routes(routes!(sessions::subscriptions))
         .routes(routes!(subscriptions::search))
         .routes(routes!(routes::search))
         .routes(routes!(retained::search))

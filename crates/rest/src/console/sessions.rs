@@ -1,9 +1,10 @@
 //! Sessions, with or without their clients, and what waits in them.
 
 use super::forms::{
-    Ask, Checked, Done, Envelope, Guarded, Listing, Named, Place, limit, local_time, missing,
-    refused, sort, word,
+    Ask, Checked, Done, Envelope, Guarded, Listing, MOST_ROWS, Named, Place, limit, local_time,
+    missing, refused, sort, word,
 };
+use super::subscriptions::SubscriptionRow;
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
@@ -274,4 +275,24 @@ pub async fn clear_queue(
     let done = app.ask(move |core| core.broker.clear_queue(&id)).await?;
     done.map_err(refused_session)?;
     Ok(Answer(Done))
+}
+
+/// Subscriptions of a session
+///
+/// The first 1,000, whether its client is connected or not. Scope `read`.
+#[utoipa::path(get, path = "/sessions/{id}/subscriptions", tag = "Sessions", operation_id = "session_subscriptions",
+    params(("id" = String, Path, description = "client identifier, percent-encoded")),
+    responses((status = 200, description = "its subscriptions", body = Envelope<Vec<SubscriptionRow>>),
+              Guarded, Checked, Named))]
+pub async fn subscriptions(
+    State(app): State<App>,
+    Place(id): Place<String>,
+) -> Result<Answer<Vec<SubscriptionRow>>, Refusal> {
+    let found = app
+        .ask(move |core| core.broker.subscriptions_of(&id))
+        .await?;
+    let rows = found.ok_or_else(|| missing(NO_SESSION))?.into_iter();
+    Ok(Answer(
+        rows.take(MOST_ROWS).map(SubscriptionRow::of).collect(),
+    ))
 }

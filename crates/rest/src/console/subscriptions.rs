@@ -1,6 +1,6 @@
 //! Subscriptions.
 
-use super::forms::{Ask, Checked, Envelope, Guarded, Listing, limit, refused, sort, word};
+use super::forms::{Ask, Checked, Envelope, Guarded, Listing, bad, limit, refused, sort, word};
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
@@ -18,6 +18,7 @@ pub struct SubscriptionQuery {
     /// in the filter
     pub topic: Option<String>,
     /// exactly this QoS
+    #[param(maximum = 2)]
     pub qos: Option<u8>,
     /// exactly this group
     pub share: Option<String>,
@@ -74,6 +75,9 @@ pub async fn search(
     Ask(query): Ask<SubscriptionQuery>,
 ) -> Result<Answer<Listing<SubscriptionRow>>, Refusal> {
     let (order, descending) = sort(query.sort.as_deref(), &ORDERS)?;
+    if query.qos.is_some_and(|qos| qos > 2) {
+        return Err(bad("qos should be 0, 1 or 2"));
+    }
     let find = Find {
         filter: SubscriptionFilter {
             search: word(query.search),

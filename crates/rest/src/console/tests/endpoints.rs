@@ -74,6 +74,13 @@ async fn questions_that_are_wrong_are_refused_with_a_sentence() {
         .refusal(400, "GET", "search/clients?clean_sess=perhaps", None)
         .await;
     assert!(why.contains("clean_sess"), "{why}");
+    for (path, word) in [
+        ("search/clients?proto_ver=6", "3, 4 or 5"),
+        ("search/subscriptions?qos=3", "0, 1 or 2"),
+    ] {
+        let why = bench.refusal(400, "GET", path, None).await;
+        assert!(why.contains(word), "{path}: {why}");
+    }
     // What is empty is as good as absent.
     let query = "search=&username=&ip=&listener=&sort=&cursor=";
     bench
@@ -87,6 +94,7 @@ async fn what_is_not_there_is_not_found() {
     for (method, path, word) in [
         ("GET", "clients/a%2Fb%25%C3%A9/detail", "client"),
         ("GET", "sessions/nobody/queue", "session"),
+        ("GET", "sessions/nobody/subscriptions", "session"),
         ("DELETE", "sessions/nobody", "session"),
         ("DELETE", "sessions/nobody/queue", "session"),
         ("GET", "retained/a/b", "retained message"),

@@ -24,8 +24,11 @@ fn names(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Takes a page apart as Prometheus does: the types, and the samples with their labels.
-fn parse(page: &str) -> (BTreeMap<&str, &str>, Vec<(&str, &str, f64)>) {
+/// A figure: its name, labels and value.
+type Sample<'a> = (&'a str, &'a str, f64);
+
+/// Takes a page apart as Prometheus does: the types, and the samples.
+fn parse(page: &str) -> (BTreeMap<&str, &str>, Vec<Sample<'_>>) {
     let (mut types, mut samples, mut helped) = (BTreeMap::new(), Vec::new(), "");
     for line in page.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
