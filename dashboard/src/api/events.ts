@@ -32,14 +32,23 @@ class Stream {
   private settle: ReturnType<typeof setTimeout> | undefined;
   private hide: ReturnType<typeof setTimeout> | undefined;
   private tries = 0;
+  /** Nobody has looked at the page for a while. */
+  private resting = false;
   /** Called when the stream is live again after it was lost: what was missed has to be asked for. */
   onReturn: () => void = () => {};
 
   start(): void {
     document.addEventListener('visibilitychange', () => {
       clearTimeout(this.hide);
-      if (document.hidden) this.hide = setTimeout(() => this.close('idle'), HIDDEN);
-      else this.arrange();
+      if (document.hidden) {
+        this.hide = setTimeout(() => {
+          this.resting = true;
+          this.close('idle');
+        }, HIDDEN);
+      } else {
+        this.resting = false;
+        this.arrange();
+      }
     });
     session.subscribe(() => this.arrange());
     // Another question was answered: no need to wait for the next try.
@@ -72,6 +81,7 @@ class Stream {
     this.settle = setTimeout(() => {
       const wanted = [...new Set([...this.subscriptions].flatMap((s) => s.kinds))].sort().join(',');
       const login = session.get();
+      if (this.resting) return;
       if (!wanted || !login || login.mustChangePassword) {
         this.kinds = '';
         this.close('idle');

@@ -13,6 +13,7 @@ import { PageHeader } from '../components/PageHeader';
 import { useT } from '../i18n';
 import { Crash } from './Crash';
 import { LanguageMenu, ThemeMenu, UserMenu } from './HeaderMenus';
+import { decode, matches } from './location';
 import { Mark } from './Mark';
 import { groups, loadAhead, pages, type PageEntry } from './pages';
 import classes from './Shell.module.css';
@@ -92,8 +93,8 @@ export function Shell() {
       </AppShell.Header>
       <AppShell.Navbar className={classes.navbar} aria-label={t('frame.menu')} style={phone && !open ? { visibility: 'hidden' } : undefined}>
         {groups.map((group) => (
-          <div key={group.title} className={classes.group}>
-            <Text component="h2" className={classes.heading}>
+          <div key={group.title} className={classes.group} role="group" aria-labelledby={group.title}>
+            <Text id={group.title} className={classes.heading}>
               {t(group.title)}
             </Text>
             {group.pages.map((page) => {
@@ -155,21 +156,6 @@ function Shown({ page, params }: { page: PageEntry; params: Record<string, strin
   for (const [name, value] of Object.entries(params)) decoded[name] = decode(value);
   const Page = page.component;
   return <Page key={JSON.stringify(decoded)} params={decoded} />;
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
-/** `/clients/:id` has as many segments as `/clients/a%2Fb`. */
-export function matches(pattern: string, place: string): boolean {
-  const wanted = pattern.split('/');
-  const given = place.replace(/(.)\/$/, '$1').split('/');
-  return wanted.length === given.length && wanted.every((part, at) => part.startsWith(':') || part === given[at]);
 }
 
 function Nowhere() {

@@ -31,3 +31,19 @@ export function useHashPlace(): [Path, typeof navigate] {
 }
 useHashPlace.hrefs = (href: string): string => `#${href}`;
 useHashPlace.searchHook = (): string => useSyncExternalStore(subscribe, () => guarded(searchOf(whole())));
+
+/** Whether a place is one of a route: `/clients/:id` has as many segments as `/clients/a%2Fb`. */
+export function matches(pattern: string, place: string): boolean {
+  const wanted = pattern.split('/');
+  const given = place.replace(/(.)\/$/, '$1').split('/');
+  return wanted.length === given.length && wanted.every((part, at) => part.startsWith(':') || part === given[at]);
+}
+
+/** A segment without its percent-encoding; what somebody typed into the address may have none. */
+export function decode(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}
