@@ -116,6 +116,28 @@ fn rest_legacy_publish_asks_who_and_what() {
 }
 
 #[test]
+fn rest_legacy_publish_is_not_for_the_banned() {
+    let broker = Broker::start(config());
+    let http = Http::at(broker.addr("api.mgmt"));
+    let admin = http.clone().basic("admin", "public");
+    for (kind, value, body) in [
+        ("client_id", "evil", "topic=a&client=evil"),
+        ("username", "any", "topic=a"),
+        ("ip", "127.0.0.0/8", "topic=a"),
+    ] {
+        let anybody = http.clone().basic("any", "body");
+        assert_eq!(publish(&anybody, FORM, body), said(200, "OK"));
+        let ban = serde_json::json!({ "kind": kind, "value": value });
+        admin.post("/api/v2/bans", &ban).result();
+        assert_eq!(publish(&anybody, FORM, body), said(401, "Unauthorized"));
+        let value = value.replace('/', "%2F");
+        admin
+            .delete(&format!("/api/v2/bans/{kind}/{value}"))
+            .result();
+    }
+}
+
+#[test]
 fn rest_legacy_publish_with_anonymous_clients_needs_the_header_alone() {
     let broker = Broker::start(config());
     let http = Http::at(broker.addr("api.mgmt"));

@@ -1,7 +1,6 @@
 //! `configs`: what can be changed while the broker runs.
 
 use super::forms::{Body, Fault, Fields, Form, Here, Name};
-use super::monitoring::ByNode;
 use crate::App;
 use crate::answer::{Answer, DONE, code};
 use crate::console::forms::{Done, Envelope};
@@ -11,6 +10,7 @@ use axum::response::IntoResponse;
 use emqttd_config::SetError;
 use emqttd_management::{ConfigError, Core};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A key that can be changed.
@@ -39,11 +39,11 @@ fn entries(core: &Core) -> Vec<ConfigEntry> {
 
 /// The keys of all nodes.
 #[utoipa::path(get, path = "/configs", tag = "Configuration", operation_id = "configs",
-    responses((status = 200, body = Envelope<ByNode<Vec<ConfigEntry>>>)))]
-pub async fn list(app: State<App>) -> Result<Answer<ByNode<Vec<ConfigEntry>>>, Fault> {
+    responses((status = 200, body = Envelope<BTreeMap<String, Vec<ConfigEntry>>>)))]
+pub async fn list(app: State<App>) -> Result<Answer<BTreeMap<String, Vec<ConfigEntry>>>, Fault> {
     let node = app.core().broker.node_name();
     let entries = app.ask(entries).await?;
-    Ok(Answer(ByNode::from([(node, entries)])))
+    Ok(Answer(BTreeMap::from([(node, entries)])))
 }
 
 /// The keys of a node.

@@ -163,7 +163,7 @@ fn open_listeners(core: &Core) -> Vec<OpenListener> {
 
 /// The open listeners of all nodes.
 #[utoipa::path(get, path = "/monitoring/listeners", tag = "Nodes", operation_id = "nodes_listeners",
-    responses((status = 200, body = Envelope<Vec<ByNode<Vec<OpenListener>>>>)))]
+    responses((status = 200, body = Envelope<Vec<BTreeMap<String, Vec<OpenListener>>>>)))]
 pub async fn listeners(app: State<App>) -> Result<Answer<Vec<ByNode<Vec<OpenListener>>>>, Fault> {
     Ok(by_node(&app, app.ask(open_listeners).await?))
 }
