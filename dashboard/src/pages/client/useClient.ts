@@ -3,8 +3,7 @@ import { useRef } from 'react';
 import { api, segment } from '../../api/client';
 import { ApiError } from '../../api/errors';
 import { useEvents } from '../../api/events';
-import type { Page } from '../../api/types';
-import type { ClientDetail, Objects, OldSession, OldSubscription, SubscriptionRow } from '../clients/types';
+import type { ClientDetail, Objects, OldSession, SubscriptionRow } from '../clients/types';
 
 /** How often the page asks again, in milliseconds. */
 const OFTEN = 2000;
@@ -15,10 +14,10 @@ export type Found =
   | { state: 'offline'; session: OldSession; subscriptions: SubscriptionRow[] }
   | { state: 'gone' };
 
-async function connected(id: string, signal: AbortSignal): Promise<Found | null> {
+/** The answer, or null when there is no such thing (any more). */
+async function ask<T>(path: string, signal: AbortSignal): Promise<T | null> {
   try {
-    const detail = await api.get<ClientDetail>(`clients/${segment(id)}/detail`, {}, signal);
-    return { state: 'online', detail, session: detail.session, subscriptions: detail.subscriptions };
+    return await api.get<T>(path, {}, signal);
   } catch (error) {
     if (error instanceof ApiError && error.status === 404) return null;
     throw error;
@@ -29,22 +28,11 @@ async function connected(id: string, signal: AbortSignal): Promise<Found | null>
 async function find(id: string, before: Found | undefined, signal: AbortSignal): Promise<Found> {
   const name = segment(id);
   const there = before?.state === 'online' || (await api.get<Objects<unknown>>(`clients/${name}`, {}, signal)).objects.length > 0;
-  const online = there ? await connected(id, signal) : null;
-  if (online) return online;
+  const detail = there ? await ask<ClientDetail>(`clients/${name}/detail`, signal) : null;
+  if (detail) return { state: 'online', detail, session: detail.session, subscriptions: detail.subscriptions };
   const [session] = (await api.get<Objects<OldSession>>(`sessions/${name}`, {}, signal)).objects;
-  if (!session) return { state: 'gone' };
-  return { state: 'offline', session, subscriptions: await subscriptionsOf(id, signal) };
-}
-
-/** How many subscriptions whose client ids hold this one are looked through. */
-const SEARCHED = 1000;
-
-async function subscriptionsOf(id: string, signal: AbortSignal): Promise<SubscriptionRow[]> {
-  // The rows of 2.x do not tell the group of a shared subscription; a search does, but finds others too.
-  const found = await api.get<Page<SubscriptionRow>>('search/subscriptions', { search: id, limit: SEARCHED }, signal);
-  if (found.cursor === null) return found.objects.filter((row) => row.client_id === id);
-  const rows = await api.get<Objects<OldSubscription>>(`subscriptions/${segment(id)}`, {}, signal);
-  return rows.objects.map((row) => ({ ...row, share: null, local: false }));
+  const subscriptions = session ? await ask<SubscriptionRow[]>(`sessions/${name}/subscriptions`, signal) : null;
+  return session && subscriptions ? { state: 'offline', session, subscriptions } : { state: 'gone' };
 }
 
 /** Follows one client, whether it is connected or not. */

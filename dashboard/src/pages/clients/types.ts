@@ -23,9 +23,8 @@ export type Queue = Omit<Whole<Schemas['Queue']>, 'inflight' | 'waiting'> & { in
 /** A connected client; its subscriptions are the first 1,000. */
 export type ClientDetail = Omit<Whole<Schemas['ClientDetail']>, 'subscriptions'> & { subscriptions: SubscriptionRow[] };
 
-/** Rows of 2.x, for a session whose client is away; its times are the broker's wall clock. */
+/** A row of 2.x, for a session whose client is away; its time is the broker's wall clock. */
 export type OldSession = Whole<Schemas['Session']> & { created_at_unix?: number };
-export type OldSubscription = Whole<Schemas['Subscription']>;
 export interface Objects<Row> {
   objects: Row[];
 }

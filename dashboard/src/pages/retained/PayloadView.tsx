@@ -1,6 +1,6 @@
 import { Group, SegmentedControl, Text } from '@mantine/core';
 import { useMemo, useState } from 'react';
-import { bytes, CopyButton } from '../../components';
+import { bytes, CopyButton, count } from '../../components';
 import { useT, type PlainKey } from '../../i18n';
 import { DUMPED, looksOf, SHOWN, type View } from './payload';
 import classes from './payload.module.css';
@@ -38,7 +38,7 @@ export function PayloadView({ base64 }: { base64: string }) {
       </pre>
       {shown.cut ? (
         <Text size="xs" c="dimmed" mt={4}>
-          {view === 'hex' ? t('retained.cut-bytes', { shown: bytes(DUMPED) }) : t('retained.cut-text', { n: SHOWN })}
+          {view === 'hex' ? t('retained.cut-bytes', { shown: bytes(DUMPED) }) : t('retained.cut-text', { n: count(SHOWN) })}
         </Text>
       ) : null}
     </div>
