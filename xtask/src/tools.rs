@@ -48,7 +48,8 @@ const PROGRAMS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "chromium",
-        &["chromium"],
+        // The font is for pictures of its pages in Chinese.
+        &["chromium", "fonts-wqy-zenhei"],
         "tests of the dashboard and of SockJS in a browser",
     ),
 ];
