@@ -9,7 +9,7 @@ use emqttd_store::Directory;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type Clients = Find<ClientFilter, ClientOrder>;
 
@@ -598,4 +598,58 @@ fn the_broker_says_why_it_is_not_ready() {
     net.run();
     assert_eq!(net.admin(Broker::ready), Vec::<String>::new());
     assert_eq!(net.broker.shards(), net.admin(Broker::loops).len());
+}
+
+/// Most of the queue is on disk, and nobody is there to take it.
+#[test]
+fn a_queue_on_disk_is_cleared() {
+    const ALL: usize = 700;
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cleared");
+    let _ = std::fs::remove_dir_all(&dir);
+    let settings = crate::net::settings();
+    let disk = Arc::new(Directory::new(&dir).unwrap());
+    let storage = Storage::open(disk, &settings.persistence).unwrap();
+    let mut net = Net::of(settings, 2, storage);
+    let away = net.connect(&Connect::v3("away").keep());
+    net.subscribe_later(away, "q", 1);
+    net.lose(away);
+    let publisher = net.connect(&Connect::v3("publisher"));
+    for n in 0..ALL {
+        net.put_publish(publisher, "q", &n.to_string(), 1, false);
+    }
+    let waiting = |broker: &Broker| broker.session_queue("away", 10).unwrap();
+    let until = |net: &mut Net, wanted: usize| {
+        let begun = Instant::now();
+        loop {
+            let queue = net.admin(waiting);
+            if queue.waiting_len == wanted {
+                return queue;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{queue:?}");
+            // The store takes real time, and who waits for it some of the test's.
+            net.advance(10);
+        }
+    };
+    let queue = until(&mut net, ALL);
+    assert!(queue.on_disk > ALL / 2, "{queue:?}");
+    assert_eq!(queue.waiting.len(), 10);
+    assert_eq!(net.admin(|broker| broker.clear_queue("away")), Ok(ALL));
+    let queue = until(&mut net, 0);
+    assert_eq!((queue.on_disk, queue.waiting.len()), (0, 0));
+    assert_eq!(net.metric("messages/dropped/cleared"), ALL as u64);
+    net.put_publish(publisher, "q", "new", 1, false);
+    until(&mut net, 1);
+    let (away, present, mut got) = net.resume(&Connect::v3("away").keep());
+    assert!(present);
+    got.extend(net.take(away));
+    let texts: Vec<String> = got
+        .iter()
+        .filter_map(|got| match got {
+            Got::Publish(message) => Some(message.text()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(texts, ["new"]);
+    drop(net);
+    let _ = std::fs::remove_dir_all(dir);
 }

@@ -349,7 +349,8 @@ impl Net {
         let (shard, id) = (&mut self.shards[link.shard], link.id);
         let out = shard.output(id);
         let mut written = 0;
-        while !out.is_empty() && link.room > 0 {
+        // What stands behind a gate waits for the store.
+        while out.is_ready() && link.room > 0 {
             let front = out.front();
             let n = front.len().min(link.room);
             link.from_broker.extend_from_slice(&front[..n]);
@@ -359,7 +360,7 @@ impl Net {
             out.advance(n);
             written += n;
         }
-        let blocked = !out.is_empty();
+        let blocked = out.is_ready();
         shard.after_write(id, written, blocked);
         if shard.closing(id) && (!blocked || shard.output(id).is_empty()) {
             let reason = shard.close_reason(id);
@@ -477,6 +478,13 @@ impl Net {
         let bytes = subscribe(self.links[client.0].version, id, &[(filter, qos)]);
         self.send(client, &bytes);
         self.suback(client, id)[0]
+    }
+
+    /// Subscribes; the answer may wait for the disk.
+    pub fn subscribe_later(&mut self, client: Client, filter: &str, qos: u8) {
+        let id = self.next_id(client);
+        let bytes = subscribe(self.links[client.0].version, id, &[(filter, qos)]);
+        self.send(client, &bytes);
     }
 
     /// Takes the SUBACK or UNSUBACK out of what the client has got, leaving the rest.
