@@ -2,7 +2,7 @@
 //! knows nothing of it.
 
 use crate::Core;
-use emqttd_config::SetError;
+use emqttd_config::{Config, SetError, Settings};
 use std::fmt;
 
 /// The application whose keys are the core's.
@@ -90,38 +90,58 @@ impl Configs<'_> {
     /// # Errors
     /// The first key that is wrong, or what the plugin says.
     pub fn set(&self, app: &str, pairs: &[(&str, &str)]) -> Result<(), ConfigError> {
-        let mut config = self.0.config.lock();
-        // An error in the third must not leave the first two changed.
-        let mut changed = config.clone();
-        let mut settings = None;
-        let is_masked = |key: &str, value: &str| {
-            let is_it =
-                |known: &emqttd_config::SettableKey<'_>| known.app == app && known.key == key;
-            value == MASK
-                && config
-                    .settable()
-                    .iter()
-                    .any(|known| is_it(known) && known.secret)
+        let _changing = self.0.changing();
+        let (pairs, entries) = {
+            let config = self.0.config.lock();
+            let settable = config.settable();
+            let is_masked = |key: &str, value: &str| {
+                let mut known = settable.iter();
+                value == MASK && known.any(|row| row.app == app && row.key == key && row.secret)
+            };
+            let pairs = pairs.iter().filter(|(key, value)| !is_masked(key, value));
+            let pairs: Vec<(&str, &str)> = pairs.copied().collect();
+            // An error in the third must not leave the first two changed.
+            let mut tried = config.clone();
+            set_all(&mut tried, app, &pairs)?;
+            (pairs, tried.plugin_entries(app))
         };
-        for (key, value) in pairs.iter().filter(|(key, value)| !is_masked(key, value)) {
-            settings = Some(changed.set(app, key, value).map_err(ConfigError::Key)?);
-        }
-        if settings.is_some()
+        if !pairs.is_empty()
             && app != CORE
             && let Some(plugins) = self.0.plugins()
         {
-            let told = plugins.reconfigure(app, changed.plugin_entries(app));
+            // The plugin may take its time; whoever wants to see the configuration does not wait for it.
+            let told = plugins.reconfigure(app, entries);
             told.map_err(|reason| ConfigError::Plugin {
                 app: app.into(),
                 reason,
             })?;
         }
-        *config = changed;
+        let settings = {
+            let mut config = self.0.config.lock();
+            // Other plugins may have come or gone meanwhile.
+            let mut changed = config.clone();
+            let settings = set_all(&mut changed, app, &pairs)?;
+            *config = changed;
+            settings
+        };
         if let Some(settings) = settings {
             self.0.broker.reconfigure(settings);
         }
         Ok(())
     }
+}
+
+/// What is in force then; `None` = nothing was to be set.
+fn set_all(
+    config: &mut Config,
+    app: &str,
+    pairs: &[(&str, &str)],
+) -> Result<Option<Settings>, ConfigError> {
+    let mut settings = None;
+    for (key, value) in pairs {
+        settings = Some(config.set(app, key, value).map_err(ConfigError::Key)?);
+    }
+    Ok(settings)
 }
 
 impl Core {

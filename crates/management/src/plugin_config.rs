@@ -1,8 +1,8 @@
 //! The keys of one plugin: seen, and changed for as long as the broker runs.
 
 use crate::configs::MASK;
-use crate::{Core, PluginError};
-use emqttd_config::{PluginKeyFacts, SetError};
+use crate::{Core, PluginControl, PluginError};
+use emqttd_config::{Config, PluginKeyFacts, SetError};
 use std::fmt;
 
 /// A key of a plugin.
@@ -94,6 +94,7 @@ impl Core {
         pairs: &[(String, String)],
     ) -> Result<Applied, PluginConfigError> {
         let name = present_name(name);
+        let _changing = self.changing();
         let facts = self.plugin_keys(name).ok_or(PluginConfigError::NotFound)?;
         let runs = self.runs(name);
         let is_masked = |key: &str, value: &str| {
@@ -104,41 +105,49 @@ impl Core {
             .map(|(key, value)| (key.as_str(), value.as_str()))
             .filter(|(key, value)| !is_masked(key, value))
             .collect();
-        let mut config = self.config.lock();
-        let mut changed = config.clone();
-        let change = changed.set_plugin(name, &pairs).map_err(refused)?;
+        let before = self.config.lock().clone();
+        let mut tried = before.clone();
+        let change = tried.set_plugin(name, &pairs).map_err(refused)?;
+        // Not `tried` itself: other plugins may come or go meanwhile.
+        let keep = || self.config.lock().set_plugin(name, &pairs).map_err(refused);
         match self.plugins().filter(|_| runs) {
-            None => {
-                *config = changed;
-                Ok(Applied::Kept)
-            }
+            None => keep().map(|_| Applied::Kept),
             Some(_) if !change.any => Ok(Applied::Live),
             Some(plugins) if change.live => {
-                let told = plugins.reconfigure(name, changed.plugin_entries(name));
+                let told = plugins.reconfigure(name, tried.plugin_entries(name));
                 told.map_err(PluginConfigError::Refused)?;
-                *config = changed;
-                Ok(Applied::Live)
+                keep().map(|_| Applied::Live)
             }
             Some(plugins) => {
-                let before = std::mem::replace(&mut *config, changed);
-                // Who loads plugins takes the configuration, too.
-                drop(config);
-                let Err(error) = plugins.reload(name) else {
-                    return Ok(Applied::Restarted);
-                };
-                self.config.lock().restore_plugin(name, &before);
-                let again = match self.runs(name) {
-                    true => Ok(()),
-                    false => plugins.load(name).map(drop),
-                };
-                let state = match again {
-                    Ok(()) => "it runs with the values it had".to_string(),
-                    Err(error) => format!("it does not run any more: {}", sentence(error)),
-                };
-                let why = format!("{}; {state}", sentence(error));
-                Err(PluginConfigError::Refused(why))
+                keep()?;
+                match plugins.reload(name) {
+                    Ok(_) => Ok(Applied::Restarted),
+                    // Somebody has just unloaded it, and does not want it back.
+                    Err(PluginError::NotStarted) => Ok(Applied::Kept),
+                    Err(error) => Err(self.put_back(&*plugins, name, &before, error)),
+                }
             }
         }
+    }
+
+    /// A plugin did not start with its new values: it gets the old ones, and runs with them if it can.
+    fn put_back(
+        &self,
+        plugins: &dyn PluginControl,
+        name: &str,
+        before: &Config,
+        error: PluginError,
+    ) -> PluginConfigError {
+        self.config.lock().restore_plugin(name, before);
+        let again = match self.runs(name) {
+            true => Ok(()),
+            false => plugins.load(name).map(drop),
+        };
+        let state = match again {
+            Ok(()) => "it runs with the values it had".to_string(),
+            Err(error) => format!("it does not run any more: {}", sentence(error)),
+        };
+        PluginConfigError::Refused(format!("{}; {state}", sentence(error)))
     }
 
     /// What must stand in the file of the plugin so that the next start knows these values, too. A secret is left to

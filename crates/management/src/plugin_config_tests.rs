@@ -170,3 +170,40 @@ fn one_that_does_not_run_has_them_when_it_is_loaded() {
     site.plugins.load(PLUGIN).unwrap();
     assert_eq!(site.plugins.value(URL).as_deref(), Some("http://a"));
 }
+
+#[test]
+fn two_changes_at_once_are_one_after_the_other() {
+    let site = Site::with_plugin();
+    let cold = cold(&site);
+    site.plugins.cannot_start_with("77s");
+    let core = site.core.clone();
+    let (told, other) = std::sync::mpsc::channel();
+    let (done, waited) = std::sync::mpsc::channel();
+    site.plugins.meanwhile(move || {
+        std::thread::spawn(move || {
+            let answer = core.set_plugin_keys(PLUGIN, &pairs(&[(URL, "http://other")]));
+            told.send(answer).unwrap();
+            done.send(()).unwrap();
+        });
+        // It must not get through now: its value would go with those that are taken back.
+        let early = waited.recv_timeout(std::time::Duration::from_millis(200));
+        assert!(early.is_err());
+    });
+    assert!(set(&site, &[(&cold, "77s")]).is_err());
+    assert_eq!(other.recv().unwrap(), Ok(Applied::Live));
+    assert_eq!(site.plugins.value(URL).as_deref(), Some("http://other"));
+    let url = key(&site, URL).unwrap();
+    assert_eq!(url.value.as_deref(), Some("http://other"));
+}
+
+#[test]
+fn one_that_was_just_unloaded_stays_so() {
+    let site = Site::with_plugin();
+    let cold = cold(&site);
+    let plugins = std::sync::Arc::clone(&site.plugins);
+    site.plugins.vanish();
+    assert_eq!(set(&site, &[(&cold, "77s")]), Ok(Applied::Kept));
+    assert!(!site.core.runs(PLUGIN));
+    plugins.load(PLUGIN).unwrap();
+    assert_eq!(plugins.value(&cold).as_deref(), Some("77s"));
+}

@@ -118,6 +118,8 @@ pub fn drive(mut shard: Shard) {
     });
 }
 
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
 /// Runs [`PLUGIN`], or does not, as the manager of plugins would.
 pub struct OnePlugin {
     config: Arc<Mutex<Config>>,
@@ -127,6 +129,10 @@ pub struct OnePlugin {
     refuses: Mutex<Option<&'static str>>,
     /// the values with which it does not start
     cannot: Mutex<Option<&'static str>>,
+    /// what happens while it is loaded anew
+    meanwhile: Mutex<Option<Meanwhile>>,
+    /// somebody unloads it just before it is loaded anew
+    vanishes: Mutex<bool>,
     /// what it was last told
     pub told: Mutex<Vec<Entry>>,
 }
@@ -139,6 +145,8 @@ impl OnePlugin {
             runs: Mutex::new(false),
             refuses: Mutex::new(None),
             cannot: Mutex::new(None),
+            meanwhile: Mutex::new(None),
+            vanishes: Mutex::new(false),
             told: Mutex::default(),
         }
     }
@@ -151,6 +159,16 @@ impl OnePlugin {
     /// It does not start with a value that has this in it.
     pub fn cannot_start_with(&self, part: &'static str) {
         *self.cannot.lock() = Some(part);
+    }
+
+    /// The next time that it is loaded anew, this happens between its end and its start.
+    pub fn meanwhile(&self, f: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock() = Some(Box::new(f));
+    }
+
+    /// The next time that it is to be loaded anew, somebody else has unloaded it.
+    pub fn vanish(&self) {
+        *self.vanishes.lock() = true;
     }
 
     /// What a key was last told to be.
@@ -202,6 +220,13 @@ impl PluginControl for OnePlugin {
 
     fn reload(&self, name: &str) -> Result<PluginDone, PluginError> {
         self.unload(name)?;
+        if std::mem::take(&mut *self.vanishes.lock()) {
+            return Err(PluginError::NotStarted);
+        }
+        let meanwhile = self.meanwhile.lock().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         self.load(name)
     }
 
@@ -210,6 +235,8 @@ impl PluginControl for OnePlugin {
     }
 
     fn reconfigure(&self, _: &str, entries: Vec<Entry>) -> Result<(), String> {
+        // It may take long.
+        assert!(!self.config.is_locked(), "the configuration is held");
         if let Some(why) = *self.refuses.lock() {
             return Err(why.into());
         }

@@ -25,7 +25,7 @@ use crate::traces::Traces;
 use crate::users::Users;
 use emqttd_broker::Broker;
 use emqttd_config::Config;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use plugins::PluginControl;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -52,6 +52,10 @@ struct Kept {
     audit: Audit,
     history: History,
     meter: Meter,
+    /// see [`Core::changing`]
+    changing: Mutex<()>,
+    /// held by who starts a trace
+    tracing: Mutex<()>,
 }
 
 impl Core {
@@ -64,6 +68,8 @@ impl Core {
             audit: Audit::new(&broker),
             history: History::new(&broker),
             meter: Meter::new(),
+            changing: Mutex::default(),
+            tracing: Mutex::default(),
         };
         Core {
             kept: Arc::new(kept),
@@ -122,6 +128,17 @@ impl Core {
     /// Settings that may be changed.
     pub fn configs(&self) -> Configs<'_> {
         Configs(self)
+    }
+
+    /// Waits until nobody else changes values of the configuration. Taken before `config`, which stays free while a
+    /// plugin is told, or is loaded anew: that may take a minute.
+    pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
+        self.kept.changing.lock()
+    }
+
+    /// Waits until nobody else starts a trace.
+    pub(crate) fn tracing(&self) -> MutexGuard<'_, ()> {
+        self.kept.tracing.lock()
     }
 
     /// Traces of clients and topics.
