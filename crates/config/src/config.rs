@@ -290,6 +290,7 @@ impl Config {
     pub fn set(&mut self, app: &str, key: &str, value: &str) -> Result<Settings, SetError> {
         if let Some(stranger) = self.strangers.iter_mut().find(|s| s.name == app) {
             set_own(stranger, key, value)?;
+            self.override_again(app, key, value);
             return Ok(assemble::settings(self).0);
         }
         let Some(row) = self.settable_row(app, key)? else {
@@ -307,8 +308,17 @@ impl Config {
         if let Some(problem) = problems.iter().find(|problem| problem.is_error()) {
             return Err(bad(problem.message.clone()));
         }
+        changed.override_again(app, key, value);
         *self = changed;
         Ok(settings)
+    }
+
+    /// What [`Config::set_plugin`] has said of the key before must not come back when the plugin is loaded anew.
+    fn override_again(&mut self, app: &str, key: &str, value: &str) {
+        let given = self.overrides.get_mut(app).into_iter().flatten();
+        for (_, former) in given.filter(|(other, _)| other == key) {
+            value.clone_into(former);
+        }
     }
 
     pub(crate) fn insert(
@@ -363,8 +373,11 @@ impl Config {
     }
 
     fn printed(&self, row: &Key) -> String {
-        self.get(row.pattern)
-            .map_or_else(|| "undefined".to_owned(), |value| row.kind.print(value))
+        match self.get(row.pattern) {
+            None => "undefined".to_owned(),
+            Some(value) if row.kind == Type::Secret && !value.is_empty() => "***".to_owned(),
+            Some(value) => row.kind.print(value),
+        }
     }
 }
 

@@ -95,6 +95,12 @@ fn a_change_says_whether_a_running_plugin_takes_it() {
     config.plugin_loaded(RETAINER, keys);
     let shown = value(&config, RETAINER, "retainer.storage_type");
     assert_eq!(shown.as_deref(), Some("disc"));
+    // What was set later by other means is what counts.
+    config
+        .set(RETAINER, "retainer.max_payload_size", "3MB")
+        .unwrap();
+    let given = config.plugin_overrides(RETAINER);
+    assert!(given.contains(&("retainer.max_payload_size".to_owned(), "3MB".to_owned())));
     // What is no key of it any more is passed by.
     let strange = [("retainer.gone".to_owned(), "1".to_owned())];
     let none = std::iter::empty();

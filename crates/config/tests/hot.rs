@@ -122,6 +122,24 @@ fn values_are_listed_as_the_original_lists_them() {
 }
 
 #[test]
+fn a_secret_is_not_shown() {
+    const PASSWORD_OWNER: &str = "emq_auth_mysql";
+    const PASSWORD: &str = "auth.mysql.password";
+    let mut config = accepted(Etc::new("").loading("emq_auth_mysql.").load()).config;
+    let shown = |config: &emqttd_config::Config| {
+        let rows = config.settable();
+        let row = rows.into_iter().find(|row| row.key == PASSWORD).unwrap();
+        let shown = config.show(PASSWORD_OWNER, PASSWORD).unwrap();
+        assert_eq!(row.value, shown);
+        (row.secret, shown)
+    };
+    assert_eq!(shown(&config), (false, String::new()));
+    config.set(PASSWORD_OWNER, PASSWORD, "geheim").unwrap();
+    assert_eq!(shown(&config), (true, "***".to_owned()));
+    assert_eq!(config.get(PASSWORD), Some("geheim"));
+}
+
+#[test]
 fn set_changes_the_running_value_and_only_that() {
     let mut config = loaded_with(
         "mqtt.allow_anonymous = true\n",
