@@ -56,6 +56,11 @@ pub fn open_files() -> (u64, u64) {
 
 /// Open files, sockets among them, without a look at each.
 pub fn open_file_count() -> u64 {
+    // Linux knows their number since 6.2: with a million connections that is a system call, and not a million names.
+    match fs::metadata("/proc/self/fd") {
+        Ok(known) if known.len() > 0 => return known.len(),
+        _ => {}
+    }
     let Ok(dir) = fs::read_dir("/proc/self/fd") else {
         return 0;
     };

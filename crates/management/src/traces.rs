@@ -6,14 +6,18 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::SystemTime;
 
 /// Most bytes of a trace that are read at a time.
 const MAX_TAIL: usize = 1 << 20;
 
 /// Traces at a time.
 const MOST: usize = 32;
+
+/// Files kept of traces that do not run any more.
+const MOST_OLD: usize = 64;
 
 /// Longest client identifier or topic, bytes, as in MQTT.
 const MAX_NAME: usize = 65_535;
@@ -147,6 +151,7 @@ impl Traces<'_> {
     pub fn start(&self, kind: TraceKind, name: &str) -> Result<Trace, TraceError> {
         check(kind, name)?;
         let target = target(kind, name);
+        let _alone = self.0.tracing();
         let running = self.0.broker.traces();
         if running.iter().any(|trace| trace.target == target) {
             return Err(TraceError::Exists);
@@ -155,7 +160,9 @@ impl Traces<'_> {
             return Err(TraceError::TooMany);
         }
         let file = self.file(kind, name);
-        match fs::remove_file(&file) {
+        self.clear_away(&running, &file);
+        // Emptied and not deleted: a connection that has not heard of the end of an earlier trace may hold it open.
+        match File::options().write(true).truncate(true).open(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(TraceError::Io(format!("{}: {error}", file.display())));
             }
@@ -164,6 +171,26 @@ impl Traces<'_> {
         let started = self.0.broker.trace_start(target.clone(), &file);
         started.map_err(|error| TraceError::Io(error.to_string()))?;
         Ok(self.row(TraceInfo { target, file }))
+    }
+
+    /// Deletes the oldest files of traces that do not run, as long as there are more than are kept.
+    fn clear_away(&self, running: &[TraceInfo], wanted: &Path) {
+        let Ok(entries) = fs::read_dir(self.dir()) else {
+            return;
+        };
+        let mut old: Vec<(SystemTime, PathBuf)> = entries
+            .flatten()
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .filter(|(_, path)| is_ours(path) && path != wanted)
+            .filter(|(_, path)| running.iter().all(|trace| trace.file != *path))
+            .collect();
+        old.sort_unstable();
+        let surplus = old.len().saturating_sub(MOST_OLD);
+        for (_, path) in &old[..surplus] {
+            if let Err(error) = fs::remove_file(path) {
+                log::warn!("{}: {error}", path.display());
+            }
+        }
     }
 
     /// Ends a trace, whoever started it. Its file stays.
@@ -212,9 +239,21 @@ impl Traces<'_> {
             .take(8)
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        let dir = self.0.broker.settings().log.dir.join("trace");
-        dir.join(format!("{kind}-{hint}-{hash}.log"))
+        self.dir().join(format!("{kind}-{hint}-{hash}.log"))
     }
+
+    fn dir(&self) -> PathBuf {
+        self.0.broker.settings().log.dir.join("trace")
+    }
+}
+
+/// Whether [`Traces::file`] may have made that name.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let kinds = [TraceKind::Client, TraceKind::Topic];
+    name.and_then(|name| name.strip_suffix(".log"))
+        .and_then(|name| name.split_once('-'))
+        .is_some_and(|(kind, _)| kinds.iter().any(|known| known.as_str() == kind))
 }
 
 fn target(kind: TraceKind, name: &str) -> TraceTarget {
@@ -242,7 +281,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::Site;
-    use std::path::Path;
 
     #[test]
     fn started_read_and_stopped() {
@@ -309,5 +347,43 @@ mod tests {
             traces.start(TraceKind::Topic, "more"),
             Err(TraceError::TooMany)
         );
+    }
+
+    #[test]
+    fn files_of_traces_that_ended_do_not_pile_up() {
+        let site = Site::new();
+        let traces = site.core.traces();
+        let first = traces.start(TraceKind::Client, "runs on").unwrap();
+        let dir = site.core.broker.settings().log.dir.join("trace");
+        fs::write(dir.join("notes.txt"), "not ours").unwrap();
+        for n in 0..2 * MOST_OLD {
+            let name = n.to_string();
+            traces.start(TraceKind::Client, &name).unwrap();
+            traces.stop(TraceKind::Client, &name).unwrap();
+        }
+        let files = fs::read_dir(&dir).unwrap().count();
+        // That of the one that has just ended, and the two others.
+        assert_eq!(files, MOST_OLD + 3);
+        assert!(Path::new(&first.file).exists());
+        assert!(dir.join("notes.txt").exists());
+        assert!(traces.tail(TraceKind::Client, "0", 10).is_err());
+    }
+
+    #[test]
+    fn of_two_that_start_it_at_once_one_does() {
+        let site = Site::new();
+        for round in 0..50 {
+            let name = round.to_string();
+            let start = || site.core.traces().start(TraceKind::Topic, &name).is_ok();
+            let started = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+                all.into_iter()
+                    .map(|one| one.join().unwrap())
+                    .filter(|well| *well)
+                    .count()
+            });
+            assert_eq!(started, 1, "{round}");
+            site.core.traces().stop(TraceKind::Topic, &name).unwrap();
+        }
     }
 }

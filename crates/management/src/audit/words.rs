@@ -121,7 +121,10 @@ mod tests {
             ),
             // Blanks that do not belong there.
             ("set auth.mysql.password = secret --app=x", "set ..."),
-            ("set auth.mysql.password= secret", "set auth.mysql.password ..."),
+            (
+                "set auth.mysql.password= secret",
+                "set auth.mysql.password ...",
+            ),
             ("set --password=secret", "set ..."),
             ("clients kick c1", "clients kick c1"),
             ("acl reload", "acl reload"),
