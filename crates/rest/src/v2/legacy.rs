@@ -17,10 +17,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 /// Topics of one request.
 const MOST_TOPICS: usize = 1000;
+
+/// Requests that may be asking plugins at a time: strangers that wait for a slow one must not take all the threads that
+/// management has.
+static AT_A_TIME: Semaphore = Semaphore::const_new(8);
 
 /// A message, and where to. At least one of `topic` and `topics` is needed.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -151,6 +156,8 @@ pub async fn publish(app: State<App>, came: Came, headers: HeaderMap, body: Byte
     let Some((username, password)) = basic(&headers) else {
         return unauthorized();
     };
+    // It is never closed.
+    let _one = AT_A_TIME.acquire().await;
     let json = headers
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
