@@ -28,7 +28,7 @@ pub fn plugin() -> Descriptor {
         "emq_dashboard",
         env!("CARGO_PKG_VERSION"),
         "EMQ Web Dashboard",
-        |ctx| start(ctx),
+        start,
     )
 }
 

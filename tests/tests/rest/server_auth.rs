@@ -180,8 +180,7 @@ fn rest_the_page_insists_on_another_password() {
 
 #[test]
 fn rest_tokens_are_renewed_ended_and_outlive_a_restart() {
-    let dir_kept = config().set("persistence.sync", "batched");
-    let mut broker = Broker::start(dir_kept);
+    let mut broker = broker();
     with_password(&broker);
     let token_of = |broker: &Broker| {
         let http = Http::at(broker.addr("api.mgmt"));
