@@ -2,14 +2,16 @@ import { useEffect, useRef, useSyncExternalStore } from 'react';
 import { apiUrl, credentials } from './client';
 import { isAway, onReach, reached } from './reach';
 import { session } from './session';
-import { backOff, EventParser } from './sse';
+import { backOff, concerns, EventParser, type Kind } from './sse';
 
-export type Kind = 'clients' | 'sessions' | 'alarms' | 'plugins' | 'listeners' | 'stats';
+export type { Kind } from './sse';
 export type Listener = (event: string, data: unknown) => void;
 export type Connection = 'idle' | 'connecting' | 'live' | 'lost';
 
 /** A stream that has been silent for so long is dead: heartbeats come every 15 s. */
 const SILENCE = 40_000;
+/** A stream that held for so long was a good one: when it breaks, the next is tried at once. */
+const STEADY = 10_000;
 /** A page nobody looks at lets go of its stream after a minute. */
 const HIDDEN = 60_000;
 
@@ -32,6 +34,8 @@ class Stream {
   private settle: ReturnType<typeof setTimeout> | undefined;
   private hide: ReturnType<typeof setTimeout> | undefined;
   private tries = 0;
+  /** Since when the stream is live, by this machine's clock; 0: it is not. */
+  private since = 0;
   /** Nobody has looked at the page for a while. */
   private resting = false;
   /** Called when the stream is live again after it was lost: what was missed has to be asked for. */
@@ -110,6 +114,7 @@ class Stream {
     this.abort?.abort();
     const abort = new AbortController();
     this.abort = abort;
+    this.since = 0;
     if (this.state === 'idle') this.become('connecting');
     this.read(abort).then(
       () => this.again(abort),
@@ -125,6 +130,7 @@ class Stream {
       return;
     }
     this.become('lost');
+    if (this.since > 0 && Date.now() - this.since >= STEADY) this.tries = 0;
     this.timer = setTimeout(() => this.open(), backOff(this.tries));
     this.tries += 1;
   }
@@ -132,16 +138,18 @@ class Stream {
   private async read(abort: AbortController): Promise<void> {
     let watchdog = setTimeout(() => abort.abort(), SILENCE);
     try {
-      const headers = { ...(await credentials()), Accept: 'text/event-stream', 'X-Requested-With': 'emqttd-dashboard' };
+      const login = await credentials();
+      const token = session.get()?.token;
+      const headers = { ...login, Accept: 'text/event-stream', 'X-Requested-With': 'emqttd-dashboard' };
       const response = await fetch(apiUrl('events', { kinds: this.kinds }), { headers, signal: abort.signal, credentials: 'omit', cache: 'no-store' }).catch((error: unknown) => {
         if (this.abort === abort) reached(false);
         throw error;
       });
-      if (response.status === 401) session.clear();
+      if (response.status === 401 && token) session.refused(token);
       if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
       const returned = this.state === 'lost' || isAway();
       reached(true);
-      this.tries = 0;
+      this.since = Date.now();
       this.become('live');
       if (returned) this.onReturn();
       const parser = new EventParser();
@@ -166,7 +174,7 @@ class Stream {
     } catch {
       return;
     }
-    for (const { listener } of [...this.subscriptions]) listener(event, data);
+    for (const { kinds, listener } of [...this.subscriptions]) if (concerns(event, kinds)) listener(event, data);
   }
 }
 

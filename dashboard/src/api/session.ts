@@ -14,45 +14,48 @@ export interface Session {
 
 const STORED = 'emqttd.session';
 const listeners = new Set<() => void>();
-let current: Session | null = read();
+const leaving = new Set<() => void>();
 
-function storages(): Storage[] {
-  return typeof localStorage === 'undefined' ? [] : [sessionStorage, localStorage];
+/** The session is kept on this device, for all tabs, rather than with this tab. */
+let lasting = false;
+let current: Session | null = read(false);
+if (!current) {
+  current = read(true);
+  lasting = current !== null;
 }
 
-function read(): Session | null {
+function storage(long: boolean): Storage | undefined {
+  if (typeof localStorage === 'undefined') return undefined;
+  return long ? localStorage : sessionStorage;
+}
+
+function read(long: boolean): Session | null {
   try {
-    for (const storage of storages()) {
-      const text = storage.getItem(STORED);
-      if (!text) continue;
-      const session = JSON.parse(text) as Session;
-      if (typeof session.token === 'string' && session.expiresAt > Date.now()) return session;
-      storage.removeItem(STORED);
-    }
+    const text = storage(long)?.getItem(STORED);
+    if (!text) return null;
+    const session = JSON.parse(text) as Session;
+    if (typeof session.token === 'string' && session.expiresAt > Date.now()) return session;
+    storage(long)?.removeItem(STORED);
   } catch {
     // Unreadable or forbidden storage: log in again.
   }
   return null;
 }
 
-function write(session: Session | null, remember: boolean): void {
+function write(session: Session | null): void {
   try {
-    for (const storage of storages()) storage.removeItem(STORED);
-    if (session) (remember ? localStorage : sessionStorage).setItem(STORED, JSON.stringify(session));
+    // Other tabs see each step: what is replaced is never taken away first.
+    if (session) storage(lasting)?.setItem(STORED, JSON.stringify(session));
+    else storage(lasting)?.removeItem(STORED);
   } catch {
     // It holds until the page is closed.
   }
 }
 
-function remembered(): boolean {
-  try {
-    return localStorage.getItem(STORED) !== null;
-  } catch {
-    return false;
-  }
-}
-
-function tell(): void {
+function become(next: Session | null): void {
+  const left = current !== null && next?.username !== current.username;
+  current = next;
+  if (left) for (const listener of leaving) listener();
   for (const listener of listeners) listener();
 }
 
@@ -69,35 +72,42 @@ export function sessionOf(login: Login, now: number): Session {
   };
 }
 
+const subscribed = (to: Set<() => void>) => (listener: () => void): (() => void) => {
+  to.add(listener);
+  return () => to.delete(listener);
+};
+
 export const session = {
   get: (): Session | null => current,
   /** Without `remember` it is kept the way the session before was. */
-  set(next: Session, remember: boolean = remembered()): void {
-    current = next;
-    write(next, remember);
-    tell();
+  set(next: Session, remember: boolean = lasting): void {
+    if (remember !== lasting) write(null);
+    lasting = remember;
+    write(next);
+    become(next);
   },
   clear(): void {
     if (!current) return;
-    current = null;
-    write(null, false);
-    tell();
+    write(null);
+    lasting = false;
+    become(null);
   },
-  subscribe(listener: () => void): () => void {
-    listeners.add(listener);
-    return () => listeners.delete(listener);
+  /** The broker refused this token. Only the session that has it ends: another may have taken its place meanwhile. */
+  refused(token: string): void {
+    if (current?.token === token) this.clear();
   },
+  subscribe: subscribed(listeners),
+  /** Calls `listener` when whoever was logged in is so no more: nothing of theirs may be left for the next. */
+  onLeave: subscribed(leaving),
 };
 
-// Another tab renewed the token, or logged out.
+// Another tab renewed the token, or logged out. A login of this tab alone is no business of other tabs.
 if (typeof window !== 'undefined') {
   window.addEventListener('storage', (event) => {
-    if (event.storageArea !== localStorage || event.key !== STORED) return;
-    const next = read();
-    if (next || event.oldValue) {
-      current = next;
-      tell();
-    }
+    if (event.storageArea !== localStorage || event.key !== STORED || (current && !lasting)) return;
+    const next = read(true);
+    lasting = next !== null;
+    if (next || current) become(next);
   });
 }
 

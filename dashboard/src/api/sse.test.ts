@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { backOff, EventParser } from './sse';
+import { backOff, concerns, EventParser } from './sse';
 
 const TEXT = ': \n\nevent: stats\ndata: {"a":1}\n\nevent: client.connected\r\ndata: one\r\ndata:two\r\n\r\ndata: plain\n\nevent: nothing\n\n';
 const EVENTS = [
@@ -27,4 +27,12 @@ test('what has no end yet is kept back', () => {
 test('tries become rarer, up to five seconds', () => {
   expect([0, 1, 2, 3, 4, 5, 1000].map((tries) => backOff(tries, 0))).toEqual([500, 1000, 2000, 4000, 5000, 5000, 5000]);
   expect(backOff(0, 1)).toBe(625);
+});
+
+test('events are for those who asked for their kind', () => {
+  expect(concerns('client.connected', ['clients', 'alarms'])).toBe(true);
+  expect(concerns('alarm.set', ['clients'])).toBe(false);
+  expect(concerns('stats', ['stats'])).toBe(true);
+  expect(concerns('stats', ['alarms'])).toBe(false);
+  expect(concerns('lost', ['alarms'])).toBe(true);
 });

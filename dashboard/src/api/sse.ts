@@ -1,3 +1,12 @@
+/** What a stream may be asked for. */
+export type Kind = 'clients' | 'sessions' | 'alarms' | 'plugins' | 'listeners' | 'stats';
+
+/** Whether an event (`client.connected`, `stats`) is of one of these kinds; that some were `lost` concerns all. */
+export function concerns(event: string, kinds: readonly Kind[]): boolean {
+  const subject = event.split('.', 1)[0] ?? '';
+  return event === 'lost' || kinds.some((kind) => kind === subject || kind === `${subject}s`);
+}
+
 /** One event of a `text/event-stream`. */
 export interface ServerEvent {
   event: string;
