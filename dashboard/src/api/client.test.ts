@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { setLanguage } from '../i18n';
-import { api, apiUrl, keepLogin, request, segment } from './client';
+import { api, apiUrl, keepLogin, logout, request, segment } from './client';
 import { ApiError, words } from './errors';
 import { isAway } from './reach';
 import { session, sessionOf } from './session';
@@ -116,4 +116,22 @@ test('a page that asks nothing keeps its login', async () => {
   session.clear();
   await vi.advanceTimersByTimeAsync(3_600_000);
   expect(asked).toHaveLength(2);
+});
+
+test('logging out waits for nobody, and ends the token it had', async () => {
+  respond = () => new Promise<Response>(() => undefined);
+  logout();
+  expect(session.get()).toBeNull();
+  expect(asked).toEqual([{ method: 'POST', path: 'logout', token: 'Bearer first' }]);
+});
+
+test("a broker that says it is busy is not away; a proxy's 503 is", async () => {
+  respond = () => json({ code: 102, message: 'not now' }, 503);
+  await api.get('x').catch(() => undefined);
+  expect(isAway()).toBe(false);
+  respond = () => new Response('<h1>Unavailable</h1>', { status: 503 });
+  await api.get('x').catch(() => undefined);
+  expect(isAway()).toBe(true);
+  respond = () => good(1);
+  await api.get('x');
 });

@@ -46,7 +46,8 @@ export function keepLogin(): void {
   const arrange = (): void => {
     clearTimeout(timer);
     const login = session.get();
-    if (!login) return;
+    // Who must change the password first gets no other token: a login with the new one follows.
+    if (!login || login.mustChangePassword) return;
     // Near the end of the longest login the next token lasts as long as this one: no hurry then.
     timer = setTimeout(() => void renew().catch(arrange), Math.max(login.renewAt - Date.now(), 10_000));
   };
@@ -58,13 +59,9 @@ export function keepLogin(): void {
 export async function credentials(): Promise<Record<string, string>> {
   const now = session.get();
   if (!now) return {};
-  if (Date.now() >= now.renewAt) {
-    try {
-      await renew();
-    } catch (error) {
-      // While the old token still holds, a broker that is away is the caller's business.
-      if (error instanceof ApiError && error.status === 401) session.clear();
-    }
+  if (Date.now() >= now.renewAt && !now.mustChangePassword) {
+    // While the old token still holds, a broker that is away is the caller's business.
+    await renew().catch(() => undefined);
   }
   const token = session.get()?.token;
   return token ? { Authorization: `Bearer ${token}` } : {};
@@ -75,6 +72,16 @@ export async function request<T>(method: string, path: string, call: Call = {}):
   return exchange<T>(method, path, call, call.anonymous ? {} : await credentials());
 }
 
+/** Ends the login here at once, and its token at the broker; where that cannot be told, it ends by itself within minutes. */
+export function logout(): void {
+  const token = session.get()?.token;
+  session.clear();
+  if (token) void exchange('POST', 'logout', { anonymous: true }, { Authorization: `Bearer ${token}` }).catch(() => undefined);
+}
+
+/** Longer than any answer takes: a broker that has nothing to say by then is away. */
+const PATIENCE = 60_000;
+
 async function exchange<T>(method: string, path: string, call: Call, login?: Record<string, string>): Promise<T> {
   const token = session.get()?.token;
   const headers: Record<string, string> = {
@@ -83,35 +90,37 @@ async function exchange<T>(method: string, path: string, call: Call, login?: Rec
     ...(login ?? (token ? { Authorization: `Bearer ${token}` } : {})),
   };
   if (call.body !== undefined) headers['Content-Type'] = 'application/json';
+  const patience = AbortSignal.timeout(PATIENCE);
   let response: Response;
+  let text: string;
   try {
     response = await fetch(apiUrl(path, call.query), {
       method,
       headers,
       body: call.body === undefined ? undefined : JSON.stringify(call.body),
-      signal: call.signal,
+      signal: call.signal ? AbortSignal.any([call.signal, patience]) : patience,
       credentials: 'omit',
       cache: 'no-store',
     });
+    text = await response.text();
   } catch (error) {
     if (call.signal?.aborted) throw error;
     reached(false);
     throw new ApiError(0, null, null);
   }
-  // A proxy before a broker that is away answers in its place.
-  reached(![502, 503, 504].includes(response.status));
-  const text = await response.text();
-  return answer<T>(response, text, call.anonymous ?? false, token);
+  return answer<T>(response, text, call.anonymous ? undefined : token);
 }
 
-function answer<T>(response: Response, text: string, anonymous: boolean, token: string | undefined): T {
+/** `token`: what the question was asked with, if a 401 is to end its login. */
+function answer<T>(response: Response, text: string, token: string | undefined): T {
   const body = parse(text);
   const envelope = isEnvelope(body) ? body : null;
+  // A proxy before a broker that is away answers in its place; the broker's own "not now" comes in an envelope.
+  reached(envelope !== null || ![502, 503, 504].includes(response.status));
   if (response.ok && (envelope === null || envelope.code === 0)) {
     return (envelope && 'result' in envelope ? envelope.result : envelope ? undefined : body) as T;
   }
-  // Only the token that was refused ends with it: another may have taken its place meanwhile.
-  if (response.status === 401 && !anonymous && session.get()?.token === token) session.clear();
+  if (response.status === 401 && token) session.refused(token);
   const after = Number(response.headers.get('Retry-After'));
   throw new ApiError(
     response.status,

@@ -15,7 +15,8 @@ export const queryClient = new QueryClient({
       staleTime: 1000,
       gcTime: 60_000,
     },
-    mutations: { networkMode: 'always', retry: false },
+    // What was typed into a form, and a secret that came back, are forgotten with the form.
+    mutations: { networkMode: 'always', retry: false, gcTime: 0 },
   },
 });
 

@@ -23,9 +23,7 @@ onReach((away) => {
   if (!away) void queryClient.invalidateQueries();
 });
 // Nothing of one user is left for the next.
-session.subscribe(() => {
-  if (!session.get()) queryClient.clear();
-});
+session.onLeave(() => queryClient.clear());
 
 export function App() {
   const t = useT();
@@ -50,5 +48,5 @@ function Entrance() {
   const login = useSession();
   if (!login) return <Login />;
   if (login.mustChangePassword) return <ForcedPassword />;
-  return <Shell />;
+  return <Shell key={login.username} />;
 }

@@ -2,8 +2,8 @@ import { ActionIcon, Button, Menu, Modal, useMantineColorScheme, type MantineCol
 import { useDisclosure } from '@mantine/hooks';
 import { IconCheck, IconDeviceLaptop, IconKey, IconLanguage, IconLogout, IconMoon, IconSun, IconUser } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
-import { api } from '../api/client';
-import { session, useSession } from '../api/session';
+import { logout } from '../api/client';
+import { useSession } from '../api/session';
 import { setLanguage, useLanguage, useT, type Language } from '../i18n';
 import { PasswordForm } from '../pages/login/PasswordForm';
 import classes from './Shell.module.css';
@@ -63,11 +63,6 @@ export function UserMenu() {
   const login = useSession();
   const [changing, { open, close }] = useDisclosure(false);
   const username = login?.username ?? '';
-  const leave = async (): Promise<void> => {
-    // The token ends at the broker too; if that cannot be told, it ends by itself within minutes.
-    await api.post('logout').catch(() => undefined);
-    session.clear();
-  };
   return (
     <>
       <Menu position="bottom-end" width={200}>
@@ -81,7 +76,7 @@ export function UserMenu() {
           <Menu.Item leftSection={<IconKey size={16} aria-hidden />} onClick={open}>
             {t('frame.change-password')}
           </Menu.Item>
-          <Menu.Item leftSection={<IconLogout size={16} aria-hidden />} onClick={() => void leave()}>
+          <Menu.Item leftSection={<IconLogout size={16} aria-hidden />} onClick={logout}>
             {t('frame.log-out')}
           </Menu.Item>
         </Menu.Dropdown>

@@ -1,5 +1,6 @@
 import { Button, Group, Modal, Text } from '@mantine/core';
-import { useSyncExternalStore, type ReactNode } from 'react';
+import { useEffect, useSyncExternalStore, type ReactNode } from 'react';
+import { useLocation } from 'wouter';
 import { useT } from '../i18n';
 
 interface Question {
@@ -46,6 +47,9 @@ export function ConfirmHost() {
   const t = useT();
   const question = useSyncExternalStore(subscribe, () => asked);
   const open = useSyncExternalStore(subscribe, () => opened);
+  const [place] = useLocation();
+  // A question belongs to its page, and to who was asked: with either it is answered with no.
+  useEffect(() => () => asked?.answer(false), [place]);
   // What was asked stays while the window closes.
   return (
     <Modal opened={open} onClose={() => question?.answer(false)} title={question?.title} size="sm" centered closeButtonProps={{ 'aria-label': t('common.close') }}>

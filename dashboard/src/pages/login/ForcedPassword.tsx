@@ -1,6 +1,7 @@
 import { Button } from '@mantine/core';
-import { useState } from 'react';
-import { session, useSession } from '../../api/session';
+import { useEffect, useState } from 'react';
+import { logout } from '../../api/client';
+import { useSession } from '../../api/session';
 import { useT } from '../../i18n';
 import { Entry } from './Entry';
 import { PasswordForm } from './PasswordForm';
@@ -11,21 +12,14 @@ export function ForcedPassword() {
   const t = useT();
   const login = useSession();
   const [known] = useState(() => typed.password);
-  const forget = (): void => {
+  // From here on only this form has it.
+  useEffect(() => {
     typed.password = undefined;
-  };
+  }, []);
   return (
     <Entry title={t('password.first.title')} text={t('password.first.text')}>
-      <PasswordForm username={login?.username ?? ''} known={known} onDone={forget} />
-      <Button
-        variant="subtle"
-        color="gray"
-        size="compact-sm"
-        onClick={() => {
-          forget();
-          session.clear();
-        }}
-      >
+      <PasswordForm username={login?.username ?? ''} known={known} />
+      <Button variant="subtle" color="gray" size="compact-sm" onClick={logout}>
         {t('frame.log-out')}
       </Button>
     </Entry>

@@ -12,7 +12,7 @@ interface Props {
   username: string;
   /** The current password, when the page knows it from the login a moment ago. */
   known?: string;
-  onDone: () => void;
+  onDone?: () => void;
 }
 
 /** Changes one's own password, and logs in anew: the change ends all tokens of before. */
@@ -39,7 +39,7 @@ export function PasswordForm({ username, known, onDone }: Props) {
       const login = await request<Login>('POST', 'login', { body: { username, password: next }, anonymous: true });
       session.set(sessionOf(login, Date.now()));
       notifications.show({ message: t('password.done'), color: 'teal' });
-      onDone();
+      onDone?.();
     } catch (error) {
       const isOld = error instanceof ApiError && error.code === 114;
       setWrong({ field: isOld && known === undefined ? 'old' : 'form', text: isOld ? t('password.wrong') : words(error) });

@@ -1,5 +1,6 @@
 import { Alert, Badge, Stack, Text } from '@mantine/core';
 import { useState } from 'react';
+import { session } from '../../api/session';
 import { PageHeader } from '../../components';
 import { useT } from '../../i18n';
 import { ConnectForm } from './ConnectForm';
@@ -10,8 +11,11 @@ import { tool, useTool } from './tool';
 import { useTrouble } from './words';
 import classes from './Tool.module.css';
 
-// What was typed stays while one looks at other pages; the password too, in memory only.
+// What was typed stays while one looks at other pages; the password too, in memory only. It ends with the login.
 let typed: Login | undefined;
+session.onLeave(() => {
+  typed = undefined;
+});
 
 export default function WebSocketTool() {
   const t = useT();

@@ -73,9 +73,7 @@ class Tool {
   private entries = 0;
 
   constructor() {
-    session.subscribe(() => {
-      if (session.get() === null) this.forget();
-    });
+    session.onLeave(() => this.forget());
   }
 
   subscribeTo = (listener: () => void): (() => void) => {
