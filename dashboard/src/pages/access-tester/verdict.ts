@@ -1,13 +1,7 @@
-export interface Step {
-  module: string;
-  answer: string;
-  detail: string;
-}
+import type { Schemas } from '../../api/types';
 
-export interface Verdict {
-  result: string;
-  steps: Step[];
-}
+export type Step = Schemas['VerdictStep'];
+export type Verdict = Schemas['Verdict'];
 
 export type AnswerWord = 'allow' | 'superuser' | 'deny' | 'ignore' | 'unavailable';
 

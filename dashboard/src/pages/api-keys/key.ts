@@ -1,21 +1,7 @@
-export interface ApiKey {
-  id: string;
-  name: string;
-  scopes: string[];
-  /** Unix seconds. */
-  expires_at: number | null;
-  created_by: string;
-  created_at: number;
-  last_used: number | null;
-}
+import type { Schemas, Whole } from '../../api/types';
 
-export interface CreatedKey {
-  id: string;
-  secret: string;
-  name: string;
-  scopes: string[];
-  expires_at: number | null;
-}
+export type ApiKey = Whole<Schemas['ApiKey']>;
+export type CreatedKey = Whole<Schemas['CreatedApiKey']>;
 
 export const SCOPES = ['read', 'publish', 'clients', 'manage', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];

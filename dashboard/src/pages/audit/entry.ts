@@ -1,14 +1,7 @@
-export interface Entry {
-  /** Its number; entries are counted up. */
-  seq: number;
-  /** Unix milliseconds. */
-  at: number;
-  who: string;
-  from: string;
-  via: string;
-  action: string;
-  outcome: string;
-}
+import type { Schemas } from '../../api/types';
+
+/** Its `seq` counts up. */
+export type Entry = Schemas['AuditEntry'];
 
 export const VIAS = ['basic', 'token', 'key', 'login', 'cli'] as const;
 export type Via = (typeof VIAS)[number];

@@ -1,8 +1,8 @@
-import type { components } from '../../api/schema';
+import type { Schemas } from '../../api/types';
 
 /** What a ban is made of, and whether a form's values make one. */
 
-export type BanKind = components['schemas']['BanKind'];
+export type BanKind = Schemas['BanKind'];
 export const BAN_KINDS: readonly BanKind[] = ['client_id', 'username', 'ip'];
 
 export type Unit = 'minutes' | 'hours' | 'days' | 'forever';

@@ -1,8 +1,4 @@
-import type { components } from '../../api/schema';
-
-type Schemas = components['schemas'];
-/** What the document calls optional is null, never absent, in answers. */
-type Whole<T> = { [K in keyof T]-?: Exclude<T[K], undefined> };
+import type { Schemas, Whole } from '../../api/types';
 
 export type ClientRow = Whole<Schemas['ClientRow']>;
 export type SessionRow = Whole<Schemas['SessionRow']>;

@@ -1,13 +1,6 @@
-export interface Listener {
-  protocol: string;
-  listen: string;
-  acceptors: number;
-  max_clients: number;
-  current_clients: number;
-  /** How often connections ended, by reason. */
-  shutdown_count: Record<string, number>;
-  running: boolean;
-}
+import type { Schemas } from '../../api/types';
+
+export type Listener = Schemas['Listener'];
 
 export const nameOf = (listener: Pick<Listener, 'protocol' | 'listen'>): string => `${listener.protocol} ${listener.listen}`;
 

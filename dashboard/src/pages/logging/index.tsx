@@ -4,13 +4,11 @@ import { type FormEvent, useState } from 'react';
 import { Link } from 'wouter';
 import { api } from '../../api/client';
 import { useAction, useApi } from '../../api/hooks';
+import type { Schemas } from '../../api/types';
 import { ErrorNote, PageHeader } from '../../components';
 import { useT } from '../../i18n';
 
-interface Logging {
-  level: string;
-  levels: string[];
-}
+type Logging = Schemas['Logging'];
 
 const KNOWN = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency', 'none'] as const;
 type Known = (typeof KNOWN)[number];

@@ -1,17 +1,9 @@
+import type { Schemas } from '../../api/types';
+
 /** The logic of the configuration form: which control a key has, what is sent, what is wrong. */
 
-/** A key of a plugin as the API describes it. */
-export interface PluginKey {
-  key: string;
-  value?: string | null;
-  default?: string | null;
-  desc?: string | null;
-  datatype?: string | null;
-  choices?: string[] | null;
-  secret?: boolean;
-  required?: boolean;
-  live?: boolean;
-}
+/** A key of a plugin as the API describes it; a form needs little of it. */
+export type PluginKey = Pick<Schemas['PluginKey'], 'key'> & Partial<Schemas['PluginKey']>;
 
 /** How a secret's value is shown; sent back it means "as it is". */
 export const HIDDEN = '******';

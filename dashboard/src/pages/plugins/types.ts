@@ -1,26 +1,9 @@
-import type { PluginKey } from './form';
+import type { Schemas } from '../../api/types';
 
-export interface PluginRow {
-  name: string;
-  version: string;
-  description: string;
-  active: boolean;
-}
-
-export interface PluginDetail extends PluginRow {
-  /** Names and values. */
-  facts: string[][];
-}
-
-export interface PluginConfig {
-  keys: PluginKey[];
-  file: string;
-}
-
-export interface Applied {
-  applied: 'live' | 'restarted' | 'kept';
-  lines: string;
-}
+export type PluginRow = Schemas['PluginSummary'];
+export type PluginDetail = Schemas['Plugin'];
+export type PluginConfig = Schemas['PluginConfig'];
+export type Applied = Schemas['PluginConfigApplied'];
 
 /** The plugin that brings these pages. */
 export const OWN = 'emq_dashboard';

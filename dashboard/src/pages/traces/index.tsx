@@ -57,7 +57,7 @@ export default function Traces() {
           empty={t('traces.none')}
           actions={(trace) => (
             <>
-              {trace.ours === false ? (
+              {!trace.readable ? (
                 <Text size="xs" c="dimmed" maw={240} style={{ whiteSpace: 'normal' }}>
                   {t('traces.elsewhere')}
                 </Text>

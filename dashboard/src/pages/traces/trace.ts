@@ -1,20 +1,8 @@
-export type Kind = 'client' | 'topic';
+import type { Schemas } from '../../api/types';
 
-export interface Trace {
-  kind: Kind;
-  name: string;
-  file: string;
-  /** Bytes. */
-  size?: number;
-  /** Its log can be read here: it was started here. */
-  ours?: boolean;
-}
-
-export interface TraceLog {
-  text: string;
-  /** Bytes of all of it. */
-  size: number;
-}
+export type Kind = Schemas['TraceKind'];
+export type Trace = Schemas['Trace'];
+export type TraceLog = Schemas['TraceLog'];
 
 /** Bytes of a log that are shown, and that are saved at most. */
 export const SHOWN = 64 * 1024;

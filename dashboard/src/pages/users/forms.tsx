@@ -3,13 +3,11 @@ import { type FormEvent, type ReactNode, useState } from 'react';
 import { api, segment } from '../../api/client';
 import { ApiError, words } from '../../api/errors';
 import { useAction } from '../../api/hooks';
+import type { Schemas } from '../../api/types';
 import { useT } from '../../i18n';
 import { type FaultWord, nameFault, passwordFault } from './rules';
 
-export interface User {
-  username: string;
-  tags: string;
-}
+export type User = Schemas['User'];
 
 interface FrameProps {
   onSubmit: () => void;
