@@ -135,3 +135,13 @@ test("a broker that says it is busy is not away; a proxy's 503 is", async () => 
   respond = () => good(1);
   await api.get('x');
 });
+
+test('what a browser would take for a step between directories is not asked for', async () => {
+  respond = () => good(1);
+  for (const id of ['.', '..']) {
+    await expect(api.del(`clients/${segment(id)}`).catch(words)).resolves.toContain('A browser cannot ask');
+  }
+  await expect(api.get(`clients/${segment('../x')}`)).resolves.toBe(1);
+  expect(asked.map(({ path }) => path)).toEqual(['clients/..%2Fx']);
+  expect(isAway()).toBe(false);
+});

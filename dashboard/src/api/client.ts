@@ -1,3 +1,4 @@
+import { translate } from '../i18n';
 import { ApiError } from './errors';
 import { reached } from './reach';
 import { session, sessionOf } from './session';
@@ -18,6 +19,8 @@ export const segment = (text: string): string => encodeURIComponent(text);
 
 /** Where the API is: beside this page, whatever path a proxy gave it. `path` is relative to `api/v2/`. */
 export function apiUrl(path: string, query?: QueryValues): string {
+  // A browser takes these for steps between directories, however they are encoded: another thing would be asked for, or deleted.
+  if (path.split('/').some((part) => part === '.' || part === '..')) throw new ApiError(400, null, translate('error.dots'));
   const url = new URL(`api/v2/${path.replace(/^\//, '')}`, pageDirectory());
   for (const [name, value] of Object.entries(query ?? {})) {
     if (value !== null && value !== undefined && value !== '') url.searchParams.set(name, String(value));
@@ -90,11 +93,12 @@ async function exchange<T>(method: string, path: string, call: Call, login?: Rec
     ...(login ?? (token ? { Authorization: `Bearer ${token}` } : {})),
   };
   if (call.body !== undefined) headers['Content-Type'] = 'application/json';
+  const url = apiUrl(path, call.query);
   const patience = AbortSignal.timeout(PATIENCE);
   let response: Response;
   let text: string;
   try {
-    response = await fetch(apiUrl(path, call.query), {
+    response = await fetch(url, {
       method,
       headers,
       body: call.body === undefined ? undefined : JSON.stringify(call.body),

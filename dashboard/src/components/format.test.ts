@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
 import { setLanguage } from '../i18n';
-import { bytes, count, duration, moment, short } from './format';
+import { bytes, count, dateTime, duration, moment, short } from './format';
 
 beforeEach(() => setLanguage('en'));
 
@@ -31,4 +31,9 @@ test('a moment is read from all that the API gives', () => {
   expect(moment('2026-11-23 18:00:00')).toBe(new Date(2026, 10, 23, 18).getTime());
   expect(moment('')).toBeNull();
   expect(moment('never')).toBeNull();
+});
+
+test('what is no number and no time is a dash, and breaks nothing', () => {
+  for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) expect([count(value), short(value), bytes(value), duration(value)]).toEqual(['–', '–', '–', '–']);
+  for (const value of [Number.NaN, Number.MAX_SAFE_INTEGER, 1.8e19]) expect([moment(value), dateTime(value)]).toEqual([null, '–']);
 });

@@ -2,7 +2,7 @@ import { locale } from '../i18n';
 
 /** A whole number with its thousands apart. */
 export function count(value: number | null | undefined): string {
-  return value === null || value === undefined ? '–' : new Intl.NumberFormat(locale()).format(value);
+  return value === null || value === undefined || !Number.isFinite(value) ? '–' : new Intl.NumberFormat(locale()).format(value);
 }
 
 /** A number in little space: `1.2k`, `34M`; below 10 with a decimal if it has one. */
@@ -30,6 +30,7 @@ export function bytes(value: number | null | undefined): string {
 
 /** A length of time in its two greatest units: `3 d 4 h`, `12 min 5 s`. */
 export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '–';
   const whole = Math.max(0, Math.floor(seconds));
   const zh = locale() === 'zh-CN';
   const units: [number, string][] = [
@@ -52,10 +53,13 @@ export function duration(seconds: number): string {
 /** Milliseconds since 1970 of what the API calls a time: seconds or milliseconds since 1970, RFC 3339, or `YYYY-MM-DD HH:MM:SS` (the broker's wall clock, taken for ours). */
 export function moment(value: string | number | null | undefined): number | null {
   if (value === null || value === undefined || value === '') return null;
-  if (typeof value === 'number') return value < 1e11 ? value * 1000 : value;
+  if (typeof value === 'number') return dated(value < 1e11 ? value * 1000 : value);
   const time = Date.parse(/^\d{4}-\d{2}-\d{2} /.test(value) ? value.replace(' ', 'T') : value);
-  return Number.isNaN(time) ? null : time;
+  return dated(time);
 }
+
+/** A time that a calendar has; what lies beyond would break what writes it. */
+const dated = (time: number): number | null => (Math.abs(time) <= 8.64e15 ? time : null);
 
 /** A point in time as the language writes it, with seconds. */
 export function dateTime(value: string | number | null | undefined): string {
