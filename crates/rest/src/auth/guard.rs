@@ -245,11 +245,15 @@ fn unknown(headers: &HeaderMap, why: Option<String>) -> Response {
         .get("x-requested-with")
         .is_some_and(|value| value == "emqttd-dashboard");
     let mut response = match why {
-        Some(why) => (StatusCode::UNAUTHORIZED, why).into_response(),
+        Some(why) => (
+            StatusCode::UNAUTHORIZED,
+            [(CONTENT_TYPE, "text/plain")],
+            why,
+        )
+            .into_response(),
         None => (StatusCode::UNAUTHORIZED, Body::empty()).into_response(),
     };
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     if !bearer && !page {
         let realm = HeaderValue::from_static("Basic Realm=\"emqx control center\"");
         headers.insert(WWW_AUTHENTICATE, realm);
