@@ -10,6 +10,7 @@ use crate::retain::is_stub;
 use crate::shard::Shard;
 use emqttd_mqtt::ReasonCode;
 use emqttd_session::{Delivery, InFlight, Message, Session};
+use emqttd_store::Health;
 use std::ops::Bound;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -187,10 +188,11 @@ impl Broker {
         })
     }
 
-    /// Ends a session with all that waits in it; its client's connection ends first (reason `kick`).
+    /// Ends a session with all that waits in it; its client's connection ends first (reason `kick`). When this returns
+    /// it does not come back with the next start.
     ///
     /// # Errors
-    /// When there is no such session.
+    /// When there is no such session; when its end is not on disk, because the store fails.
     pub fn session_delete(&self, clientid: &str) -> Result<(), AdminError> {
         let clientid_there = clientid.to_string();
         self.on_client(clientid, move |shard, slot| {
@@ -203,7 +205,28 @@ impl Broker {
                 shard.end_session(slot, "kick");
             }
         })
-        .ok_or(AdminError::NotFound)
+        .ok_or(AdminError::NotFound)?;
+        self.on_disk()
+    }
+
+    /// Waits until what was done so far would outlast the process.
+    fn on_disk(&self) -> Result<(), AdminError> {
+        let Some(durable) = &self.node.durable else {
+            return Ok(());
+        };
+        self.commit_all();
+        let store = &durable.store;
+        // Who waits for one that fails waits for nothing.
+        let most = match store.health() {
+            Health::Failing => Duration::ZERO,
+            _ => PATIENCE,
+        };
+        if durable.wait(store.position(), most) {
+            return Ok(());
+        }
+        let why = store.status().error.unwrap_or_default();
+        let text = format!("it is done, and not on disk yet: {why}");
+        Err(AdminError::Other(text))
     }
 
     /// Drops what waits in a session, not what is in flight; says how many messages. Those that are on disk are
@@ -273,10 +296,11 @@ impl Broker {
         Ok(message.map(|(_, message)| message))
     }
 
-    /// Removes the retained message of a topic; subscribers are not told.
+    /// Removes the retained message of a topic; subscribers are not told. When this returns it does not come back with
+    /// the next start.
     ///
     /// # Errors
-    /// `NotFound` when there is none.
+    /// `NotFound` when there is none; when its end is not on disk, because the store fails.
     pub fn retained_delete(&self, topic: &str) -> Result<(), AdminError> {
         let topic = topic.to_string();
         // By a shard, so that the store hears of it in the right order with what clients do.
@@ -284,9 +308,11 @@ impl Broker {
             let node = Arc::clone(&shard.node);
             (node.retained).remove(&topic, |gone| shard.forget_retained(gone))
         });
-        (removed == Some(true))
-            .then_some(())
-            .ok_or(AdminError::NotFound)
+        match removed {
+            Some(true) => self.on_disk(),
+            Some(false) => Err(AdminError::NotFound),
+            None => Err(AdminError::Other("an event loop does not answer".into())),
+        }
     }
 }
 
@@ -326,7 +352,7 @@ fn client_detail(shard: &Shard, slot: u32) -> Option<ClientDetail> {
             packets_received: detail.packets_received,
             packets_sent: detail.packets_sent + u64::from(conn.packets),
             messages_received: conn.cache.as_ref().map_or(0, |cache| cache.received),
-            messages_sent: entry.session.delivered - detail.delivered_before,
+            messages_sent: (entry.session.delivered).saturating_sub(detail.delivered_before),
         },
         will: detail.will.as_ref().map(|will| WillInfo {
             topic: will.message.topic().into(),

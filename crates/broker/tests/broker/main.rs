@@ -11,6 +11,7 @@ mod exchange;
 mod figures;
 mod finding;
 mod hooks;
+mod lasting;
 mod leaks;
 mod net;
 mod packets;
