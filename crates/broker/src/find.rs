@@ -22,6 +22,10 @@ use walk::Asked;
 /// Rows on a page at the most.
 pub const MOST_ROWS: usize = 10_000;
 
+/// Bytes of a part that is looked for, at the most: with a longer one, made for it, a text of 64 KB would take an
+/// event loop seconds.
+pub const LONGEST_PART: usize = 256;
+
 /// What to look for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Find<F, O> {
@@ -211,11 +215,13 @@ impl Broker {
     /// Connected clients.
     ///
     /// # Errors
-    /// When the cursor is not one of such a question, or an event loop does not answer.
+    /// When the cursor is not one of such a question, a part that is looked for is too long, or an event loop does not
+    /// answer.
     pub fn find_clients(
         &self,
         find: &Find<ClientFilter, ClientOrder>,
     ) -> Result<Page<ClientRow>, AdminError> {
+        examine(&[&find.filter.search])?;
         let asked = Asked {
             kind: b'c',
             order: find.order.map_or(0, |order| 1 + order as u8),
@@ -237,6 +243,7 @@ impl Broker {
         &self,
         find: &Find<SessionFilter, SessionOrder>,
     ) -> Result<Page<SessionInfo>, AdminError> {
+        examine(&[&find.filter.search])?;
         let asked = Asked {
             kind: b's',
             order: find.order.map_or(0, |order| 1 + order as u8),
@@ -258,6 +265,7 @@ impl Broker {
         &self,
         find: &Find<SubscriptionFilter, SubscriptionOrder>,
     ) -> Result<Page<SubscriptionInfo>, AdminError> {
+        examine(&[&find.filter.search, &find.filter.topic])?;
         let asked = Asked {
             kind: b'u',
             order: find.order.map_or(0, |order| 1 + order as u8),
@@ -279,6 +287,7 @@ impl Broker {
         &self,
         find: &Find<RouteFilter, RouteOrder>,
     ) -> Result<Page<RouteInfo>, AdminError> {
+        examine(&[&find.filter.search])?;
         self.routes_page(find)
     }
 
@@ -290,7 +299,19 @@ impl Broker {
         &self,
         find: &Find<RetainedFilter, RetainedOrder>,
     ) -> Result<Page<RetainedRow>, AdminError> {
+        examine(&[&find.filter.search])?;
         self.retained_page(find)
+    }
+}
+
+/// The parts that are looked for are short enough.
+fn examine(parts: &[&Option<String>]) -> Result<(), AdminError> {
+    let mut parts = parts.iter().copied().flatten();
+    match parts.any(|part| part.len() > LONGEST_PART) {
+        false => Ok(()),
+        true => Err(AdminError::Other(format!(
+            "what is searched for has {LONGEST_PART} bytes at the most"
+        ))),
     }
 }
 

@@ -653,3 +653,32 @@ fn a_queue_on_disk_is_cleared() {
     drop(net);
     let _ = std::fs::remove_dir_all(dir);
 }
+
+/// Looking for it in long texts would hold up an event loop.
+#[test]
+fn long_parts_are_not_looked_for() {
+    let net = Net::new(1);
+    let part = |n: usize| Some("a".repeat(n));
+    let find = |n| Clients {
+        filter: ClientFilter {
+            search: part(n),
+            ..ClientFilter::default()
+        },
+        ..Clients::default()
+    };
+    let bad = |error: Option<AdminError>| matches!(error, Some(AdminError::Other(_)));
+    assert!(bad(net.broker.find_clients(&find(LONGEST_PART + 1)).err()));
+    let topic = Find::<_, SubscriptionOrder> {
+        filter: SubscriptionFilter {
+            topic: part(LONGEST_PART + 1),
+            ..SubscriptionFilter::default()
+        },
+        ..Find::default()
+    };
+    assert!(bad(net.broker.find_subscriptions(&topic).err()));
+    let mut retained = Retaineds::default();
+    retained.filter.search = part(LONGEST_PART + 1);
+    assert!(bad(net.broker.find_retained(&retained).err()));
+    retained.filter.search = part(LONGEST_PART);
+    assert!(net.broker.find_retained(&retained).is_ok());
+}
