@@ -1,13 +1,14 @@
 import { Alert, Badge, Button, Group, Input, Paper, PasswordInput, SegmentedControl, SimpleGrid, Stack, Tabs, TextInput, Title } from '@mantine/core';
 import { IconCircleCheck, IconCircleX } from '@tabler/icons-react';
-import { type FormEvent, useState } from 'react';
+import { type FormEvent, useRef, useState } from 'react';
 import { useSearchParams } from 'wouter';
 import { api } from '../../api/client';
 import { words } from '../../api/errors';
 import { useAction } from '../../api/hooks';
 import { type Column, LocalTable, PageHeader } from '../../components';
 import { useT } from '../../i18n';
-import { answerWord, isAddress, isAllowed, isSuperuser, type Step, type Verdict } from './verdict';
+import { isIp } from '../bans/ban';
+import { answerWord, isAllowed, isSuperuser, type Step, type Verdict } from './verdict';
 
 type Question = 'acl' | 'auth';
 
@@ -34,29 +35,34 @@ export default function AccessTester() {
     topic: place.get('topic') ?? '',
   });
   const [tried, setTried] = useState(false);
-  const [verdict, setVerdict] = useState<{ question: Question; verdict: Verdict } | null>(null);
-  const test = useAction<void, Verdict>({
+  const [verdict, setVerdict] = useState<Verdict | null>(null);
+  /** Counts the states of the form: an answer to one that was left meanwhile is not shown. */
+  const version = useRef(0);
+  const test = useAction<number, Verdict>({
     run: () => ask(question, form),
     changes: [],
     quiet: true,
-    onDone: (answer) => setVerdict({ question, verdict: answer }),
+    onDone: (answer, asked) => {
+      if (asked === version.current) setVerdict(answer);
+    },
   });
 
   const change = (part: Partial<Form>): void => {
     // An answer to another question would mislead.
+    version.current += 1;
     setVerdict(null);
     test.reset();
     setForm((before) => ({ ...before, ...part }));
   };
   const faults = {
     clientId: form.clientId === '' ? t('tester.fault.clientId') : undefined,
-    ip: form.ip !== '' && !isAddress(form.ip.trim()) ? t('tester.fault.ip') : undefined,
+    ip: form.ip !== '' && !isIp(form.ip.trim()) ? t('tester.fault.ip') : undefined,
     topic: question === 'acl' && form.topic === '' ? t('tester.fault.topic') : undefined,
   };
   const submit = (event: FormEvent): void => {
     event.preventDefault();
     setTried(true);
-    if (!faults.clientId && !faults.ip && !faults.topic) test.mutate();
+    if (!faults.clientId && !faults.ip && !faults.topic) test.mutate(version.current);
   };
 
   const fields = (
@@ -157,7 +163,7 @@ export default function AccessTester() {
             {words(test.error)}
           </Alert>
         ) : null}
-        <div aria-live="polite">{verdict ? <Outcome verdict={verdict.verdict} /> : null}</div>
+        <div aria-live="polite">{verdict ? <Outcome verdict={verdict} /> : null}</div>
       </Stack>
     </>
   );

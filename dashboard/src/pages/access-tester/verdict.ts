@@ -15,9 +15,3 @@ export const isAllowed = (verdict: Verdict): boolean => verdict.result === 'allo
 
 /** Whether no access rule would be asked: the login made it a superuser. */
 export const isSuperuser = (verdict: Verdict): boolean => verdict.steps.some((step) => answerWord(step.answer) === 'superuser');
-
-/** An IPv4 or IPv6 address; the broker reads it for good. */
-export function isAddress(text: string): boolean {
-  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return text.split('.').every((part) => Number(part) <= 255);
-  return /^[0-9a-f:.]+$/i.test(text) && text.includes(':') && URL.canParse(`http://[${text}]/`);
-}

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { isAddress, secondsOf, wrongValue } from './ban';
+import { isAddress, isIp, secondsOf, wrongValue } from './ban';
 
 it('counts seconds', () => {
   expect(secondsOf(10, 'minutes')).toBe(600);
@@ -17,6 +17,11 @@ it('knows addresses and nets', () => {
     expect(isAddress(good), good).toBe(true);
   for (const bad of ['', '10.0.0', '10.0.0.256', '10.0.0.0/33', '10.0.0.0/8/8', '1::2::3', 'fe80::1/129', '12345::', 'host', '01.2.3.4', '1:2:3', '10.0.0.0/'])
     expect(isAddress(bad), bad).toBe(false);
+});
+
+it('knows addresses alone', () => {
+  for (const good of ['127.0.0.1', '::1', '2001:db8::1', '::ffff:192.0.2.1']) expect(isIp(good), good).toBe(true);
+  for (const bad of ['', 'localhost', '256.1.1.1', '1.2.3', ':::', '1:2', '::1]', '::1%eth0', '10.0.0.0/8']) expect(isIp(bad), bad).toBe(false);
 });
 
 it('says what is wrong with a value', () => {

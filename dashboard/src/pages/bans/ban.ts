@@ -41,13 +41,15 @@ function isV6(text: string): boolean {
   return halves.length === 2 ? groups.length <= 7 : groups.length === 8;
 }
 
+/** Whether `text` is an IPv4 or IPv6 address. */
+export const isIp = (text: string): boolean => isV4(text) || isV6(text);
+
 /** Whether `text` is an address, or a net such as `10.0.0.0/8`. */
 export function isAddress(text: string): boolean {
   const [address, mask, ...more] = text.split('/');
   if (address === undefined || more.length > 0) return false;
-  const v4 = isV4(address);
-  if (!v4 && !isV6(address)) return false;
-  return mask === undefined || (/^\d{1,3}$/.test(mask) && Number(mask) <= (v4 ? 32 : 128));
+  if (!isIp(address)) return false;
+  return mask === undefined || (/^\d{1,3}$/.test(mask) && Number(mask) <= (isV4(address) ? 32 : 128));
 }
 
 /** What is wrong with a form's value, or null. */

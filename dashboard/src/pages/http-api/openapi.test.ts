@@ -166,6 +166,7 @@ describe('requests', () => {
 describe('answers', () => {
   it('are indented where they are JSON', () => {
     expect(pretty('{"code":0}')).toBe('{\n  "code": 0\n}');
+    expect(pretty('{"n":18446744073709551615}')).toBe('{\n  "n": 18446744073709551615\n}');
     expect(pretty('emqttd_up 1')).toBe('emqttd_up 1');
   });
 });

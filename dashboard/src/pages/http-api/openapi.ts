@@ -1,5 +1,7 @@
 /** Reads the parts of an OpenAPI 3 file that the page shows. */
 
+import { prettyJson } from '../retained/payload';
+
 export interface Schema {
   $ref?: string;
   type?: string | string[];
@@ -369,11 +371,5 @@ export function curlOf(request: {
   return words.join(' ');
 }
 
-/** JSON with indentation, anything else as it is. */
-export function pretty(text: string): string {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
-}
+/** JSON with indentation, its numbers with all their digits; anything else as it is. */
+export const pretty = (text: string): string => prettyJson(text) ?? text;

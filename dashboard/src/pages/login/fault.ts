@@ -1,11 +1,9 @@
 import type { PlainKey } from '../../i18n';
-
-const LEAST = 8;
+import { passwordFault } from '../users/rules';
 
 /** What is wrong with a new password, if anything. */
 export function fault(old: string, next: string, repeated: string): { field: 'next' | 'repeated'; key: PlainKey } | null {
-  if ([...next].length < LEAST) return { field: 'next', key: 'password.short' };
-  if (next === old) return { field: 'next', key: 'password.same' };
-  if (next !== repeated) return { field: 'repeated', key: 'password.differs' };
-  return null;
+  const why = passwordFault(next, old);
+  if (why) return { field: 'next', key: why === 'short' ? 'password.short' : 'password.same' };
+  return next === repeated ? null : { field: 'repeated', key: 'password.differs' };
 }

@@ -20,7 +20,7 @@ export function nameFault(name: string, taken: readonly string[]): FaultWord | u
   return taken.includes(name) ? 'taken' : undefined;
 }
 
-export function passwordFault(password: string, old?: string): FaultWord | undefined {
+export function passwordFault(password: string, old?: string): 'short' | 'same' | undefined {
   if (lengthOf(password) < SHORTEST_PASSWORD) return 'short';
   return password === old ? 'same' : undefined;
 }

@@ -7,6 +7,7 @@ import {
   filterFault,
   freshLogin,
   KEPT,
+  KEPT_BYTES,
   portFor,
   randomClientId,
   readable,
@@ -80,10 +81,14 @@ describe('topics', () => {
 
 describe('lists', () => {
   it('have the newest first and are bounded', () => {
-    expect(remember([2, 1], [3, 4])).toEqual([4, 3, 2, 1]);
-    const full = remember(Array.from({ length: KEPT }, (_, i) => i), [-1]);
+    const of = (id: number, size = 1) => ({ id, payload: new Uint8Array(size) });
+    expect(remember([of(2), of(1)], [of(3), of(4)]).map(({ id }) => id)).toEqual([4, 3, 2, 1]);
+    const full = remember(Array.from({ length: KEPT }, (_, i) => of(i)), [of(-1)]);
     expect(full).toHaveLength(KEPT);
-    expect(full[0]).toBe(-1);
+    expect(full[0]?.id).toBe(-1);
+    // Large ones: as many as there is room for, and the newest in any case.
+    expect(remember([of(2, KEPT_BYTES / 2), of(1)], [of(3, KEPT_BYTES / 2)]).map(({ id }) => id)).toEqual([3, 2]);
+    expect(remember([of(1)], [of(2, KEPT_BYTES + 1)]).map(({ id }) => id)).toEqual([2]);
   });
 });
 

@@ -1,4 +1,5 @@
 /** What the WebSocket tool knows of MQTT, apart from the page: addresses, reasons in words, bounded lists. */
+import { isTopicFilter, isTopicName } from '../subscriptions/topic';
 
 /** Versions as CONNECT names them. */
 export type Version = 3 | 4 | 5;
@@ -37,8 +38,9 @@ export interface Entry {
 export const PLAIN_PORT = 8083;
 export const SSL_PORT = 8084;
 
-/** How many messages a list keeps. */
+/** How many messages a list keeps, and how many bytes of payloads. */
 export const KEPT = 500;
+export const KEPT_BYTES = 16 * 1024 * 1024;
 
 /** How many bytes of a payload are shown before somebody asks for all. */
 export const SHOWN_BYTES = 2048;
@@ -120,24 +122,21 @@ function whole(value: number | '', least: number, most: number): boolean {
 /** Why nothing can be published to `topic`. */
 export function topicFault(topic: string): 'topicMissing' | 'topicWildcard' | undefined {
   if (topic === '') return 'topicMissing';
-  if (/[#+]/.test(topic)) return 'topicWildcard';
-  return undefined;
+  return isTopicName(topic) ? undefined : 'topicWildcard';
 }
 
 /** Why `filter` cannot be subscribed to. */
 export function filterFault(filter: string): 'topicMissing' | 'filterWrong' | undefined {
   if (filter === '') return 'topicMissing';
-  const levels = filter.split('/');
-  const wrong = levels.some(
-    (level, i) =>
-      (level.includes('#') && (level !== '#' || i !== levels.length - 1)) || (level.includes('+') && level !== '+'),
-  );
-  return wrong ? 'filterWrong' : undefined;
+  return isTopicFilter(filter) ? undefined : 'filterWrong';
 }
 
-/** The newest first, never more than {@link KEPT}. */
-export function remember<T>(list: readonly T[], newer: readonly T[]): T[] {
-  return [...newer].reverse().concat(list).slice(0, KEPT);
+/** The newest first, never more than {@link KEPT}, and of large ones fewer: the newest stays whatever its size. */
+export function remember<T extends Pick<Entry, 'payload'>>(list: readonly T[], newer: readonly T[]): T[] {
+  const all = [...newer].reverse().concat(list).slice(0, KEPT);
+  let bytes = 0;
+  const full = all.findIndex((one, at) => (bytes += one.payload.length) > KEPT_BYTES && at > 0);
+  return full < 0 ? all : all.slice(0, full);
 }
 
 /** A payload as text, or in hexadecimal where it is none. */
