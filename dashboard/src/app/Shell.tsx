@@ -43,8 +43,13 @@ export function Shell() {
     const timer = setTimeout(() => void loadAhead(), 1500);
     return () => clearTimeout(timer);
   }, []);
+  const before = useRef(place);
   useEffect(() => {
     window.scrollTo(0, 0);
+    if (before.current === place) return;
+    before.current = place;
+    // The link that led here went with its page: go on with what it led to.
+    if (document.activeElement === document.body) main.current?.focus({ preventScroll: true });
   }, [place]);
   useEffect(() => {
     if (!open || !phone) return undefined;

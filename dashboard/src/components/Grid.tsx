@@ -1,6 +1,7 @@
 import { Skeleton, Text, UnstyledButton } from '@mantine/core';
 import { IconArrowDown, IconArrowsSort, IconArrowUp } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
+import { ApiError } from '../api/errors';
 import { useT } from '../i18n';
 import { ErrorNote } from './ErrorNote';
 import classes from './Grid.module.css';
@@ -32,64 +33,69 @@ export function Grid<R>(props: Props<R>) {
   const { label, columns, rows, rowKey, actions, sort, error } = props;
   const t = useT();
   if (error && !rows) return <ErrorNote error={error} onRetry={props.onRetry} m="sm" />;
+  // That the broker is away is said above all pages.
+  const silent = !error || (error instanceof ApiError && error.unreachable);
   return (
-    <div className={classes.box} tabIndex={0} role="region" aria-label={t('table.scroll', { name: label })} data-flush={props.flush || undefined}>
-      <table className={classes.table} aria-label={label} aria-busy={!rows} data-stale={props.stale || undefined}>
-        <thead>
-          <tr>
-            {columns.map((column) => {
-              const by = props.sortable(column);
-              const here = by !== undefined && sort?.by === by;
-              return (
-                <th
-                  key={column.key}
-                  scope="col"
-                  data-align={column.align}
-                  style={{ minWidth: column.width }}
-                  aria-sort={here ? (sort.descending ? 'descending' : 'ascending') : undefined}
-                >
-                  {by === undefined ? (
-                    column.header
-                  ) : (
-                    <UnstyledButton className={classes.sort} data-here={here || undefined} title={t('table.sort', { column: column.header })} onClick={() => props.onSort(by)}>
-                      <span>{column.header}</span>
-                      {!here ? <IconArrowsSort size={13} aria-hidden /> : sort.descending ? <IconArrowDown size={13} aria-hidden /> : <IconArrowUp size={13} aria-hidden />}
-                    </UnstyledButton>
-                  )}
-                </th>
-              );
-            })}
-            {actions ? (
-              <th scope="col" className={classes.actions}>
-                <span className="visually-hidden">{t('common.actions')}</span>
-              </th>
-            ) : null}
-          </tr>
-        </thead>
-        <tbody>
-          {rows?.map((row) => (
-            <tr key={rowKey(row)} data-gone={props.gone?.has(rowKey(row)) || undefined}>
-              {columns.map((column) => (
-                <td key={column.key} data-align={column.align} data-wrap={column.wrap || undefined} data-mono={column.mono || undefined}>
-                  {column.cell(row)}
-                </td>
-              ))}
+    <>
+      {silent ? null : <ErrorNote error={error} onRetry={props.onRetry} m="sm" />}
+      <div className={classes.box} tabIndex={0} role="region" aria-label={t('table.scroll', { name: label })} data-flush={props.flush || undefined}>
+        <table className={classes.table} aria-label={label} aria-busy={!rows} data-stale={props.stale || undefined}>
+          <thead>
+            <tr>
+              {columns.map((column) => {
+                const by = props.sortable(column);
+                const here = by !== undefined && sort?.by === by;
+                return (
+                  <th
+                    key={column.key}
+                    scope="col"
+                    data-align={column.align}
+                    style={{ minWidth: column.width }}
+                    aria-sort={here ? (sort.descending ? 'descending' : 'ascending') : undefined}
+                  >
+                    {by === undefined ? (
+                      column.header
+                    ) : (
+                      <UnstyledButton className={classes.sort} data-here={here || undefined} title={t('table.sort', { column: column.header })} onClick={() => props.onSort(by)}>
+                        <span>{column.header}</span>
+                        {!here ? <IconArrowsSort size={13} aria-hidden /> : sort.descending ? <IconArrowDown size={13} aria-hidden /> : <IconArrowUp size={13} aria-hidden />}
+                      </UnstyledButton>
+                    )}
+                  </th>
+                );
+              })}
               {actions ? (
-                <td className={classes.actions}>
-                  <div>{actions(row)}</div>
-                </td>
+                <th scope="col" className={classes.actions}>
+                  <span className="visually-hidden">{t('common.actions')}</span>
+                </th>
               ) : null}
             </tr>
-          ))}
-          {rows ? null : <Waiting columns={columns.length + (actions ? 1 : 0)} />}
-        </tbody>
-      </table>
-      {rows?.length === 0 ? (
-        <Text c="dimmed" size="sm" className={classes.empty} role="status">
-          {props.empty ?? t('table.empty')}
-        </Text>
-      ) : null}
-    </div>
+          </thead>
+          <tbody>
+            {rows?.map((row) => (
+              <tr key={rowKey(row)} data-gone={props.gone?.has(rowKey(row)) || undefined}>
+                {columns.map((column) => (
+                  <td key={column.key} data-align={column.align} data-wrap={column.wrap || undefined} data-mono={column.mono || undefined}>
+                    {column.cell(row)}
+                  </td>
+                ))}
+                {actions ? (
+                  <td className={classes.actions}>
+                    <div>{actions(row)}</div>
+                  </td>
+                ) : null}
+              </tr>
+            ))}
+            {rows ? null : <Waiting columns={columns.length + (actions ? 1 : 0)} />}
+          </tbody>
+        </table>
+        {rows?.length === 0 ? (
+          <Text c="dimmed" size="sm" className={classes.empty} role="status">
+            {props.empty ?? t('table.empty')}
+          </Text>
+        ) : null}
+      </div>
+    </>
   );
 }
 

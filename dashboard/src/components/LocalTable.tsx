@@ -77,6 +77,7 @@ export function LocalTable<R>(props: Props<R>) {
       {found && (found.length > size || size !== (props.size ?? 50)) ? (
         <Footer
           summary={t('table.total', { total: count(found.length) })}
+          question={typed}
           page={at + 1}
           size={size}
           onSize={(next) => {

@@ -11,7 +11,7 @@ import { count } from './format';
 import { Grid } from './Grid';
 import { useAiming, useHeldRows } from './hold';
 import { nextSort, readSort, writeSort, type Column } from './table';
-import { Footer, LiveMark, SearchBox } from './TableParts';
+import { Footer, LiveMark, SearchBox, SIZES } from './TableParts';
 import parts from './TableParts.module.css';
 
 interface Props<R> {
@@ -45,8 +45,6 @@ interface Props<R> {
 const GENTLY = 2000;
 const NO_EVENTS: readonly Kind[] = [];
 
-export const SIZES = [10, 20, 50, 100, 200];
-
 /**
  * A listing the server searches, sorts and pages. Search, order and page size stand in the address
  * (`?search=…&sort=…&limit=…`), so that they can be linked to and survive a reload.
@@ -58,7 +56,9 @@ export function SearchTable<R>(props: Props<R>) {
   const typedAtFirst = place.get('search') ?? '';
   const [typed, setTyped] = useState(typedAtFirst);
   const [wanted] = useDebouncedValue(typed.trim(), 300);
-  const sort = readSort(place.get('sort') ?? firstSort);
+  const wished = readSort(place.get('sort'));
+  // An address may name anything.
+  const sort = wished && columns.some((column) => column.sort === wished.by) ? wished : readSort(firstSort);
   const limit = SIZES.includes(Number(place.get('limit'))) ? Number(place.get('limit')) : 20;
   const [paused, setPaused] = useState(false);
 
@@ -147,6 +147,7 @@ export function SearchTable<R>(props: Props<R>) {
       />
       <Footer
         summary={summary}
+        question={asked}
         page={cursors.length + 1}
         size={limit}
         onSize={(size) => change({ limit: String(size) })}

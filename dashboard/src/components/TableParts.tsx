@@ -1,5 +1,6 @@
 import { ActionIcon, Group, NativeSelect, Text, TextInput, Tooltip } from '@mantine/core';
 import { IconChevronLeft, IconChevronRight, IconPlayerPause, IconPlayerPlay, IconSearch, IconX } from '@tabler/icons-react';
+import { useRef } from 'react';
 import { useT } from '../i18n';
 import classes from './TableParts.module.css';
 
@@ -46,8 +47,13 @@ export function LiveMark({ paused, busy, onToggle }: { paused: boolean; busy: bo
   );
 }
 
+/** Rows on a page. */
+export const SIZES = [10, 20, 50, 100, 200];
+
 interface FooterProps {
   summary: string;
+  /** What the summary answers; null: nothing yet. Its answer is read out once, not each time the rows follow the broker. */
+  question: string | null;
   page: number;
   size: number;
   onSize: (size: number) => void;
@@ -55,15 +61,20 @@ interface FooterProps {
   onNext?: () => void;
 }
 
-export function Footer({ summary, page, size, onSize, onPrevious, onNext }: FooterProps) {
+export function Footer({ summary, question, page, size, onSize, onPrevious, onNext }: FooterProps) {
   const t = useT();
+  const said = useRef<{ question: string; text: string } | null>(null);
+  if (question !== null && summary !== '' && said.current?.question !== question) said.current = { question, text: summary };
   return (
     <Group className={classes.footer} justify="space-between" px="sm" py={6} gap="xs">
-      <Text size="xs" c="dimmed" role="status">
+      <Text size="xs" c="dimmed">
         {summary}
       </Text>
+      <span className="visually-hidden" role="status">
+        {said.current?.text}
+      </span>
       <Group gap="xs" wrap="nowrap">
-        <NativeSelect size="xs" aria-label={t('table.page-size')} value={String(size)} data={[...new Set([10, 20, 50, 100, 200, size])].sort((a, b) => a - b).map(String)} onChange={(event) => onSize(Number(event.currentTarget.value))} />
+        <NativeSelect size="xs" aria-label={t('table.page-size')} value={String(size)} data={[...new Set([...SIZES, size])].sort((a, b) => a - b).map(String)} onChange={(event) => onSize(Number(event.currentTarget.value))} />
         <ActionIcon variant="default" aria-label={t('table.previous')} disabled={!onPrevious} onClick={onPrevious}>
           <IconChevronLeft size={16} />
         </ActionIcon>

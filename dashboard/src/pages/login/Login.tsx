@@ -8,7 +8,7 @@ import { useT } from '../../i18n';
 import { Entry } from './Entry';
 import { remembered, typed } from './typed';
 
-type Fault = { kind: 'needed' } | { kind: 'error'; error: unknown } | { kind: 'wait'; until: number };
+type Fault = { kind: 'needed' } | { kind: 'error'; error: unknown } | { kind: 'wait'; seconds: number; until: number };
 
 export function Login() {
   const t = useT();
@@ -36,7 +36,8 @@ export function Login() {
       session.set(sessionOf(login, Date.now()), remember);
     } catch (error) {
       const wait = error instanceof ApiError && error.status === 429;
-      setFault(wait ? { kind: 'wait', until: Date.now() + (error.retryAfter ?? 60) * 1000 } : { kind: 'error', error });
+      const seconds = (wait ? error.retryAfter : null) ?? 60;
+      setFault(wait ? { kind: 'wait', seconds, until: Date.now() + seconds * 1000 } : { kind: 'error', error });
       setBusy(false);
     }
   };
@@ -58,7 +59,15 @@ export function Login() {
           <Checkbox label={t('login.remember')} checked={remember} onChange={(event) => setRemember(event.currentTarget.checked)} mt={4} />
           {sentence ? (
             <Alert color="red" variant="light" role="alert" py="xs" style={{ overflowWrap: 'anywhere' }}>
-              {sentence}
+              {fault?.kind === 'wait' ? (
+                // It is read out once, not with each second.
+                <>
+                  <span className="visually-hidden">{t('login.wait', { n: fault.seconds })}</span>
+                  <span aria-hidden>{sentence}</span>
+                </>
+              ) : (
+                sentence
+              )}
             </Alert>
           ) : null}
           <Button type="submit" loading={busy} disabled={left > 0} mt="xs">

@@ -1,6 +1,7 @@
 import { Badge, Paper, SimpleGrid, Skeleton, Stack, Text, Title } from '@mantine/core';
 import type { ReactNode } from 'react';
 import { Link } from 'wouter';
+import { ApiError } from '../../api/errors';
 import { useApi } from '../../api/hooks';
 import type { Overview } from '../../api/types';
 import { ErrorNote } from '../../components/ErrorNote';
@@ -28,6 +29,7 @@ export default function OverviewPage() {
   return (
     <>
       <PageHeader title={t('menu.overview')} />
+      {overview.error && !(overview.error instanceof ApiError && overview.error.unreachable) ? <ErrorNote error={overview.error} onRetry={() => void overview.refetch()} mb="md" /> : null}
       <Stack gap="lg">
         <Cards node={node} />
         <Tiles node={node} />
