@@ -7,6 +7,8 @@ import { LIVE } from '../../api/hooks';
 import { type Column, ErrorNote, LocalTable, PageHeader, TimeText } from '../../components';
 import { SearchBox } from '../../components/TableParts';
 import { useT } from '../../i18n';
+import { Name } from '../clients/Name';
+import { visible } from '../clients/text';
 import { type Entry, fits, isVia, nextBefore, readable, verdictOf } from './entry';
 
 const LIMIT = 100;
@@ -33,10 +35,10 @@ export default function Audit() {
 
   const columns: Column<Entry>[] = [
     { key: 'time', header: t('audit.time'), cell: (entry) => <TimeText value={entry.at} /> },
-    { key: 'who', header: t('audit.who'), cell: (entry) => entry.who },
+    { key: 'who', header: t('audit.who'), cell: (entry) => <Name text={entry.who} /> },
     { key: 'from', header: t('audit.from'), cell: (entry) => entry.from, mono: true },
     { key: 'via', header: t('audit.via'), cell: (entry) => (isVia(entry.via) ? t(`audit.via.${entry.via}`) : entry.via) },
-    { key: 'action', header: t('audit.action'), cell: (entry) => readable(entry.action), mono: true, wrap: true, width: 320 },
+    { key: 'action', header: t('audit.action'), cell: (entry) => visible(readable(entry.action)), mono: true, wrap: true, width: 320 },
     { key: 'outcome', header: t('audit.outcome'), cell: (entry) => <Outcome outcome={entry.outcome} /> },
   ];
   return (

@@ -36,10 +36,14 @@ export function PluginForm({ name, config }: { name: string; config: PluginConfi
     run: (changed) => api.put<Applied>(`plugins/${segment(name)}/config`, changed),
     changes: ['plugins', 'listeners', 'configs'],
     quiet: true,
-    onDone: (applied) => {
+    onDone: (applied, sent) => {
       setResult(applied);
-      setEdits({});
-      setFree([NO_LINE]);
+      // What was typed while it was saved stays.
+      setEdits((now) => Object.fromEntries(Object.entries(now).filter(([key, value]) => sent[key] !== value)));
+      setFree((now) => {
+        const left = now.filter((line) => sent[line.key.trim()] !== line.value.trim());
+        return left.length > 0 ? left : [NO_LINE];
+      });
       setTried(false);
       top.current?.focus();
     },

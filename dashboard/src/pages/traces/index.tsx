@@ -6,6 +6,7 @@ import { words } from '../../api/errors';
 import { useAction, useApi } from '../../api/hooks';
 import { bytes, type Column, confirm, LocalTable, PageHeader } from '../../components';
 import { useT } from '../../i18n';
+import { Name } from '../clients/Name';
 import { LogView } from './LogView';
 import type { Kind, Trace } from './trace';
 
@@ -37,7 +38,7 @@ export default function Traces() {
         </Badge>
       ),
     },
-    { key: 'name', header: t('traces.name'), value: (trace) => trace.name, cell: (trace) => trace.name, mono: true },
+    { key: 'name', header: t('traces.name'), value: (trace) => trace.name, cell: (trace) => <Name text={trace.name} />, mono: true },
     { key: 'file', header: t('traces.file'), value: (trace) => trace.file, cell: (trace) => trace.file, mono: true },
     { key: 'size', header: t('traces.size'), value: (trace) => trace.size, cell: (trace) => bytes(trace.size), align: 'right' },
   ];

@@ -2,6 +2,7 @@ import { Badge, Button, Group, Paper, Text, Title, UnstyledButton } from '@manti
 import { memo, useState } from 'react';
 import { clock, count } from '../../components';
 import { useT } from '../../i18n';
+import { visible } from '../clients/text';
 import { type Entry, KEPT, readable, SHOWN_BYTES } from './session';
 import classes from './Tool.module.css';
 
@@ -59,7 +60,7 @@ const Message = memo(function Message({ entry }: { entry: Entry }) {
   return (
     <li>
       <div className={classes.head}>
-        <span className={classes.topic}>{entry.topic}</span>
+        <span className={classes.topic}>{visible(entry.topic)}</span>
         <span className={classes.facts}>
           {entry.retain ? <Badge size="xs" variant="outline">{t('ws.retained')}</Badge> : null}
           <span>

@@ -2,6 +2,7 @@ import { ActionIcon, Alert, Button, Checkbox, Group, NativeSelect, Paper, Text, 
 import { IconX } from '@tabler/icons-react';
 import { type FormEvent, useState } from 'react';
 import { useT } from '../../i18n';
+import { visible } from '../clients/text';
 import { filterFault, type Qos, topicFault } from './session';
 import { type State, tool } from './tool';
 import classes from './Tool.module.css';
@@ -61,7 +62,7 @@ export function SubscribeForm({ state }: { state: State }) {
         <ul className={classes.subscriptions}>
           {state.subscriptions.map((one) => (
             <li key={one.filter}>
-              <span className={classes.topic}>{one.filter}</span>
+              <span className={classes.topic}>{visible(one.filter)}</span>
               <Text span size="xs" c="dimmed">
                 {t('ws.qos')} {one.qos}
               </Text>

@@ -171,7 +171,9 @@ class Tool {
   }
 
   subscribe(filter: string, qos: Qos): void {
-    this.client?.subscribe(filter, { qos }, (error, _, packet) => {
+    const { client } = this;
+    client?.subscribe(filter, { qos }, (error, _, packet) => {
+      if (this.client !== client) return;
       const granted = packet?.granted[0];
       const code = typeof granted === 'number' ? granted : codeOf(error);
       if (error || code === undefined || refused(code)) {
@@ -188,16 +190,18 @@ class Tool {
   }
 
   unsubscribe(filter: string): void {
-    this.client?.unsubscribe(filter, (error) => {
-      if (!error) this.set({ subscriptions: this.state.subscriptions.filter((one) => one.filter !== filter), note: undefined });
+    const { client } = this;
+    client?.unsubscribe(filter, (error) => {
+      if (!error && this.client === client) this.set({ subscriptions: this.state.subscriptions.filter((one) => one.filter !== filter), note: undefined });
     });
   }
 
   publish(topic: string, payload: string, qos: Qos, retain: boolean): void {
-    if (!this.client) return;
+    const { client } = this;
+    if (!client) return;
     const bytes = new TextEncoder().encode(payload);
-    this.client.publish(topic, payload, { qos, retain }, (error) => {
-      if (error && this.state.phase === 'connected') this.set({ note: { kind: 'pubRefused', text: error.message } });
+    client.publish(topic, payload, { qos, retain }, (error) => {
+      if (error && this.client === client) this.set({ note: { kind: 'pubRefused', text: error.message } });
     });
     this.set({ sent: remember(this.state.sent, [this.entry(topic, bytes, qos, retain)]), note: undefined });
   }
