@@ -9,6 +9,7 @@ use emqttd_password::{Cost, Stored};
 use emqttd_plugin_sdk::Severity;
 use hashing::Hashing;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,9 @@ const ADMIN: &str = "admin";
 
 /// What the first user is for.
 const FIRST_TAGS: &str = "administrator";
+
+/// Users at a time.
+const MOST: usize = 1000;
 
 /// Longest name and tags, characters; longest password, bytes.
 const MAX_NAME: usize = 64;
@@ -78,6 +82,8 @@ pub enum UserError {
     WrongPassword,
     /// `admin` can be deleted on the machine only
     Protected,
+    /// there are as many as there may be
+    TooMany,
     /// it could not be stored
     Store(String),
 }
@@ -94,6 +100,7 @@ impl fmt::Display for UserError {
             UserError::Protected => {
                 f.write_str("admin can only be deleted by `emqttd_ctl admins del admin`")
             }
+            UserError::TooMany => write!(f, "there are {MOST} users already"),
             UserError::Store(why) => write!(f, "it could not be stored: {why}"),
         }
     }
@@ -181,6 +188,9 @@ impl Users {
         let held = self.records.changing();
         if self.record(name)?.is_some() {
             return Err(UserError::Exists);
+        }
+        if self.records.look(BTreeMap::len)? >= MOST {
+            return Err(UserError::TooMany);
         }
         let record = Record {
             generation: self.next_generation()?,

@@ -271,3 +271,20 @@ fn of_two_who_change_one_password_the_second_does_not_know_the_old_one() {
         users.remove("bob").unwrap();
     }
 }
+
+#[test]
+fn there_are_only_so_many() {
+    let site = Site::new();
+    let users = Users::with_cost(&site.core.broker, Cost::LIGHT);
+    users.add("one", "secret", "").unwrap();
+    let record = users.record("one").unwrap().unwrap();
+    let held = users.records.changing();
+    for n in 1..MOST {
+        let name = format!("user{n}");
+        users.records.put(&held, &name, record.clone()).unwrap();
+    }
+    drop(held);
+    assert_eq!(users.add("more", "secret", ""), Err(UserError::TooMany));
+    users.remove("user1").unwrap();
+    users.add("more", "secret", "").unwrap();
+}
