@@ -389,7 +389,7 @@ impl Manager {
 
     /// Puts another life with other values of its keys in the place of one.
     pub(crate) fn begin_anew(&self, old: &Arc<Life>, keys: Keys) -> Result<(), String> {
-        // Who asks holds the configuration, which those who load plugins wait for.
+        // Who asks is not to wait for as long as loading a plugin may take.
         let Some(_changing) = self.changing.try_lock() else {
             return Err("plugins are being loaded or unloaded; try again".into());
         };
