@@ -75,6 +75,7 @@ scenarios! {
     http_api: "The API is documented, and tried."
     access: "ACL and authentication are asked; log level; traces."
     admin: "Users, API keys, the audit log."
+    tabs: "Several tabs, and one user after the other."
     english_and_light: "Every page in English and light, without serious faults of accessibility."
     chinese_and_dark: "The same in Chinese and dark."
     phone: "The menu and a list on a narrow screen."
