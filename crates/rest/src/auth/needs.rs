@@ -27,6 +27,8 @@ pub fn needed(method: &Method, path: &str) -> Option<Scope> {
         return match first {
             "me" => None,
             "users" | "api_keys" | "audit" => Some(Scope::Admin),
+            // What is behind the name of a trace is its log, which shows what clients send.
+            "traces" if !third.is_empty() => Some(Scope::Manage),
             _ => Some(Scope::Read),
         };
     }
@@ -63,6 +65,10 @@ mod tests {
             assert_eq!(of(Method::HEAD, path), Some(scope), "{path}");
         }
         assert_eq!(of(Method::GET, "me"), None);
+        assert_eq!(of(Method::GET, "traces"), Some(Scope::Read));
+        for path in ["traces/client/c/log", "traces/client/c/log/"] {
+            assert_eq!(of(Method::GET, path), Some(Scope::Manage), "{path}");
+        }
         for (path, scope) in [
             ("mqtt/publish", Scope::Publish),
             ("clients/c", Scope::Clients),

@@ -153,7 +153,7 @@ pub async fn stop(
 
 /// The end of a trace's log
 ///
-/// Scope `read`.
+/// Scope `manage`.
 #[utoipa::path(get, path = "/traces/{kind}/{name}/log", tag = "Traces", operation_id = "trace_log",
     params(("kind" = Followed, Path, description = "what it follows"),
            ("name" = String, Path, description = "client identifier or topic, percent-encoded"), Tail),
