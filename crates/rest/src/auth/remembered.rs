@@ -83,12 +83,15 @@ impl Remembered {
     /// Waits until nobody else looks at the same password: many requests of one script are one look.
     pub async fn alone(&self, mark: Mark) -> Alone<'_> {
         let turn = Arc::clone(self.under_way.lock().entry(mark).or_default());
-        let held = turn.lock_owned().await;
-        Alone {
+        // Before it waits: who gives up waiting tidies up, too.
+        let mut alone = Alone {
             remembered: self,
             mark,
-            held: Some(held),
-        }
+            turn: Some(Arc::clone(&turn)),
+            held: None,
+        };
+        alone.held = Some(turn.lock_owned().await);
+        alone
     }
 }
 
@@ -96,6 +99,7 @@ impl Remembered {
 pub struct Alone<'a> {
     remembered: &'a Remembered,
     mark: Mark,
+    turn: Option<Arc<tokio::sync::Mutex<()>>>,
     held: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 
@@ -103,6 +107,7 @@ impl Drop for Alone<'_> {
     fn drop(&mut self) {
         let mut under_way = self.remembered.under_way.lock();
         self.held = None;
+        self.turn = None;
         // One in the table, and nobody who waits.
         if under_way
             .get(&self.mark)
@@ -167,6 +172,22 @@ mod tests {
         drop(remembered.alone(remembered.mark("a", "c")).await);
         drop(first);
         drop(second.await);
+        assert!(remembered.under_way.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_leaves_nothing_behind() {
+        let remembered = Remembered::new().unwrap();
+        let mark = remembered.mark("a", "b");
+        let first = remembered.alone(mark).await;
+        let mut second = Box::pin(remembered.alone(mark));
+        let waits = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(second.as_mut().poll(cx).is_pending())
+        });
+        assert!(waits.await);
+        // It is the second one's turn, which never hears of it.
+        drop(first);
+        drop(second);
         assert!(remembered.under_way.lock().is_empty());
     }
 }
