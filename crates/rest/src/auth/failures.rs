@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(60);
 /// Most failures of an address in that time (of a /64 of IPv6).
 const OF_ADDRESS: u32 = 10;
-/// Most failures of a user name in that time, from anywhere.
+/// Most failures of a user name in that time, from anywhere; who sits at the machine is heard all the same.
 const OF_USER: u32 = 30;
 /// Addresses and names that are counted at a time.
 const MOST: usize = 8192;
@@ -60,8 +60,13 @@ impl Failures {
             Who::Address(network(from)),
             Who::User(sha2::Sha256::digest(user.as_bytes()).into()),
         ];
+        // Strangers who try that name do not keep out who sits at the machine.
+        let at_machine = from.to_canonical().is_loopback();
         let mut counts = self.0.lock();
         let wait = who.iter().filter_map(|who| {
+            if at_machine && matches!(who, Who::User(_)) {
+                return None;
+            }
             let count = counts
                 .get(who)
                 .filter(|count| count.failures >= who.most())?;
@@ -184,6 +189,9 @@ mod tests {
                 .is_err()
         );
         assert!(failures.attempt(ip("198.51.100.1"), "other", start).is_ok());
+        for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(failures.attempt(ip(here), "admin", start).is_ok(), "{here}");
+        }
         for n in 0..10 {
             let _ = failures
                 .attempt(ip(&format!("2001:db8::{n}")), &format!("u{n}"), start)
