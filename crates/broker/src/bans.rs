@@ -369,10 +369,6 @@ impl Bans<'_> {
 
     /// Those that count now, by kind and value.
     pub fn list(&self) -> Vec<Ban> {
-        {
-            let _one = self.bans().changing.lock();
-            self.sweep();
-        }
         let now = unix_seconds();
         let all = self.bans().all.read();
         let mut bans: Vec<Ban> = all.iter().filter(|ban| ban.counts(now)).cloned().collect();
@@ -381,7 +377,7 @@ impl Bans<'_> {
         bans
     }
 
-    /// Takes some of those away that are over. What the store does not take now is tried again.
+    /// Takes some of those away that are over, when another comes. What the store does not take now is tried again.
     fn sweep(&self) {
         let now = unix_seconds();
         let all = self.bans().all.read();

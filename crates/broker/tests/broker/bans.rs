@@ -214,8 +214,12 @@ fn a_ban_ends() {
     }
     assert_eq!(code_at_home(&mut net, &Connect::v3("c")), 0);
     assert!(net.broker.bans().list().is_empty());
+    // Who only looks does not wait for the disk.
+    let table = net.broker.table("management/bans");
+    assert_eq!(table.rows().unwrap().len(), 1);
     let lift = net.broker.bans().remove(BanKind::ClientId, "c");
     assert_eq!(lift, Err(AdminError::NotFound));
+    assert!(table.rows().unwrap().is_empty());
 }
 
 #[test]
