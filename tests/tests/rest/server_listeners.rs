@@ -8,6 +8,7 @@ use crate::common::{address, api, broker, config, with_dashboard};
 use emqttd_tests::certs::Certs;
 use emqttd_tests::http::{Http, read_answer};
 use emqttd_tests::{Broker, Config};
+use serde_json::json;
 
 const NODES: &str = "/api/v2/management/nodes";
 
@@ -225,4 +226,34 @@ fn rest_a_port_that_is_taken_stops_the_start() {
     let config = Config::new().set("listener.api.mgmt", &at);
     let log = Broker::try_start(&config).err().unwrap();
     assert!(log.contains(&format!("listener on {at}: ")), "{log}");
+}
+
+#[test]
+fn rest_a_change_that_restarts_the_dashboard_is_answered_by_it() {
+    let broker = Broker::start(with_dashboard(config(), ""));
+    let page = Http::admin(address(&broker, "dashboard:http"));
+    let path = "/api/v2/plugins/emq_dashboard/config";
+    let wrong = page.put(path, &json!({ "dashboard.listener.http.max_clients": "x" }));
+    assert_eq!(wrong.status, 400, "{}", wrong.text());
+    let changed = page.put(path, &json!({ "dashboard.listener.http.max_clients": "9" }));
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    assert_eq!(changed.result()["applied"], "restarted");
+    eventually("the dashboard is open with the new value", || {
+        let (_, text) = broker.ctl(&["listeners"]);
+        let page = text
+            .split("listener on ")
+            .find(|row| row.starts_with("dashboard:http:"));
+        page.is_some_and(|row| row.contains("max_clients     : 9\n"))
+    });
+    let again = Http::admin(address(&broker, "dashboard:http"));
+    assert_eq!(
+        again
+            .post("/api/v2/plugins/emq_dashboard/reload", &json!({}))
+            .status,
+        200
+    );
+    eventually("the dashboard is open again", || {
+        let (_, text) = broker.ctl(&["listeners"]);
+        text.contains("listener on dashboard:http:")
+    });
 }

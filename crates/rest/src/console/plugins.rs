@@ -5,13 +5,19 @@ use super::forms::{
     missing,
 };
 use crate::answer::{Answer, Refusal};
+use crate::auth::Came;
 use crate::state::App;
 use axum::extract::State;
 use emqttd_management::{Core, PluginConfigError, PluginControl, PluginError};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::ToSchema;
+
+/// How long the answer waits for a change that may close the listener by which the request came: shorter than requests
+/// that are open then are waited for.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A plugin in the list.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -156,6 +162,29 @@ impl PluginKey {
     }
 }
 
+/// Does something with a plugin. `None` = it goes on: it ends the listener by which the request came, and with it the
+/// answer, if that waits for the end.
+async fn ask<T: Send + 'static>(
+    app: &App,
+    came: &Came,
+    name: &str,
+    what: impl FnOnce(&Core) -> T + Send + 'static,
+) -> Result<Option<T>, Refusal> {
+    let own = came.protocol.starts_with("dashboard:")
+        && emqttd_config::find_plugin(name).is_some_and(|plugin| plugin.name == "emq_dashboard");
+    if !own {
+        return app.ask(what).await.map(Some);
+    }
+    let asked = app.clone();
+    let work = tokio::spawn(async move { asked.ask(what).await });
+    match tokio::time::timeout(FAREWELL, work).await {
+        Ok(Ok(done)) => done.map(Some),
+        // It was given up with the runtime.
+        Ok(Err(_)) => Err(too_early()),
+        Err(_) => Ok(None),
+    }
+}
+
 /// All plugins
 ///
 /// Scope `read`.
@@ -214,6 +243,7 @@ pub async fn config(
               Guarded, Checked, Named, Sized1M))]
 pub async fn configure(
     State(app): State<App>,
+    came: Came,
     Place(name): Place<String>,
     Body(keys): Body<BTreeMap<String, String>>,
 ) -> Result<Answer<Applied>, Refusal> {
@@ -221,22 +251,25 @@ pub async fn configure(
         return Err(bad("no key is given"));
     }
     let pairs: Vec<(String, String)> = keys.into_iter().collect();
-    let done = app
-        .ask(move |core| {
-            let applied = core.set_plugin_keys(&name, &pairs)?;
-            let applied = match applied {
-                emqttd_management::Applied::Live => How::Live,
-                emqttd_management::Applied::Restarted => How::Restarted,
-                emqttd_management::Applied::Kept => How::Kept,
-            };
-            let lines = core.plugin_lines(&name, &pairs);
-            Ok(Applied { applied, lines })
-        })
+    let (changed, given) = (name.clone(), pairs.clone());
+    let done = ask(&app, &came, &name, move |core| {
+        let done = core.set_plugin_keys(&changed, &given);
+        if let Err(PluginConfigError::Refused(why)) = &done {
+            log::warn!("{changed}: {why}");
+        }
+        done
+    });
+    let applied = match done.await? {
+        Some(Ok(emqttd_management::Applied::Live)) => How::Live,
+        Some(Ok(emqttd_management::Applied::Restarted)) | None => How::Restarted,
+        Some(Ok(emqttd_management::Applied::Kept)) => How::Kept,
+        Some(Err(PluginConfigError::NotFound)) => return Err(none_such()),
+        Some(Err(PluginConfigError::Refused(why))) => return Err(bad(why)),
+    };
+    let lines = app
+        .ask(move |core| core.plugin_lines(&name, &pairs))
         .await?;
-    done.map(Answer).map_err(|why| match why {
-        PluginConfigError::NotFound => none_such(),
-        PluginConfigError::Refused(why) => bad(why),
-    })
+    Ok(Answer(Applied { applied, lines }))
 }
 
 /// Have a newer form of a plugin take its place
@@ -248,13 +281,16 @@ pub async fn configure(
               Guarded, Checked, Named, Settled, super::forms::Patient))]
 pub async fn reload(
     State(app): State<App>,
+    came: Came,
     Place(name): Place<String>,
 ) -> Result<Answer<Done>, Refusal> {
-    let done = app
-        .ask(move |core| {
-            let plugins = core.plugins().ok_or_else(too_early)?;
-            plugins.reload(&name).map_err(refused)
-        })
-        .await?;
-    done.map(|_| Answer(Done))
+    let reloaded = name.clone();
+    let done = ask(&app, &came, &name, move |core| {
+        let plugins = core.plugins().ok_or_else(too_early)?;
+        plugins.reload(&reloaded).map_err(refused)
+    });
+    match done.await? {
+        Some(done) => done.map(|_| Answer(Done)),
+        None => Ok(Answer(Done)),
+    }
 }
