@@ -21,6 +21,8 @@ pub struct Came {
     pub listen_on: Arc<str>,
     /// through TLS
     pub secure: bool,
+    /// in the words of HTTP/1.0, as proxies do that say nothing of whom they speak for
+    pub old_http: bool,
 }
 
 /// Who sends a request: an argument of handlers, and in the request's extensions.

@@ -31,10 +31,8 @@ const LONGEST: usize = 4096;
 pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let changes = !matches!(method, Method::GET | Method::HEAD);
-    if changes && origin::is_foreign(request.headers()) {
-        let why = "a page of another origin must not change anything here";
-        return Refusal::status(StatusCode::FORBIDDEN, code::UNKNOWN, why).into_response();
+    if let Some(refused) = foreign(&request) {
+        return refused;
     }
     if is_open(&method, &path) {
         return next.run(request).await;
@@ -50,6 +48,13 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
+    let mut noted = changes(&method).then(|| Noted {
+        app: &app,
+        came: &came,
+        caller: &caller,
+        action: &action,
+        outcome: None,
+    });
     let response = match refused(&caller, &method, &path) {
         Some(refused) => refused.into_response(),
         None => {
@@ -57,11 +62,48 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
             next.run(request).await
         }
     };
-    if changes {
-        let outcome = outcome(&response);
-        record(&app, &came, &caller.name, caller.via, &action, &outcome);
+    if let Some(noted) = &mut noted {
+        noted.outcome = Some(outcome(&response));
     }
     response
+}
+
+fn changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// What a page that is not ours is answered when it would change something.
+pub fn foreign(request: &Request) -> Option<Response> {
+    let foreign = changes(request.method()) && origin::is_foreign(request.headers());
+    foreign.then(|| {
+        let why = "a page of another origin must not change anything here";
+        Refusal::status(StatusCode::FORBIDDEN, code::UNKNOWN, why).into_response()
+    })
+}
+
+/// A request that goes into the audit log when this is dropped: also when its sender has gone before the answer, since
+/// what was asked for may be done all the same.
+struct Noted<'a> {
+    app: &'a App,
+    came: &'a Came,
+    caller: &'a Caller,
+    action: &'a str,
+    outcome: Option<String>,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        let outcome = self.outcome.as_deref().unwrap_or("not answered");
+        let caller = self.caller;
+        record(
+            self.app,
+            self.came,
+            &caller.name,
+            caller.via,
+            self.action,
+            outcome,
+        );
+    }
 }
 
 fn is_open(method: &Method, path: &str) -> bool {
@@ -205,7 +247,7 @@ async fn by_key(app: &App, id: &str, secret: &str) -> Result<Option<Caller>, Ref
     }
     let (name, secret) = (id.to_owned(), secret.to_owned());
     let key = app
-        .ask(move |core| core.api_keys().verify(&name, &secret))
+        .ask_first(move |core| core.api_keys().verify(&name, &secret))
         .await?;
     Ok(key.map(|key| Caller {
         name: key.id,

@@ -142,7 +142,7 @@ async fn me(State(app): State<App>, caller: Caller) -> Result<Response, Refusal>
             key.map(|key| key.name)
         }
         _ => {
-            let user = app.ask(move |core| core.users().get(&name)).await?;
+            let user = app.ask_first(move |core| core.users().get(&name)).await?;
             user.map(|user| user.tags)
         }
     };
@@ -170,7 +170,7 @@ fn of_token(caller: &Caller) -> Result<&Token, Refusal> {
 async fn answer(app: &App, token: Token) -> Result<Response, Refusal> {
     let key = app.door().token_key(app).await?;
     let name = token.user.clone();
-    let user = app.ask(move |core| core.users().get(&name)).await?;
+    let user = app.ask_first(move |core| core.users().get(&name)).await?;
     let session = LoginSession {
         token: token.sign(&key),
         expires_in: token.expires.saturating_sub(token.issued),

@@ -1,21 +1,24 @@
 //! Where a request comes from, as far as browsers and proxies say so.
 
-use axum::http::header::{FORWARDED, HOST, ORIGIN, VIA};
+use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};
 use std::net::{IpAddr, SocketAddr};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// What proxies add.
-const OF_PROXIES: [HeaderName; 7] = [
-    FORWARDED,
-    VIA,
-    X_FORWARDED_HOST,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("cf-connecting-ip"),
+/// What proxies add, beside all that begins with [`FORWARDED_BY`].
+const OF_PROXIES: [&str; 8] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "true-client-ip",
+    "cf-connecting-ip",
 ];
+/// `X-Forwarded-For`, `-Host`, `-Proto`, `-Port`, `-Server`, …
+const FORWARDED_BY: &str = "x-forwarded";
 
 /// Whether a browser sends it on behalf of a page that is not ours. What is no browser says nothing, and may.
 pub fn is_foreign(headers: &HeaderMap) -> bool {
@@ -56,33 +59,38 @@ pub fn is_at_machine(peer: SocketAddr, headers: &HeaderMap) -> bool {
     if !peer.ip().to_canonical().is_loopback() {
         return false;
     }
-    if OF_PROXIES.iter().any(|name| headers.contains_key(name)) {
+    let of_proxy = |name: &HeaderName| {
+        OF_PROXIES.contains(&name.as_str()) || name.as_str().starts_with(FORWARDED_BY)
+    };
+    if headers.keys().any(of_proxy) {
         return false;
     }
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().is_ok_and(is_no_name),
+        (Some(host), None) => host.to_str().is_ok_and(is_here),
         _ => false,
     }
 }
 
-/// `localhost`, or an address, with or without a port.
-fn is_no_name(host: &str) -> bool {
-    if host.parse::<SocketAddr>().is_ok() {
-        return true;
+/// `localhost`, or an address that leads to this machine, with or without a port. Another address has brought nobody
+/// here who comes from the loopback address, but by way of a proxy.
+fn is_here(host: &str) -> bool {
+    let own = |ip: IpAddr| ip.to_canonical().is_loopback() || ip.is_unspecified();
+    if let Ok(addr) = host.parse::<SocketAddr>() {
+        return own(addr.ip());
     }
     let bracketed = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
     if let Some(v6) = bracketed {
-        return v6.parse::<std::net::Ipv6Addr>().is_ok();
+        return v6.parse().is_ok_and(|v6| own(IpAddr::V6(v6)));
     }
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.parse::<u16>().is_ok() => name,
         Some(_) => return false,
         None => host,
     };
-    name.eq_ignore_ascii_case("localhost") || matches!(name.parse(), Ok(IpAddr::V4(_)))
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|v4| own(IpAddr::V4(v4)))
 }
 
 #[cfg(test)]
@@ -153,7 +161,8 @@ mod tests {
             "127.0.0.1:8080",
             "[::1]:1",
             "[::1]",
-            "192.0.2.1",
+            "127.1.2.3",
+            "0.0.0.0:18083",
         ] {
             assert!(at("127.0.0.1:9", &[("host", host)]), "{host}");
         }
@@ -167,6 +176,10 @@ mod tests {
             "[::1",
             "127.0.0.1.evil",
             "::1",
+            "192.0.2.1",
+            "192.0.2.1:18083",
+            "[2001:db8::1]:18083",
+            "2130706433",
         ] {
             assert!(!at("127.0.0.1:9", &[("host", host)]), "{host}");
         }
@@ -181,6 +194,10 @@ mod tests {
             "via",
             "x-forwarded-for",
             "x-forwarded-host",
+            "x-forwarded-port",
+            "x-forwarded-server",
+            "x-forwarded",
+            "x-client-ip",
             "x-real-ip",
         ] {
             assert!(

@@ -9,7 +9,7 @@ use crate::App;
 use crate::answer::{Refusal, code};
 use axum::http::{HeaderMap, StatusCode};
 use emqttd_management::{Entry, Verified, Via};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
@@ -28,7 +28,7 @@ const TOKEN_KEY: &str = "rest/tokens";
 pub(crate) struct Door {
     failures: Failures,
     remembered: Option<Remembered>,
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
     ended: Ended,
     token_key: OnceLock<[u8; 32]>,
 }
@@ -38,7 +38,7 @@ impl Default for Door {
         Door {
             failures: Failures::default(),
             remembered: Remembered::new(),
-            hashing: Semaphore::new(HASHING),
+            hashing: Arc::new(Semaphore::new(HASHING)),
             ended: Ended::default(),
             token_key: OnceLock::new(),
         }
@@ -55,7 +55,7 @@ impl Door {
         if let Some(key) = self.token_key.get() {
             return Ok(*key);
         }
-        let key = app.ask(|core| core.secret(TOKEN_KEY)).await?;
+        let key = app.ask_first(|core| core.secret(TOKEN_KEY)).await?;
         let key = key.map_err(|why| unavailable(&why))?;
         Ok(*self.token_key.get_or_init(|| key))
     }
@@ -176,7 +176,7 @@ pub(super) async fn look_at(
         let attempt = door.failures.attempt(from, "", Instant::now());
         return Err(attempt.err().map_or(Turned::Wrong, Turned::TooOften));
     }
-    if password == DEFAULT_PASSWORD && !is_at_machine(came.peer, headers) {
+    if password == DEFAULT_PASSWORD && (came.old_http || !is_at_machine(came.peer, headers)) {
         // Not looked at: nobody learns from afar whether it would be right.
         let attempt = door.failures.attempt(from, user, Instant::now());
         return Err(attempt
@@ -207,9 +207,15 @@ pub(super) async fn look_at(
     let attempt = door.failures.attempt(from, user, Instant::now());
     let attempt = attempt.map_err(Turned::TooOften)?;
     // Closed never.
-    let _turn = door.hashing.acquire().await;
+    let turn = Arc::clone(&door.hashing).acquire_owned().await;
     let (name, word) = (user.to_owned(), password.to_owned());
-    let verified = app.ask(move |core| core.users().verify(&name, &word)).await;
+    let verified = app
+        .ask_first(move |core| {
+            // Until it is hashed, also for who does not wait for the answer.
+            let _turn = turn;
+            core.users().verify(&name, &word)
+        })
+        .await;
     match verified {
         Ok(Verified::Login(login)) => {
             attempt.forgive();

@@ -29,7 +29,9 @@ pub struct Ready {
 #[utoipa::path(get, path = "/health", tag = "Open", security(()),
     responses((status = 200, description = "it does", body = String, content_type = "text/plain", example = "ok"), Patient))]
 pub async fn health(State(app): State<App>) -> Result<&'static str, Refusal> {
-    let silent = app.ask(|core| core.broker.silent_loops(PATIENCE)).await?;
+    let silent = app
+        .ask_first(|core| core.broker.silent_loops(PATIENCE))
+        .await?;
     match silent.is_empty() {
         true => Ok("ok"),
         false => Err(busy(format!("event loops that do not answer: {silent:?}"))),
@@ -43,7 +45,7 @@ pub async fn health(State(app): State<App>) -> Result<&'static str, Refusal> {
     responses((status = 200, description = "they should", body = Ready),
               (status = 503, description = "they should not", body = Ready)))]
 pub async fn ready(State(app): State<App>) -> Result<Response, Refusal> {
-    let reasons: Vec<String> = app.ask(|core| core.broker.ready()).await?;
+    let reasons: Vec<String> = app.ask_first(|core| core.broker.ready()).await?;
     let ready = reasons.is_empty();
     let status = match ready {
         true => StatusCode::OK,

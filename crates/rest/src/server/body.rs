@@ -2,8 +2,9 @@
 
 use super::paced::Busy;
 use axum::body::Body;
+use axum::http::StatusCode;
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use std::future::Future;
 use std::io;
@@ -86,8 +87,15 @@ impl HttpBody for Sent {
     }
 }
 
-/// All of a body that is not longer than the limit of its router.
-pub async fn whole(body: Body, most: usize) -> Option<Bytes> {
+/// All of a body that is not longer than that.
+///
+/// # Errors
+/// 413 when it is longer, 400 when it does not come whole.
+pub async fn whole(body: Body, most: usize) -> Result<Bytes, StatusCode> {
     let body = http_body_util::Limited::new(body, most);
-    body.collect().await.ok().map(|body| body.to_bytes())
+    match body.collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(why) if why.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::BAD_REQUEST),
+    }
 }

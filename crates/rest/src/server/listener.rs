@@ -123,6 +123,7 @@ impl Bound {
                     protocol: self.state.protocol().into(),
                     listen_on: self.state.listen_on().into(),
                     secure: self.tls.is_some(),
+                    old_http: false,
                 },
                 state: Arc::clone(&self.state),
                 site,

@@ -13,6 +13,7 @@ mod site;
 mod tests;
 
 use crate::App;
+use crate::state::BLOCKING;
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
@@ -33,8 +34,6 @@ use tokio::sync::watch;
 
 /// Threads that serve HTTP.
 const WORKERS: usize = 2;
-/// Threads for work that blocks; more of it waits its turn.
-const BLOCKING: usize = 16;
 /// How long work that blocks is waited for at the end.
 const LAST_WORK: Duration = Duration::from_secs(1);
 

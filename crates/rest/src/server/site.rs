@@ -5,7 +5,7 @@ use super::empty;
 use super::files::Files;
 use super::paced::Pace;
 use crate::answer::{Refusal, code};
-use crate::auth::guard::guard;
+use crate::auth::guard::{foreign, guard};
 use crate::auth::{self, Came};
 use crate::{App, console, openapi, v2};
 use axum::Router;
@@ -24,12 +24,15 @@ use futures_util::FutureExt;
 use hyper::body::Incoming;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tower_service::Service;
 
 /// Longest body of a request, bytes.
 pub const MOST_BODY: usize = 1024 * 1024;
 /// How long a body may take to come.
 const BODY: Duration = Duration::from_secs(60);
+/// Requests that plugins answer at a time: those of a slow one must not take all the threads that management has.
+static TO_PLUGINS: Semaphore = Semaphore::const_new(4);
 /// Longest target of a request, bytes.
 const LONGEST_TARGET: usize = 16 * 1024;
 /// Of answers that are no page: nothing in them is to be run or shown within another page.
@@ -91,7 +94,11 @@ impl Site {
             return files.answer(request.method(), path, request.headers());
         }
         let mut request = request.map(|body| body::timed(body, BODY));
-        request.extensions_mut().insert(came.clone());
+        let came = Came {
+            old_http: request.version() == Version::HTTP_10,
+            ..came.clone()
+        };
+        request.extensions_mut().insert(came);
         let mut router = self.router.clone();
         match router.call(request).await {
             Ok(response) => response,
@@ -172,13 +179,16 @@ fn router(app: &App, files: bool) -> Router {
     }
     let (open, _) = open.split_for_parts();
     open.layer(DefaultBodyLimit::max(MOST_BODY))
-        .layer(from_fn_with_state(app.clone(), guarded_metrics))
+        .layer(from_fn_with_state(app.clone(), ajar))
         .with_state::<()>(app.clone())
         .fallback_service(guarded)
 }
 
-/// `/metrics` is open unless `management.metrics.auth` says otherwise.
-async fn guarded_metrics(app: State<App>, request: Request, next: Next) -> Response {
+/// Before what is open: `/metrics` is not if `management.metrics.auth` says so, and pages of others change nothing.
+async fn ajar(app: State<App>, request: Request, next: Next) -> Response {
+    if let Some(refused) = foreign(&request) {
+        return refused;
+    }
     let closed = app.core().broker.settings().metrics_auth;
     match closed && request.uri().path() == "/metrics" {
         true => guard(app, request, next).await,
@@ -208,8 +218,9 @@ async fn to_plugin(State(app): State<App>, name: &str, path: &str, request: Requ
     if name.contains('/') {
         return empty(StatusCode::NOT_FOUND);
     }
-    let Some(body) = body::whole(body, MOST_BODY).await else {
-        return empty(StatusCode::PAYLOAD_TOO_LARGE);
+    let body = match body::whole(body, MOST_BODY).await {
+        Ok(body) => body,
+        Err(status) => return empty(status),
     };
     let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
     let Ok(query) = query else {
@@ -228,8 +239,15 @@ async fn to_plugin(State(app): State<App>, name: &str, path: &str, request: Requ
         headers: headers.collect(),
         body: body.to_vec(),
     };
+    // Closed never.
+    let turn = TO_PLUGINS.acquire().await;
     let asked = app.clone();
-    let answered = app.ask(move |_| asked.ask_plugin(&request)).await;
+    let answered = app
+        .ask(move |_| {
+            let _turn = turn;
+            asked.ask_plugin(&request)
+        })
+        .await;
     match answered {
         Ok(Some(answer)) => {
             let status = StatusCode::from_u16(answer.status);

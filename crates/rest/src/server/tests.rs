@@ -19,6 +19,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -42,6 +43,8 @@ struct Bench {
     web: Arc<Web>,
     listener: Listener,
     addr: SocketAddr,
+    /// requests that the plugin has got
+    asked: Arc<AtomicUsize>,
     _dir: TempDir,
 }
 
@@ -84,7 +87,10 @@ impl Bench {
         let cli = emqttd_management::core(&core);
         emqttd_management::after_boot(&cli, &core);
         let app = App::new(core);
-        app.set_plugin_routes(|request| {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        app.set_plugin_routes(move |request| {
+            counted.fetch_add(1, Ordering::SeqCst);
             let asked = request.path.strip_prefix("/api/plugins/slow/")?;
             thread::sleep(Duration::from_millis(asked.parse().unwrap_or(0)));
             let secret = request
@@ -105,6 +111,7 @@ impl Bench {
             web,
             listener: listener.unwrap(),
             addr,
+            asked,
             _dir: dir,
         }
     }
@@ -496,6 +503,85 @@ fn plugins_answer_below_their_names() {
     assert_eq!(
         bench.status(&get("/api/plugins/slow/0").replace(ADMIN, "")),
         401
+    );
+}
+
+/// Waits until it is so.
+#[track_caller]
+fn until(what: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !what() {
+        assert!(start.elapsed() < PATIENCE, "it never came to be");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn who_goes_before_the_answer_is_in_the_audit_log() {
+    let bench = Bench::new("");
+    let mut stream = bench.connect();
+    let request = get("/api/plugins/slow/700").replacen("GET", "DELETE", 1);
+    stream.write_all(request.as_bytes()).unwrap();
+    until(|| bench.asked.load(Ordering::SeqCst) == 1);
+    drop(stream);
+    until(|| {
+        let log = bench.tell(&get("/api/v2/audit"));
+        log.contains("DELETE /api/plugins/slow/700") && log.contains("not answered")
+    });
+}
+
+#[test]
+fn slow_plugins_keep_nobody_out() {
+    let bench = Bench::new("");
+    // The password is known from here on.
+    assert_eq!(bench.status(&get("/api/v2/me")), 200);
+    let slow: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = bench.connect();
+            let request = get("/api/plugins/slow/4000");
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    until(|| bench.asked.load(Ordering::SeqCst) >= 4);
+    let start = Instant::now();
+    for path in ["/health", "/api/v2/listeners"] {
+        assert_eq!(bench.status(&get(path)), 200, "{path}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(3));
+    drop(slow);
+}
+
+#[test]
+fn pages_of_others_do_not_publish() {
+    let bench = Bench::new("");
+    let publish = |origin: &str| {
+        let addr = bench.addr;
+        bench.status(&format!(
+            "POST /mqtt/publish HTTP/1.1\r\nHost: {addr}\r\nOrigin: {origin}\r\nConnection: close\r\n\
+             Content-Type: text/plain\r\nContent-Length: 17\r\n\r\ntopic=a&message=b"
+        ))
+    };
+    assert_eq!(publish("http://evil.example"), 403);
+    assert_eq!(publish("null"), 403);
+    // Ours may come this far.
+    assert_eq!(publish(&format!("http://{}", bench.addr)), 401);
+}
+
+#[test]
+fn a_proxy_that_says_nothing_speaks_as_of_old() {
+    let bench = Bench::new("");
+    let ask = |version: &str| {
+        bench.tell(&format!(
+            "GET /api/v2/me HTTP/{version}\r\nHost: 127.0.0.1\r\n{ADMIN}Connection: close\r\n\r\n"
+        ))
+    };
+    assert_eq!(status(&ask("1.1")), 200);
+    let refused = ask("1.0");
+    assert_eq!(status(&refused), 401);
+    assert!(
+        refused.contains("emqttd_ctl admins passwd admin"),
+        "{refused}"
     );
 }
 

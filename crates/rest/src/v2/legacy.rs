@@ -157,7 +157,7 @@ pub async fn publish(app: State<App>, came: Came, headers: HeaderMap, body: Byte
         return unauthorized();
     };
     // It is never closed.
-    let _one = AT_A_TIME.acquire().await;
+    let one = AT_A_TIME.acquire().await;
     let json = headers
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
@@ -168,12 +168,13 @@ pub async fn publish(app: State<App>, came: Came, headers: HeaderMap, body: Byte
     let ip = came.peer.ip();
     let may_come = {
         let (client, username) = (client.clone(), username.clone());
-        app.ask(move |core| may_come_in(core, &client, &username, &password, ip))
+        // The permit lasts as long as the question, also when who asked has gone.
+        app.ask(move |core| (may_come_in(core, &client, &username, &password, ip), one))
             .await
     };
-    let superuser = match may_come {
-        Ok(Some(superuser)) => superuser,
-        Ok(None) => return unauthorized(),
+    let (superuser, one) = match may_come {
+        Ok((Some(superuser), one)) => (superuser, one),
+        Ok((None, _)) => return unauthorized(),
         Err(refusal) => return refusal.into_response(),
     };
     let message = match message {
@@ -181,7 +182,10 @@ pub async fn publish(app: State<App>, came: Came, headers: HeaderMap, body: Byte
         Err(wrong) => return plain(StatusCode::BAD_REQUEST, wrong.text()),
     };
     let done = app
-        .ask(move |core| publish_all(core, &message, &username, ip, superuser))
+        .ask(move |core| {
+            let _one = one;
+            publish_all(core, &message, &username, ip, superuser)
+        })
         .await;
     match done {
         Ok(Ok(())) => plain(StatusCode::OK, "OK"),

@@ -60,6 +60,7 @@ fn request(method: &str, path: &str, credentials: &str) -> Builder {
             protocol: "mqtt:api".into(),
             listen_on: "127.0.0.1:8080".into(),
             secure: false,
+            old_http: false,
         })
 }
 
