@@ -1,21 +1,17 @@
 import { Button, Group, Stack, Text } from '@mantine/core';
-import { useLayoutEffect, useRef } from 'react';
 import { api, segment } from '../../api/client';
 import { useAction, useApi } from '../../api/hooks';
 import { bytes, ErrorNote } from '../../components';
 import { useT } from '../../i18n';
-import type { TraceLog, TraceRow } from '../clients/types';
-import classes from './Facts.module.css';
-
-/** Bytes of the log's end that are shown. */
-const TAIL = 65_536;
+import { SHOWN, type Trace as Row, type TraceLog } from '../traces/trace';
+import { TraceText } from '../traces/TraceText';
 
 /** Starts and stops a trace of the client, and shows its log as it grows. */
 export function Trace({ id }: { id: string }) {
   const t = useT();
-  const traces = useApi<TraceRow[]>('traces', { live: true });
+  const traces = useApi<Row[]>('traces', { live: true });
   const running = traces.data?.find((trace) => trace.kind === 'client' && trace.name === id);
-  const log = useApi<TraceLog>(`traces/client/${segment(id)}/log`, { query: { bytes: TAIL }, live: 2000, enabled: running?.readable === true });
+  const log = useApi<TraceLog>(`traces/client/${segment(id)}/log`, { query: { bytes: SHOWN }, live: 2000, enabled: running?.readable === true });
   const start = useAction({ run: () => api.post('traces', { kind: 'client', name: id }), done: t('client.trace-started'), changes: ['traces'] });
   const stop = useAction({ run: () => api.del(`traces/client/${segment(id)}`), done: t('client.trace-stopped'), changes: ['traces'] });
 
@@ -39,36 +35,12 @@ export function Trace({ id }: { id: string }) {
       {running && log.error && !log.data ? <ErrorNote error={log.error} onRetry={() => void log.refetch()} /> : null}
       {log.data && (running || log.data.text !== '') ? (
         <>
-          <Log text={log.data.text} empty={t('client.trace-empty')} label={t('client.trace-log')} />
+          <TraceText log={log.data} empty={t('client.trace-empty')} label={t('client.trace-log')} />
           <Text size="xs" c="dimmed">
-            {log.data.size > TAIL ? t('client.trace-tail', { shown: bytes(TAIL), size: bytes(log.data.size) }) : t('client.trace-size', { size: bytes(log.data.size) })}
+            {log.data.size > SHOWN ? t('client.trace-tail', { shown: bytes(SHOWN), size: bytes(log.data.size) }) : t('client.trace-size', { size: bytes(log.data.size) })}
           </Text>
         </>
       ) : null}
     </Stack>
-  );
-}
-
-/** Stays at the end as the log grows, unless somebody scrolled up to read. */
-function Log({ text, empty, label }: { text: string; empty: string; label: string }) {
-  const box = useRef<HTMLPreElement>(null);
-  const following = useRef(true);
-  useLayoutEffect(() => {
-    if (box.current && following.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [text]);
-  return (
-    <pre
-      ref={box}
-      className={classes.log}
-      tabIndex={0}
-      role="region"
-      aria-label={label}
-      onScroll={(event) => {
-        const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
-        following.current = scrollHeight - scrollTop - clientHeight < 24;
-      }}
-    >
-      {text === '' ? <Text span inherit c="dimmed">{empty}</Text> : text}
-    </pre>
   );
 }

@@ -8,8 +8,6 @@ export type RetainedRow = Whole<Schemas['RetainedRow']>;
 export type RetainedMessage = Whole<Schemas['RetainedMessage']>;
 export type Ban = Whole<Schemas['Ban']>;
 export type NewBan = Schemas['NewBan'];
-export type TraceRow = Whole<Schemas['Trace']>;
-export type TraceLog = Whole<Schemas['TraceLog']>;
 export type TrafficCounter = keyof Schemas['Traffic'];
 /** In flight or waiting. Of a message after PUBREC only the packet identifier is left; the rest is null. */
 export type QueuedMessage = Whole<Schemas['QueuedMessage']>;

@@ -1,12 +1,12 @@
 import { Button, Group, Paper, Switch, Text, Title } from '@mantine/core';
 import { IconDownload, IconX } from '@tabler/icons-react';
-import { useLayoutEffect, useRef, useState } from 'react';
+import { useState } from 'react';
 import { api, segment } from '../../api/client';
 import { useAction, useApi } from '../../api/hooks';
 import { bytes, ErrorNote } from '../../components';
 import { useT } from '../../i18n';
-import classes from './Log.module.css';
 import { fileName, SAVED, SHOWN, type Trace, type TraceLog, wholeLines } from './trace';
+import { TraceText } from './TraceText';
 
 /** How often the end of a log is asked for, in milliseconds. */
 const EVERY = 2000;
@@ -17,11 +17,6 @@ export function LogView({ trace, onClose }: { trace: Trace; onClose: () => void 
   const [follow, setFollow] = useState(true);
   const path = `traces/${trace.kind}/${segment(trace.name)}/log`;
   const log = useApi<TraceLog>(path, { query: { bytes: SHOWN }, live: follow ? EVERY : false, keep: true });
-  const text = log.data ? wholeLines(log.data) : '';
-  const box = useRef<HTMLPreElement>(null);
-  useLayoutEffect(() => {
-    if (follow && box.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [text, follow]);
 
   const save = useAction<void, TraceLog>({
     run: () => api.get<TraceLog>(path, { bytes: SAVED }),
@@ -59,9 +54,7 @@ export function LogView({ trace, onClose }: { trace: Trace; onClose: () => void 
         </Group>
       </Group>
       {log.error ? <ErrorNote error={log.error} onRetry={() => void log.refetch()} mb="xs" /> : null}
-      <pre ref={box} className={classes.log} tabIndex={0} role="log" aria-labelledby="trace-log">
-        {text === '' && log.data ? t('traces.empty') : text}
-      </pre>
+      <TraceText log={log.data} label={t('traces.log', { name: trace.name })} empty={t('traces.empty')} still={!follow} />
     </Paper>
   );
 }
