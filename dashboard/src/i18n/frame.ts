@@ -1,6 +1,6 @@
 import type { Same } from './types';
 
-/** Texts of the frame: menu, header, login, tables, errors, overview and alarms. */
+/** Texts of the frame: menu, header, login, tables, errors. */
 export const en = {
   'menu.monitoring': 'Monitoring',
   'menu.management': 'Management',
@@ -70,11 +70,8 @@ export const en = {
   'password.wrong': 'The current password is wrong.',
 
   'common.cancel': 'Cancel',
-  'common.confirm': 'Confirm',
   'common.close': 'Close',
   'common.save': 'Save',
-  'common.add': 'Add',
-  'common.edit': 'Edit',
   'common.delete': 'Delete',
   'common.refresh': 'Refresh',
   'common.copy': 'Copy',
@@ -83,7 +80,6 @@ export const en = {
   'common.no': 'No',
   'common.never': 'Never',
   'common.all': 'All',
-  'common.none': 'None',
   'common.actions': 'Actions',
   'common.loading': 'Loading…',
   'common.retry': 'Try again',
@@ -95,9 +91,7 @@ export const en = {
   'table.page-size': 'Rows per page',
   'table.next': 'Next page',
   'table.previous': 'Previous page',
-  'table.first': 'First page',
   'table.page': 'Page {page}',
-  'table.count': '{shown} of {total}',
   'table.matched': '{matched} found of {total}',
   'table.total': '{total} in all',
   'table.sort': 'Sort by {column}',
@@ -212,11 +206,8 @@ export const zh: Same<typeof en> = {
   'password.wrong': '当前密码不正确。',
 
   'common.cancel': '取消',
-  'common.confirm': '确认',
   'common.close': '关闭',
   'common.save': '保存',
-  'common.add': '添加',
-  'common.edit': '编辑',
   'common.delete': '删除',
   'common.refresh': '刷新',
   'common.copy': '复制',
@@ -225,7 +216,6 @@ export const zh: Same<typeof en> = {
   'common.no': '否',
   'common.never': '从不',
   'common.all': '全部',
-  'common.none': '无',
   'common.actions': '操作',
   'common.loading': '加载中…',
   'common.retry': '重试',
@@ -237,9 +227,7 @@ export const zh: Same<typeof en> = {
   'table.page-size': '每页行数',
   'table.next': '下一页',
   'table.previous': '上一页',
-  'table.first': '第一页',
   'table.page': '第 {page} 页',
-  'table.count': '{shown} / {total}',
   'table.matched': '共 {total} 条，匹配 {matched} 条',
   'table.total': '共 {total} 条',
   'table.sort': '按{column}排序',

@@ -137,7 +137,7 @@ export const zh: Same<typeof en> = {
   'overview.count': '数量',
   'overview.maximum': '最大值',
   'overview.store': '存储',
-  'overview.store.off': '未启用磁盘持久化(persistence.sync = off)。',
+  'overview.store.off': '未启用磁盘持久化（persistence.sync = off）。',
   'overview.store.state': '状态',
   'overview.store.good': '正常',
   'overview.store.behind': '落后',

@@ -124,10 +124,10 @@ function Nodes({ node }: { node: Overview }) {
     { key: 'name', header: t('overview.name'), cell: (row) => row.node, mono: true },
     { key: 'status', header: t('overview.status'), cell: () => <Badge variant="light" color="teal" size="sm">{t('overview.running')}</Badge> },
     { key: 'loops', header: t('overview.loops'), cell: (row) => t('overview.of', { used: row.event_loops, total: row.cores }) },
-    { key: 'cpu', header: t('overview.cpu'), cell: (row) => (row.cpu_percent === null ? '–' : `${short(row.cpu_percent)} %`) },
+    { key: 'cpu', header: t('overview.cpu'), cell: (row) => `${short(row.cpu_percent)} %` },
     { key: 'load', header: t('overview.load'), cell: (row) => (row.load.length > 0 ? row.load.map((load) => load.toFixed(2)).join(' / ') : '–') },
     { key: 'memory', header: t('overview.memory'), cell: (row) => `${bytes(row.memory.rss)} / ${bytes(row.memory.total)}` },
-    { key: 'fds', header: t('overview.fds'), cell: (row) => `${count(row.fds.used)} / ${row.fds.max === null ? '∞' : count(row.fds.max)}` },
+    { key: 'fds', header: t('overview.fds'), cell: (row) => `${count(row.fds.used)} / ${count(row.fds.max)}` },
   ];
   return (
     <section aria-labelledby="nodes">
