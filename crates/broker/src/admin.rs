@@ -453,9 +453,9 @@ impl Broker {
     pub fn trace_start(&self, target: TraceTarget, file: &Path) -> Result<(), AdminError> {
         self.node
             .traces
-            .start(target, file)
+            .start(target.clone(), file)
             .map_err(|e| AdminError::Other(format!("{}: {e}", file.display())))?;
-        self.refresh_traces();
+        self.refresh_trace(&target);
         Ok(())
     }
 
@@ -464,25 +464,29 @@ impl Broker {
         if !self.node.traces.stop(&target) {
             return Err(AdminError::NotFound);
         }
-        self.refresh_traces();
+        self.refresh_trace(&target);
         Ok(())
     }
 
-    fn refresh_traces(&self) {
-        self.on_all(|shard| {
-            let node = Arc::clone(&shard.node);
-            for conn in &mut shard.conns {
-                let Some(detail) = &mut conn.detail else {
-                    continue;
-                };
-                let Some(publisher) = &detail.publisher else {
-                    continue;
-                };
-                let trace = node.traces.client(&publisher.clientid);
-                conn.traced = trace.is_some();
-                if conn.traced || detail.rare.is_some() {
-                    detail.rare().trace = trace;
-                }
+    /// Tells the connection that is traced, or is not any more. Who connects looks itself; and a topic is looked up with
+    /// each message.
+    fn refresh_trace(&self, target: &TraceTarget) {
+        let TraceTarget::Client(clientid) = target else {
+            return;
+        };
+        let name = clientid.clone();
+        self.on_client(clientid, move |shard, slot| {
+            let id = shard.sessions[slot as usize].conn;
+            if id == NONE {
+                return;
+            }
+            let trace = shard.node.traces.client(&name);
+            let conn = &mut shard.conns[id as usize];
+            conn.traced = trace.is_some();
+            let traced = conn.traced;
+            let detail = conn.detail();
+            if traced || detail.rare.is_some() {
+                detail.rare().trace = trace;
             }
         });
     }

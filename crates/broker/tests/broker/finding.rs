@@ -682,3 +682,51 @@ fn long_parts_are_not_looked_for() {
     retained.filter.search = part(LONGEST_PART);
     assert!(net.broker.find_retained(&retained).is_ok());
 }
+
+#[test]
+fn a_client_is_traced_from_the_start_of_its_trace_to_the_end() {
+    let mut net = Net::new(2);
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("traced");
+    let _ = std::fs::remove_dir_all(&dir);
+    let file = dir.join("c.log");
+    let client = net.connect(&Connect::v3("c"));
+    let other = net.connect(&Connect::v3("other"));
+    let target = TraceTarget::Client("c".into());
+    let trace = |net: &mut Net, on: bool| {
+        let (target, file) = (target.clone(), file.clone());
+        net.admin(move |broker| match on {
+            true => broker.trace_start(target, &file),
+            false => broker.trace_stop(target),
+        })
+    };
+    let say = |net: &mut Net, client, text: &str| net.publish(client, "t", text, 1);
+    say(&mut net, client, "before");
+    assert_eq!(trace(&mut net, true), Ok(()));
+    say(&mut net, client, "during");
+    say(&mut net, other, "elsewhere");
+    net.lose(client);
+    let client = net.connect(&Connect::v3("c"));
+    say(&mut net, client, "again");
+    assert_eq!(trace(&mut net, false), Ok(()));
+    say(&mut net, client, "after");
+    assert_eq!(trace(&mut net, false), Err(AdminError::NotFound));
+    // Its thread writes.
+    let end = Instant::now() + Duration::from_secs(10);
+    let text = loop {
+        let text = std::fs::read_to_string(&file).unwrap();
+        if text.contains("again") || Instant::now() > end {
+            break text;
+        }
+        std::thread::yield_now();
+    };
+    for (word, there) in [
+        ("before", false),
+        ("during", true),
+        ("elsewhere", false),
+        ("again", true),
+        ("after", false),
+    ] {
+        assert_eq!(text.contains(word), there, "{word}: {text}");
+    }
+    let _ = std::fs::remove_dir_all(dir);
+}
