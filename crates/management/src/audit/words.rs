@@ -69,7 +69,11 @@ pub(crate) fn outcome_of(done: &Done<'_>) -> &'static str {
         "usage:",
         "invalid",
     ];
-    match done.exit == 0 && (well || !bad.iter().any(|word| last.contains(word))) {
+    // Commands that the usage text does not list answer with their own.
+    let usage = last
+        .split_once('#')
+        .is_some_and(|(call, _)| call.len() >= 48);
+    match done.exit == 0 && !usage && (well || !bad.iter().any(|word| last.contains(word))) {
         true => "ok",
         false => "failed",
     }
@@ -179,6 +183,8 @@ mod tests {
             "Not Found.\n",
             "Failed to stop tcp listener on 1, error:not_found\n",
             "Invalid config --app: x\n",
+            // What was meant was not understood.
+            &crate::cli::usage_row("bans del <Kind> <Value>", "Take a ban back"),
         ] {
             assert_eq!(outcome(0, text), "failed", "{text}");
         }
