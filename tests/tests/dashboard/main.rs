@@ -76,6 +76,7 @@ scenarios! {
     access: "ACL and authentication are asked; log level; traces."
     admin: "Users, API keys, the audit log."
     tabs: "Several tabs, and one user after the other."
+    answers: "Answers that come late, or are refusals."
     english_and_light: "Every page in English and light, without serious faults of accessibility."
     chinese_and_dark: "The same in Chinese and dark."
     phone: "The menu and a list on a narrow screen."
