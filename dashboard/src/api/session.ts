@@ -79,6 +79,8 @@ const subscribed = (to: Set<() => void>) => (listener: () => void): (() => void)
 
 export const session = {
   get: (): Session | null => current,
+  /** Whether the login outlives this tab. */
+  lasting: (): boolean => lasting,
   /** Without `remember` it is kept the way the session before was. */
   set(next: Session, remember: boolean = lasting): void {
     if (remember !== lasting) write(null);

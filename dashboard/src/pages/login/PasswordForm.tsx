@@ -34,10 +34,12 @@ export function PasswordForm({ username, known, onDone }: Props) {
     }
     setBusy(true);
     setWrong(null);
+    // A question on its way may end this login as soon as the password is another; the next is kept as this one was.
+    const remember = session.lasting();
     try {
       await api.put(`change_pwd/${segment(username)}`, { old_pwd: old, new_pwd: next });
       const login = await request<Login>('POST', 'login', { body: { username, password: next }, anonymous: true });
-      session.set(sessionOf(login, Date.now()));
+      session.set(sessionOf(login, Date.now()), remember);
       notifications.show({ message: t('password.done'), color: 'teal' });
       onDone?.();
     } catch (error) {
