@@ -67,6 +67,15 @@ fn rest_publish() {
 #[test]
 fn rest_publish_refuses() {
     let (_broker, http, mut client) = start();
+    // No MQTT client could have such an identifier.
+    let long = json!({ "topic": "t", "payload": "p", "client_id": "c".repeat(65_536) });
+    refused(
+        &http,
+        PUBLISH,
+        &long,
+        102,
+        "client_id has at most 65535 bytes",
+    );
     client.sub("#", 0);
     for topic in ["", "a/#", "+/a", "a\u{0}b"] {
         let body = json!({ "topic": topic, "payload": "x" });

@@ -1,6 +1,7 @@
 //! `POST /mqtt/publish` of EMQ 2.0 to 2.2, which scripts and webhooks of its time call. Whoever may connect may call it,
 //! so it asks what a connection would be asked: the chain of authentication, and the ACL.
 
+use super::mqtt::LONGEST_ID;
 use crate::App;
 use crate::auth::Came;
 use axum::body::Bytes;
@@ -101,8 +102,12 @@ impl Message {
         if topics.is_empty() || topics.len() > MOST_TOPICS || !valid {
             return Err(Wrong::Topics);
         }
+        let client = take("client").unwrap_or_else(|| "http".into());
+        if client.len() > LONGEST_ID {
+            return Err(Wrong::Body);
+        }
         Ok(Message {
-            client: take("client").unwrap_or_else(|| "http".into()),
+            client,
             topics,
             payload: take("message").unwrap_or_default(),
             qos,
@@ -285,6 +290,9 @@ mod tests {
         }
         let many = format!("topics={}", "a,".repeat(1001));
         assert_eq!(form(&many), Err(Wrong::Topics));
+        let long = |length| form(&format!("topic=a&client={}", "c".repeat(length)));
+        assert!(long(65_535).is_ok());
+        assert_eq!(long(65_536), Err(Wrong::Body));
         for body in ["", "topic=a", "[]", r#"{"topic":["a"]}"#] {
             let read = Message::read(body.as_bytes(), true);
             assert_eq!(read, Err(Wrong::Body), "{body}");

@@ -12,6 +12,9 @@ use emqttd_broker::AdminError;
 use emqttd_plugin_sdk::topic::SubscriptionFilter;
 use utoipa::ToSchema;
 
+/// Longest client identifier, bytes: MQTT has no longer strings.
+pub(super) const LONGEST_ID: usize = 65_535;
+
 /// A message.
 #[derive(Debug, ToSchema)]
 pub struct Publish {
@@ -45,11 +48,15 @@ impl Form for Publish {
 
 /// Publishes a message.
 #[utoipa::path(post, path = "/mqtt/publish", tag = "MQTT", operation_id = "publish", request_body = Publish,
-    responses((status = 200, body = Outcome<Done>, description = "102: the topic is not one that can be published to")))]
+    responses((status = 200, body = Outcome<Done>, description = "102: the topic is not one that can be published to, or client_id is too long")))]
 pub async fn publish(
     app: State<App>,
     Body(body): Body<Publish>,
 ) -> Result<impl IntoResponse, Fault> {
+    if body.client_id.len() > LONGEST_ID {
+        let sentence = format!("client_id has at most {LONGEST_ID} bytes");
+        return Err(Fault::said(code::UNKNOWN, sentence));
+    }
     let topic = body.topic.clone();
     let done = app
         .ask(move |core| {
