@@ -1,6 +1,6 @@
 //! Looking at passwords: who may try, how often, from where.
 
-use super::failures::Failures;
+use super::failures::{Failures, From};
 use super::origin::is_at_machine;
 use super::remembered::{Known, Remembered};
 use super::token::Ended;
@@ -170,13 +170,17 @@ pub(super) async fn look_at(
     password: &str,
 ) -> Result<Welcome, Turned> {
     let door = app.door();
-    let from = came.peer.ip();
+    let here = !came.old_http && is_at_machine(came.peer, headers);
+    let from = match here {
+        true => From::Here,
+        false => From::Address(came.peer.ip()),
+    };
     if user.len() > LONGEST || password.len() > LONGEST || user.is_empty() {
         // Counts as a failure like any other.
         let attempt = door.failures.attempt(from, "", Instant::now());
         return Err(attempt.err().map_or(Turned::Wrong, Turned::TooOften));
     }
-    if password == DEFAULT_PASSWORD && (came.old_http || !is_at_machine(came.peer, headers)) {
+    if password == DEFAULT_PASSWORD && !here {
         // Not looked at: nobody learns from afar whether it would be right.
         let attempt = door.failures.attempt(from, user, Instant::now());
         return Err(attempt
@@ -238,7 +242,7 @@ pub(super) async fn look_at(
     }
 }
 
-impl From<Known> for Welcome {
+impl std::convert::From<Known> for Welcome {
     fn from(known: Known) -> Welcome {
         Welcome {
             generation: known.generation,
