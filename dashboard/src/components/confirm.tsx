@@ -50,6 +50,7 @@ export function ConfirmHost() {
   const [place] = useLocation();
   // A question belongs to its page, and to who was asked: with either it is answered with no.
   useEffect(() => () => asked?.answer(false), [place]);
+  const destroys = question?.danger !== false;
   // What was asked stays while the window closes.
   return (
     <Modal opened={open} onClose={() => question?.answer(false)} title={question?.title} size="sm" centered closeButtonProps={{ 'aria-label': t('common.close') }}>
@@ -57,10 +58,11 @@ export function ConfirmHost() {
         {question?.text}
       </Text>
       <Group justify="flex-end" mt="lg" gap="xs">
-        <Button variant="default" onClick={() => question?.answer(false)}>
+        {/* A key that is still down from the button that asked must not destroy anything. */}
+        <Button variant="default" data-autofocus={destroys || undefined} onClick={() => question?.answer(false)}>
           {t('common.cancel')}
         </Button>
-        <Button color={question?.danger === false ? undefined : 'red'} data-autofocus onClick={() => question?.answer(true)}>
+        <Button color={destroys ? 'red' : undefined} data-autofocus={destroys ? undefined : true} onClick={() => question?.answer(true)}>
           {question?.action}
         </Button>
       </Group>

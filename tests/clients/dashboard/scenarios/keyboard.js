@@ -51,6 +51,8 @@ module.exports = async ({ browser, clients }) => {
   await tabTo('Disconnect')
   await page.keyboard.press('Enter')
   await browser.dialog().waitFor()
+  // A key held down too long destroys nothing.
+  await page.waitForFunction(() => document.activeElement?.textContent === 'Cancel')
   // A dialog keeps the focus, and gives it back.
   for (let n = 0; n < 6; n++) {
     await page.keyboard.press('Tab')
