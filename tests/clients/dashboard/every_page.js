@@ -33,4 +33,6 @@ exports.everyPage = async ({ browser, clients }, language, lang, theme, titles) 
 async function choose (page, control, entry) {
   await page.getByRole('button', { name: new RegExp(`^${control}`) }).first().click()
   await page.getByRole('menuitem', { name: entry }).or(page.getByRole('menuitemradio', { name: entry })).first().click()
+  // What is judged next is the page, not a menu on its way out.
+  await page.getByRole('menu').waitFor({ state: 'detached' })
 }
