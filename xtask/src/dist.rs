@@ -41,16 +41,19 @@ pub fn make(out: &Path, profile: &str) -> Result<(), String> {
     }
     copy_tree(&root().join("etc"), &out.join("etc"))?;
     scripts(out)?;
-    at(
-        out,
-        fs::write(out.join("data/loaded_plugins"), LOADED_PLUGINS),
-    )?;
+    loaded_plugins(&out.join("data"))?;
     copy_tree(&root().join("docs"), &out.join("docs"))?;
     for file in ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         let from = root().join(file);
         at(&from, fs::copy(&from, out.join(file)))?;
     }
     Ok(())
+}
+
+/// The list of plugins that start with the broker, in its directory of data.
+pub fn loaded_plugins(data: &Path) -> Result<(), String> {
+    let list = data.join("loaded_plugins");
+    at(&list, fs::write(&list, LOADED_PLUGINS))
 }
 
 /// The directory of Lua scripts, as it is shipped.

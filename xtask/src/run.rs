@@ -13,7 +13,11 @@ pub fn run(args: &[String]) -> Result<(), String> {
         let dir = root().join(dir);
         at(&dir, std::fs::create_dir_all(&dir))?;
     }
-    // Once: what is in it then is the user's.
+    // Once: what is in them then is the user's.
+    let data = root().join("data");
+    if !data.join("loaded_plugins").exists() {
+        dist::loaded_plugins(&data)?;
+    }
     if !root().join("hook_lua").exists() {
         dist::scripts(&root())?;
     }
