@@ -23,12 +23,13 @@ module.exports = async ({ browser, clients, ws }) => {
     new MutationObserver(() => { window.saw ||= document.querySelector('input[name=password]') !== null })
       .observe(document.body, { subtree: true, childList: true })
   })
+  // Either tab may be the one that renews, and the first at once.
+  const before = await page.evaluate(() => JSON.parse(localStorage['emqttd.session']).token)
   await other.evaluate(() => {
     // Its time to renew has come.
     const late = { ...JSON.parse(localStorage['emqttd.session']), renewAt: 0 }
     localStorage['emqttd.session'] = JSON.stringify(late)
   })
-  const before = await page.evaluate(() => JSON.parse(localStorage['emqttd.session']).token)
   await other.reload()
   await page.waitForFunction(token => JSON.parse(localStorage['emqttd.session']).token !== token, before)
   await browser.go('Clients')
