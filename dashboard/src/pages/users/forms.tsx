@@ -53,6 +53,19 @@ function useFaults(tried: boolean): (word: FaultWord | undefined) => string | un
   return (word) => (tried && word ? t(`users.fault.${word}`) : undefined);
 }
 
+interface ChosenProps {
+  label: string;
+  description?: string;
+  value: string;
+  onChange: (value: string) => void;
+  error?: string;
+}
+
+/** A password that is chosen here, or its repetition. */
+function Chosen({ onChange, ...rest }: ChosenProps) {
+  return <PasswordInput {...rest} onChange={(event) => onChange(event.currentTarget.value)} autoComplete="new-password" required withAsterisk={false} />;
+}
+
 export function AddForm({ taken, onDone }: { taken: string[]; onDone: () => void }) {
   const t = useT();
   const [name, setName] = useState('');
@@ -92,25 +105,8 @@ export function AddForm({ taken, onDone }: { taken: string[]; onDone: () => void
         data-autofocus
       />
       <TextInput label={t('users.remark')} value={tags} onChange={(event) => setTags(event.currentTarget.value)} autoComplete="off" />
-      <PasswordInput
-        label={t('users.password')}
-        description={t('users.passwordHelp')}
-        value={password}
-        onChange={(event) => setPassword(event.currentTarget.value)}
-        error={say(faults.password)}
-        autoComplete="new-password"
-        required
-        withAsterisk={false}
-      />
-      <PasswordInput
-        label={t('users.repeat')}
-        value={repeated}
-        onChange={(event) => setRepeated(event.currentTarget.value)}
-        error={say(faults.repeated)}
-        autoComplete="new-password"
-        required
-        withAsterisk={false}
-      />
+      <Chosen label={t('users.password')} description={t('users.passwordHelp')} value={password} onChange={setPassword} error={say(faults.password)} />
+      <Chosen label={t('users.repeat')} value={repeated} onChange={setRepeated} error={say(faults.repeated)} />
     </Frame>
   );
 }
@@ -172,25 +168,8 @@ export function PasswordForm({ user, onDone }: { user: User; onDone: () => void 
         withAsterisk={false}
         data-autofocus
       />
-      <PasswordInput
-        label={t('users.newPassword')}
-        description={t('users.passwordHelp')}
-        value={next}
-        onChange={(event) => setNext(event.currentTarget.value)}
-        error={say(faults.next)}
-        autoComplete="new-password"
-        required
-        withAsterisk={false}
-      />
-      <PasswordInput
-        label={t('users.repeatNew')}
-        value={repeated}
-        onChange={(event) => setRepeated(event.currentTarget.value)}
-        error={say(faults.repeated)}
-        autoComplete="new-password"
-        required
-        withAsterisk={false}
-      />
+      <Chosen label={t('users.newPassword')} description={t('users.passwordHelp')} value={next} onChange={setNext} error={say(faults.next)} />
+      <Chosen label={t('users.repeatNew')} value={repeated} onChange={setRepeated} error={say(faults.repeated)} />
       <Text size="xs" c="dimmed">
         {t('users.forgotten', { name: user.username })}
       </Text>
