@@ -1,15 +1,15 @@
 //! Clients that are connected: searched, and one with all that is known of it.
 
 use super::forms::{
-    Ask, Checked, Envelope, Guarded, Listing, Named, Place, bad, limit, local_time, missing,
-    refused, sort, word,
+    Ask, Checked, Envelope, Guarded, Listing, Named, Place, bad, find, local_time, missing,
+    refused, word,
 };
 use super::sessions::SessionRow;
 use super::subscriptions::SubscriptionRow;
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
-use emqttd_broker::{ClientFilter, ClientOrder, Find};
+use emqttd_broker::{ClientFilter, ClientOrder};
 use emqttd_plugin_sdk::Client;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -228,28 +228,21 @@ pub async fn search(
     State(app): State<App>,
     Ask(query): Ask<ClientQuery>,
 ) -> Result<Answer<Listing<ClientRow>>, Refusal> {
-    let (order, descending) = sort(query.sort.as_deref(), &ORDERS)?;
     if query
         .proto_ver
         .is_some_and(|level| !(3..=5).contains(&level))
     {
         return Err(bad("proto_ver should be 3, 4 or 5"));
     }
-    let find = Find {
-        filter: ClientFilter {
-            search: word(query.search),
-            username: word(query.username),
-            ip: word(query.ip),
-            listener: word(query.listener),
-            proto_ver: query.proto_ver,
-            clean_sess: query.clean_sess,
-        },
-        order,
-        descending,
-        after: word(query.cursor),
-        offset: 0,
-        limit: limit(query.limit)?,
+    let filter = ClientFilter {
+        search: word(query.search),
+        username: word(query.username),
+        ip: word(query.ip),
+        listener: word(query.listener),
+        proto_ver: query.proto_ver,
+        clean_sess: query.clean_sess,
     };
+    let find = find(filter, &ORDERS, query.sort, query.limit, query.cursor)?;
     let page = app.ask(move |core| core.broker.find_clients(&find)).await?;
     let page = page.map_err(refused)?;
     Ok(Answer(Listing::of(page, ClientRow::of)))

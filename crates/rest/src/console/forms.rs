@@ -5,7 +5,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Json, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use emqttd_broker::{AdminError, Page};
+use emqttd_broker::{AdminError, Find, Page};
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
@@ -171,6 +171,28 @@ pub fn sort<O: Copy>(
             )))
         }
     }
+}
+
+/// What the broker is to look for: `filter`, and what every search asks besides; `orders` are those that `sort` may name.
+///
+/// # Errors
+/// 400 as [`sort`] and [`limit`] have it.
+pub fn find<F, O: Copy>(
+    filter: F,
+    orders: &[(&str, O)],
+    asked_sort: Option<String>,
+    asked_limit: Option<u64>,
+    cursor: Option<String>,
+) -> Result<Find<F, O>, Refusal> {
+    let (order, descending) = sort(asked_sort.as_deref(), orders)?;
+    Ok(Find {
+        filter,
+        order,
+        descending,
+        after: word(cursor),
+        offset: 0,
+        limit: limit(asked_limit)?,
+    })
 }
 
 /// Local time as EMQ writes it: `2026-11-23 18:36:00`.

@@ -1,15 +1,14 @@
 //! Retained messages: searched, shown, taken away.
 
 use super::forms::{
-    Ask, Checked, Done, Envelope, Guarded, Listing, Named, Place, bad, limit, missing, refused,
-    sort, word,
+    Ask, Checked, Done, Envelope, Guarded, Listing, Named, Place, bad, find, missing, refused, word,
 };
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use emqttd_broker::{AdminError, Find, RetainedFilter, RetainedOrder};
+use emqttd_broker::{AdminError, RetainedFilter, RetainedOrder};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -119,18 +118,17 @@ pub async fn search(
     State(app): State<App>,
     Ask(query): Ask<RetainedQuery>,
 ) -> Result<Answer<Listing<RetainedRow>>, Refusal> {
-    let (order, descending) = sort(query.sort.as_deref(), &[("topic", RetainedOrder::Topic)])?;
-    let find = Find {
-        filter: RetainedFilter {
-            filter: word(query.filter),
-            search: word(query.search),
-        },
-        order,
-        descending,
-        after: word(query.cursor),
-        offset: 0,
-        limit: limit(query.limit)?,
+    let filter = RetainedFilter {
+        filter: word(query.filter),
+        search: word(query.search),
     };
+    let find = find(
+        filter,
+        &[("topic", RetainedOrder::Topic)],
+        query.sort,
+        query.limit,
+        query.cursor,
+    )?;
     let page = app
         .ask(move |core| core.broker.find_retained(&find))
         .await?;

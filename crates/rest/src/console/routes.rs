@@ -1,10 +1,10 @@
 //! Routes: the filters that somebody has subscribed to.
 
-use super::forms::{Ask, Checked, Envelope, Guarded, Listing, limit, refused, sort, word};
+use super::forms::{Ask, Checked, Envelope, Guarded, Listing, find, refused, word};
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
-use emqttd_broker::{Find, RouteFilter, RouteOrder};
+use emqttd_broker::{RouteFilter, RouteOrder};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -44,17 +44,16 @@ pub async fn search(
     State(app): State<App>,
     Ask(query): Ask<RouteQuery>,
 ) -> Result<Answer<Listing<RouteRow>>, Refusal> {
-    let (order, descending) = sort(query.sort.as_deref(), &[("topic", RouteOrder::Topic)])?;
-    let find = Find {
-        filter: RouteFilter {
-            search: word(query.search),
-        },
-        order,
-        descending,
-        after: word(query.cursor),
-        offset: 0,
-        limit: limit(query.limit)?,
+    let filter = RouteFilter {
+        search: word(query.search),
     };
+    let find = find(
+        filter,
+        &[("topic", RouteOrder::Topic)],
+        query.sort,
+        query.limit,
+        query.cursor,
+    )?;
     let node = app.core().broker.node_name();
     let page = app.ask(move |core| core.broker.find_routes(&find)).await?;
     let page = page.map_err(refused)?;

@@ -1,16 +1,15 @@
 //! Sessions, with or without their clients, and what waits in them.
 
 use super::forms::{
-    Ask, Checked, Done, Envelope, Guarded, Listing, MOST_ROWS, Named, Place, limit, local_time,
-    missing, refused, sort, word,
+    Ask, Checked, Done, Envelope, Guarded, Listing, MOST_ROWS, Named, Place, find, limit,
+    local_time, missing, refused, word,
 };
 use super::subscriptions::SubscriptionRow;
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
 use emqttd_broker::{
-    AdminError, Find, InflightRow, SessionFilter, SessionInfo, SessionOrder, SessionQueue,
-    WaitingRow,
+    AdminError, InflightRow, SessionFilter, SessionInfo, SessionOrder, SessionQueue, WaitingRow,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -208,19 +207,12 @@ pub async fn search(
     State(app): State<App>,
     Ask(query): Ask<SessionQuery>,
 ) -> Result<Answer<Listing<SessionRow>>, Refusal> {
-    let (order, descending) = sort(query.sort.as_deref(), &ORDERS)?;
-    let find = Find {
-        filter: SessionFilter {
-            search: word(query.search),
-            online: query.online,
-            clean_sess: query.clean_sess,
-        },
-        order,
-        descending,
-        after: word(query.cursor),
-        offset: 0,
-        limit: limit(query.limit)?,
+    let filter = SessionFilter {
+        search: word(query.search),
+        online: query.online,
+        clean_sess: query.clean_sess,
     };
+    let find = find(filter, &ORDERS, query.sort, query.limit, query.cursor)?;
     let page = app
         .ask(move |core| core.broker.find_sessions(&find))
         .await?;

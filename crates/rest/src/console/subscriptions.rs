@@ -1,10 +1,10 @@
 //! Subscriptions.
 
-use super::forms::{Ask, Checked, Envelope, Guarded, Listing, bad, limit, refused, sort, word};
+use super::forms::{Ask, Checked, Envelope, Guarded, Listing, bad, find, refused, word};
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
-use emqttd_broker::{Find, SubscriptionFilter, SubscriptionInfo, SubscriptionOrder};
+use emqttd_broker::{SubscriptionFilter, SubscriptionInfo, SubscriptionOrder};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -74,23 +74,16 @@ pub async fn search(
     State(app): State<App>,
     Ask(query): Ask<SubscriptionQuery>,
 ) -> Result<Answer<Listing<SubscriptionRow>>, Refusal> {
-    let (order, descending) = sort(query.sort.as_deref(), &ORDERS)?;
     if query.qos.is_some_and(|qos| qos > 2) {
         return Err(bad("qos should be 0, 1 or 2"));
     }
-    let find = Find {
-        filter: SubscriptionFilter {
-            search: word(query.search),
-            topic: word(query.topic),
-            qos: query.qos,
-            share: word(query.share),
-        },
-        order,
-        descending,
-        after: word(query.cursor),
-        offset: 0,
-        limit: limit(query.limit)?,
+    let filter = SubscriptionFilter {
+        search: word(query.search),
+        topic: word(query.topic),
+        qos: query.qos,
+        share: word(query.share),
     };
+    let find = find(filter, &ORDERS, query.sort, query.limit, query.cursor)?;
     let page = app
         .ask(move |core| core.broker.find_subscriptions(&find))
         .await?;
