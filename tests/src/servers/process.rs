@@ -135,9 +135,12 @@ impl Process {
 
     /// SIGSTOP to all: connections stay, and nothing answers any more.
     pub fn hang(&self) {
-        self.signal_all(Signal::STOP);
         let stopped = |pid: Pid| state(pid) == Some('T') || is_dead(pid);
-        await_that("a standstill", || self.family().into_iter().all(stopped));
+        await_that("a standstill", || {
+            // Each time anew: a child that was on its way while the others were listed has not been told.
+            self.signal_all(Signal::STOP);
+            self.family().into_iter().all(stopped)
+        });
     }
 
     /// Ends what [`Process::hang`] began.

@@ -175,9 +175,11 @@ fn acl_is_asked_about_a_will_that_was_changed() {
                 client.set_will(will(topic)).unwrap();
                 client.abort("closed");
                 end(&mut device).await;
+                // One at a time: the will of a later connection need not wait for a decision about an earlier one.
+                if !topic.contains("secret") {
+                    assert_eq!(message(&mut events).await.topic, topic);
+                }
             }
-            assert_eq!(message(&mut events).await.topic, "late/open");
-            assert_eq!(message(&mut events).await.topic, "will/open");
         });
     }
 }
