@@ -8,7 +8,7 @@ const mqtt = require('mqtt')
 
 const [url, versionText, ca, topic] = process.argv.slice(2)
 const version = Number(versionText)
-const wait = 10000
+const wait = 40000
 
 function check (condition, what) {
   if (!condition) throw new Error(what)

@@ -14,7 +14,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 TRANSPORT, PORT, VERSION, CA, TOPIC = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
 V5 = VERSION == mqtt.MQTTv5
-WAIT = 10
+WAIT = 30
 
 
 class Client:

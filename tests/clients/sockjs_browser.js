@@ -13,7 +13,7 @@ const path = require('node:path')
 const { chromium } = require('playwright-core')
 
 const [executablePath, what, ...rest] = process.argv.slice(2)
-const wait = 15000
+const wait = 40000
 
 async function transports (browser, url, pageUrl, base, names) {
   // Pages may forbid scripts that are not their own.

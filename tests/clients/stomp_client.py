@@ -15,7 +15,7 @@ OPTIONS = {}
 if len(sys.argv) > 4:
     # It speaks 1.2.
     KIND, OPTIONS = stomp.WSStompConnection, {"ws_path": sys.argv[4]}
-WAIT = 10
+WAIT = 30
 
 
 def check(condition, what):

@@ -7,7 +7,7 @@ const net = require('node:net')
 const { Client, Versions } = require('@stomp/stompjs')
 
 const [url, version, base, transport] = process.argv.slice(2)
-const wait = 10000
+const wait = 40000
 
 function check (condition, what) {
   if (!condition) throw new Error(`${version}: ${what}`)

@@ -18,7 +18,7 @@ use crate::transport;
 use crate::unique;
 
 /// How long a start may take; generous, for a machine that compiles beside us.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(60);
 
 /// What goes into the release tree.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use emqttd_tests::{Broker, Client, Packet, Publish, Version, peers, unique};
 
 /// How long something that has to come may take, on a machine that compiles beside us.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(40);
 
 /// The address of a gateway's listener (`mqtt-sn:udp`, `stomp:tcp`, ...), as `emqttd_ctl listeners` shows it.
 #[track_caller]

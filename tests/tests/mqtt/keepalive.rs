@@ -93,7 +93,7 @@ fn mqtt5_3_2_2_22_server_keep_alive() {
         assert_eq!(props.server_keep_alive(), Some(2), "asked for {asked}");
         let start = Instant::now();
         client.expect_closed(&[0x8d]);
-        assert!(start.elapsed() < Duration::from_millis(4500));
+        assert!(start.elapsed() < Duration::from_secs(8));
     }
     // A shorter interval stays the client's.
     let (mut client, _, props) =

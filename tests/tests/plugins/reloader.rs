@@ -114,9 +114,9 @@ fn a_changed_file_is_taken_up_and_an_unchanged_one_is_not() {
     let (mut speaker, mut watcher) = clients(&broker);
     let changed = Instant::now();
     set_acl(&broker, SHUT);
-    // Two seconds, and some for a machine that compiles beside us.
+    // Two seconds, and some for a machine that compiles beside us; without the key it would be a minute.
     let log = await_log(&broker, 1);
-    assert!(changed.elapsed() < Duration::from_secs(4));
+    assert!(changed.elapsed() < Duration::from_secs(20));
     assert_eq!(log, ["Reload module acl successfully."]);
     assert!(!may_publish(&mut speaker, &mut watcher));
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::common;
 
 /// How long a state may take to come about.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The broker of all tests that change nothing others could see.
 pub fn broker() -> &'static Broker {

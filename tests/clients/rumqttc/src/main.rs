@@ -9,7 +9,7 @@ use rumqttc::{TlsConfiguration, Transport};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const WAIT: Duration = Duration::from_secs(10);
+const WAIT: Duration = Duration::from_secs(30);
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();

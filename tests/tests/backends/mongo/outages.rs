@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// The broker gives nobody more than five seconds; the rest is for a machine that compiles beside us.
-const LONGEST: Duration = Duration::from_secs(8);
+const LONGEST: Duration = Duration::from_secs(15);
 
 fn one_user() -> String {
     format!(r#"[{{"username": "u", "password": "{PUBLIC}"}}]"#)
@@ -116,7 +116,7 @@ fn a_server_that_hangs() {
             assert!(may_publish(&mut before, "t"));
             before.expect("t", "x");
             assert!(
-                begun.elapsed() < Duration::from_millis(400),
+                begun.elapsed() < Duration::from_secs(2),
                 "{:?}",
                 begun.elapsed()
             );

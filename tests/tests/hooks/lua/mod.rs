@@ -20,7 +20,7 @@ use emqttd_tests::{Broker, Client, Config, Version};
 const PLUGIN: &str = "emq_lua_hook";
 
 /// For what has to happen, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A broker with the plugin loaded, these scripts (name without `.lua`, text) and these lines in its file.
 ///
