@@ -19,6 +19,7 @@ mod configs;
 pub mod figures;
 mod history;
 mod listeners;
+mod news;
 pub mod persistence;
 mod plugin_config;
 mod proc;

@@ -89,11 +89,26 @@ impl Core {
         match (wish, found.running) {
             (ListenerWish::Running, true) | (ListenerWish::Stopped, false) => Ok(()),
             (ListenerWish::Running | ListenerWish::Restarted, false) => {
-                self.broker.listener_start(protocol, listen_on)
+                self.listener_start(protocol, listen_on)
             }
-            (ListenerWish::Stopped, true) => self.broker.listener_stop(protocol, listen_on),
-            (ListenerWish::Restarted, true) => self.broker.listener_restart(protocol, listen_on),
+            (ListenerWish::Stopped, true) => self.listener_stop(protocol, listen_on),
+            (ListenerWish::Restarted, true) => self.listener_restart(protocol, listen_on),
         }
+    }
+
+    /// Opens one that is closed.
+    pub(crate) fn listener_start(&self, protocol: &str, on: &str) -> Result<(), AdminError> {
+        self.telling(|| self.broker.listener_start(protocol, on))
+    }
+
+    /// Closes one that is open.
+    pub(crate) fn listener_stop(&self, protocol: &str, on: &str) -> Result<(), AdminError> {
+        self.telling(|| self.broker.listener_stop(protocol, on))
+    }
+
+    /// Closes and opens one.
+    pub(crate) fn listener_restart(&self, protocol: &str, on: &str) -> Result<(), AdminError> {
+        self.telling(|| self.broker.listener_restart(protocol, on))
     }
 }
 

@@ -24,7 +24,7 @@ pub fn listener_rows(l: &ListenerInfo) -> String {
 
 /// `listeners [start|restart|stop <Proto> <ListenOn>]`
 pub fn register(cli: &Cli, core: &Core) {
-    let broker = core.broker.clone();
+    let core = core.clone();
     cli.register(
         "listeners",
         &[
@@ -35,18 +35,18 @@ pub fn register(cli: &Cli, core: &Core) {
         Box::new(move |call| {
             let on = call.args.last().copied().map_or_else(String::new, address);
             Some(match *call.args {
-                [] => broker.listeners().iter().map(listener_rows).collect(),
+                [] => core.broker.listeners().iter().map(listener_rows).collect(),
                 ["start", proto, given] => {
-                    let done = broker.listener_start(&proto_name(proto), &on);
+                    let done = core.listener_start(&proto_name(proto), &on);
                     told("Start", "Start", proto, given, done)
                 }
                 ["restart", proto, given] => {
-                    let done = broker.listener_restart(&proto_name(proto), &on);
+                    let done = core.listener_restart(&proto_name(proto), &on);
                     told("Restart", "restart", proto, given, done)
                 }
                 // Only the full name finds one, as observed; `tcp` alone never did.
                 ["stop", proto, given] => {
-                    let done = broker.listener_stop(proto, &on);
+                    let done = core.listener_stop(proto, &on);
                     told("Stop", "stop", proto, given, done)
                 }
                 _ => return None,

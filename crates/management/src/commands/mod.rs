@@ -19,6 +19,7 @@ use crate::audit::{self, Audit, Entry, Via};
 use crate::cli::Cli;
 use crate::configs::Configs;
 use crate::history::History;
+use crate::news::{News, Told};
 use crate::secrets::Secrets;
 use crate::system::{Meter, System};
 use crate::traces::Traces;
@@ -52,6 +53,7 @@ struct Kept {
     audit: Audit,
     history: History,
     meter: Meter,
+    news: Arc<News>,
     /// see [`Core::changing`]
     changing: Mutex<()>,
     /// held by who starts a trace
@@ -68,6 +70,7 @@ impl Core {
             audit: Audit::new(&broker),
             history: History::new(&broker),
             meter: Meter::new(),
+            news: Arc::default(),
             changing: Mutex::default(),
             tracing: Mutex::default(),
         };
@@ -83,13 +86,18 @@ impl Core {
 
     /// Says who runs the plugins.
     pub fn set_plugins(&self, control: Arc<dyn PluginControl>) {
+        let news = Arc::clone(&self.kept.news);
         // A broker has one.
-        let _ = self.plugins.set(control);
+        let _ = self.plugins.set(Arc::new(Told { control, news }));
     }
 
     /// Who runs the plugins; `None` while the broker starts.
     pub fn plugins(&self) -> Option<Arc<dyn PluginControl>> {
         self.plugins.get().cloned()
+    }
+
+    pub(crate) fn news(&self) -> &News {
+        &self.kept.news
     }
 
     /// Who may use the management API and the dashboard.

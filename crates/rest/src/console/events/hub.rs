@@ -5,15 +5,17 @@
 //! what they tell.
 
 use super::kinds::Kinds;
+use super::look::Looks;
 use super::seen::{Seen, Watcher};
 use crate::state::App;
 use emqttd_broker::Broker;
+use emqttd_management::Core;
 use emqttd_plugin_sdk::Hooks;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Streams at a time.
 pub const MOST_STREAMS: usize = 64;
@@ -87,6 +89,8 @@ struct State {
     hooks: Vec<(Kinds, Arc<dyn Hooks>)>,
     /// the broker tells of alarms; that cannot be taken back
     hears_alarms: bool,
+    /// management tells of plugins and listeners; nor can that
+    hears_changes: bool,
 }
 
 struct Shared {
@@ -96,6 +100,10 @@ struct Shared {
     /// events that found no room in the channel
     missed: AtomicU64,
     sender: mpsc::Sender<Seen>,
+    /// plugins or listeners have come or gone
+    changed: Notify,
+    /// it is known which plugins and listeners there are: what comes and goes from now on is told
+    looked: watch::Sender<bool>,
 }
 
 /// Where event loops put what they see; never waits.
@@ -131,6 +139,8 @@ impl Default for Hub {
             wanted: AtomicU8::new(0),
             missed: AtomicU64::new(0),
             sender,
+            changed: Notify::new(),
+            looked: watch::Sender::new(false),
         }))
     }
 }
@@ -166,7 +176,9 @@ impl Hub {
         state.queues.push(Arc::clone(&queue));
         let broker = app.core().broker.clone();
         self.tie(&mut state, &broker);
+        self.hear_changes(&mut state, app.core());
         if let Some(seen) = idle {
+            self.0.looked.send_replace(false);
             tokio::spawn(pump(self.clone(), app.clone(), seen));
         }
         drop(state);
@@ -177,9 +189,33 @@ impl Hub {
         })
     }
 
+    /// Waits until what plugins and listeners do is told.
+    pub async fn hears(&self) {
+        // The hub has the other end.
+        let _ = self.0.looked.subscribe().wait_for(|looked| *looked).await;
+    }
+
     /// What anybody wants to hear of.
     pub(super) fn wanted(&self) -> Kinds {
         Kinds(self.0.wanted.load(Ordering::Relaxed))
+    }
+
+    /// Waits until plugins or listeners have come or gone.
+    pub(super) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    /// Has management tell when somebody starts or stops plugins and listeners.
+    fn hear_changes(&self, state: &mut State, core: &Core) {
+        if !state.hears_changes {
+            state.hears_changes = true;
+            let shared = Arc::downgrade(&self.0);
+            core.on_change(move || {
+                if let Some(shared) = shared.upgrade() {
+                    shared.changed.notify_one();
+                }
+            });
+        }
     }
 
     /// Has the broker tell what somebody wants to hear of, and no more.
@@ -245,8 +281,7 @@ impl Hub {
 
 /// Brings events to the streams for as long as there are any.
 async fn pump(hub: Hub, app: App, mut seen: mpsc::Receiver<Seen>) {
-    let (looks, mut looked) = mpsc::channel(1);
-    tokio::spawn(super::look::look(hub.clone(), app, looks));
+    let mut looking = std::pin::pin!(Looks::new(hub.clone(), app).next());
     loop {
         tokio::select! {
             // Both ends of this channel are the hub's.
@@ -257,10 +292,12 @@ async fn pump(hub: Hub, app: App, mut seen: mpsc::Receiver<Seen>) {
                     hub.confess();
                 }
             },
-            events = looked.recv() => {
-                for event in events.unwrap_or_default() {
+            (looks, events) = &mut looking => {
+                for event in events {
                     hub.spread(event);
                 }
+                hub.0.looked.send_replace(true);
+                looking.set(looks.next());
                 seen = match hub.rest(seen) {
                     Some(seen) => seen,
                     None => return,

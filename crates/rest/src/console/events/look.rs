@@ -1,5 +1,6 @@
-//! What nobody tells of, and what is therefore looked at every two seconds, once for all streams: figures, and which plugins
-//! and listeners there are.
+//! What is looked at, once for all streams: figures, every two seconds, and which plugins and listeners there are, at
+//! once when management has done something about them. What they do by themselves (a plugin that is switched off after
+//! panics, one that opens a listener of its own) nobody tells of, and is seen with the next figures.
 
 use super::hub::{Event, Hub};
 use super::kinds::Kinds;
@@ -9,8 +10,7 @@ use emqttd_management::Core;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ struct ListenerName {
     listen: String,
 }
 
-/// What was there at the last look; `None` when nobody wanted to know.
+/// What was there at the last look; `None` before the first.
 #[derive(Default)]
 struct Last {
     plugins: Option<BTreeSet<PluginName>>,
@@ -56,12 +56,13 @@ struct Last {
 /// What has come and gone since the last look.
 fn changes<T: Ord + Clone + Serialize>(
     last: &mut Option<BTreeSet<T>>,
-    present: Option<BTreeSet<T>>,
+    present: BTreeSet<T>,
     kinds: Kinds,
     (came, went): (&str, &str),
     out: &mut Vec<Event>,
 ) {
-    if let (Some(old), Some(new)) = (&*last, &present) {
+    if let Some(old) = &*last {
+        let new = &present;
         out.extend(
             old.difference(new)
                 .map(|gone| Event::new(kinds, went, gone)),
@@ -71,29 +72,27 @@ fn changes<T: Ord + Clone + Serialize>(
                 .map(|here| Event::new(kinds, came, here)),
         );
     }
-    *last = present;
+    *last = Some(present);
 }
 
 impl Last {
-    fn look(&mut self, core: &Core, wanted: Kinds) -> Vec<Event> {
+    fn look(&mut self, core: &Core, figures: bool) -> Vec<Event> {
         let mut out = Vec::new();
-        let plugins = wanted.has(Kinds::PLUGINS).then(|| {
-            let rows = core.plugins().map(|plugins| plugins.list());
-            let rows = rows.unwrap_or_default().into_iter();
-            rows.filter(|row| row.active)
-                .map(|row| PluginName { name: row.name })
-                .collect()
-        });
+        let rows = core.plugins().map(|plugins| plugins.list());
+        let rows = rows.unwrap_or_default().into_iter();
+        let plugins = rows
+            .filter(|row| row.active)
+            .map(|row| PluginName { name: row.name })
+            .collect();
         let words = ("plugin.started", "plugin.stopped");
         changes(&mut self.plugins, plugins, Kinds::PLUGINS, words, &mut out);
-        let listeners = wanted.has(Kinds::LISTENERS).then(|| {
-            let rows = core.broker.listeners().into_iter();
-            rows.map(|row| ListenerName {
+        let rows = core.broker.listeners().into_iter();
+        let listeners = rows
+            .map(|row| ListenerName {
                 protocol: row.protocol,
                 listen: row.listen_on,
             })
-            .collect()
-        });
+            .collect();
         let words = ("listener.opened", "listener.closed");
         changes(
             &mut self.listeners,
@@ -102,7 +101,7 @@ impl Last {
             words,
             &mut out,
         );
-        if wanted.has(Kinds::STATS) {
+        if figures {
             let metrics = core.broker.all_metrics().into_iter();
             let stats = Stats {
                 at: now(),
@@ -115,25 +114,41 @@ impl Last {
     }
 }
 
-/// Looks until nobody takes what it has seen.
-pub(super) async fn look(hub: Hub, app: App, seen: mpsc::Sender<Vec<Event>>) {
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = Last::default();
-    loop {
-        ticks.tick().await;
-        let wanted = hub.wanted();
-        let looked = app
-            .ask(move |core| {
-                let events = last.look(core, wanted);
-                (last, events)
-            })
-            .await;
-        let events;
-        (last, events) = looked.unwrap_or_default();
-        if seen.send(events).await.is_err() {
-            return;
+/// Who looks.
+pub(super) struct Looks {
+    hub: Hub,
+    app: App,
+    ticks: Interval,
+    last: Last,
+}
+
+impl Looks {
+    /// The first look is at once.
+    pub fn new(hub: Hub, app: App) -> Looks {
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Looks {
+            hub,
+            app,
+            ticks,
+            last: Last::default(),
         }
+    }
+
+    /// Waits until it is time, and tells what has happened.
+    pub async fn next(mut self) -> (Looks, Vec<Event>) {
+        let figures = tokio::select! {
+            _ = self.ticks.tick() => self.hub.wanted().has(Kinds::STATS),
+            () = self.hub.changed() => false,
+        };
+        let mut last = std::mem::take(&mut self.last);
+        let looked = self.app.ask(move |core| {
+            let events = last.look(core, figures);
+            (last, events)
+        });
+        let events;
+        (self.last, events) = looked.await.unwrap_or_default();
+        (self, events)
     }
 }
 
@@ -147,7 +162,7 @@ mod tests {
             let names = names.iter().map(|name| PluginName {
                 name: (*name).into(),
             });
-            Some(names.collect::<BTreeSet<_>>())
+            names.collect::<BTreeSet<_>>()
         };
         let mut last = None;
         let mut told = |present| {
@@ -157,14 +172,12 @@ mod tests {
             let texts: Vec<String> = out.iter().map(|event| event.text.to_string()).collect();
             texts.concat()
         };
-        // What is there at first is no news, nor is it after nobody has looked for a while.
+        // What is there at first is no news.
         assert_eq!(told(set(&["a"])), "");
         assert_eq!(
             told(set(&["b"])),
             "event: went\ndata: {\"name\":\"a\"}\n\nevent: came\ndata: {\"name\":\"b\"}\n\n"
         );
         assert_eq!(told(set(&["b"])), "");
-        assert_eq!(told(None), "");
-        assert_eq!(told(set(&["c"])), "");
     }
 }

@@ -124,5 +124,7 @@ pub async fn events(
     let Some(listener) = app.events().listen(&app, kinds) else {
         return Err(busy(format!("there are {MOST_STREAMS} streams already")));
     };
+    // From the first line on everything is told.
+    app.events().hears().await;
     Ok(stream(listener, move || caller.holds(&app)))
 }

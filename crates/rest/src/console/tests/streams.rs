@@ -2,9 +2,11 @@ use super::Bench;
 use crate::console::events::{Kinds, MOST_STREAMS};
 use axum::body::Body;
 use emqttd_broker::Severity;
+use emqttd_management::{PluginControl, PluginDone, PluginError, PluginRow};
 use emqttd_plugin_sdk::{Client, HookPoint};
 use http_body_util::BodyExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -144,6 +146,65 @@ async fn a_stream_tells_what_was_asked_for() {
         "{text}"
     );
     assert!(!text.contains("event: stats"), "{text}");
+}
+
+/// A plugin that runs, or does not.
+#[derive(Default)]
+struct OnePlugin(AtomicBool);
+
+impl PluginControl for OnePlugin {
+    fn list(&self) -> Vec<PluginRow> {
+        vec![PluginRow {
+            name: "one".into(),
+            version: "1.0".into(),
+            description: String::new(),
+            active: self.0.load(Ordering::SeqCst),
+        }]
+    }
+
+    fn load(&self, _: &str) -> Result<PluginDone, PluginError> {
+        self.0.store(true, Ordering::SeqCst);
+        Ok(PluginDone::default())
+    }
+
+    fn unload(&self, _: &str) -> Result<PluginDone, PluginError> {
+        self.0.store(false, Ordering::SeqCst);
+        Ok(PluginDone::default())
+    }
+
+    fn reload(&self, _: &str) -> Result<PluginDone, PluginError> {
+        Ok(PluginDone::default())
+    }
+
+    fn show(&self, _: &str) -> Option<Vec<(String, String)>> {
+        None
+    }
+
+    fn reconfigure(&self, _: &str, _: Vec<emqttd_plugin_sdk::Entry>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn plugins_are_told_when_they_start_and_stop() {
+    let bench = Bench::new();
+    let core = bench.app.core();
+    core.set_plugins(Arc::new(OnePlugin::default()));
+    let path = "/api/v2/events?kinds=plugins";
+    let mut body = bench.send("GET", path, None).await.into_body();
+    piece(&mut body).await;
+    // Time goes on only where somebody waits for it.
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    for _ in 0..3 {
+        core.plugins().unwrap().load("one").unwrap();
+        let text = until(&mut body, "\n\n").await;
+        assert_eq!(text, "event: plugin.started\ndata: {\"name\":\"one\"}\n\n");
+        core.plugins().unwrap().unload("one").unwrap();
+        let text = until(&mut body, "\n\n").await;
+        assert_eq!(text, "event: plugin.stopped\ndata: {\"name\":\"one\"}\n\n");
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test]
