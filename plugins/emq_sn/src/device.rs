@@ -67,6 +67,22 @@ pub enum Again {
     Anew,
 }
 
+/// What is done when the broker has answered about a client that wants something else by then.
+#[derive(Debug)]
+pub enum Afterwards {
+    /// nothing: it has left
+    Leaves,
+    /// it begins anew, as it has said last
+    Connects {
+        /// of CONNECT
+        flags: Flags,
+        /// keep alive, seconds
+        duration: u16,
+        /// client identifier
+        client_id: Box<str>,
+    },
+}
+
 /// CONNECT, with its client id as a text.
 #[derive(Debug, Clone, Copy)]
 pub struct Hello<'a> {
@@ -113,6 +129,8 @@ pub struct Device<C> {
     asked_at: u64,
     /// when something came from it
     heard: u64,
+    /// while the broker is asked; so that an address has one question about it under way, however often it asks
+    afterwards: Option<Box<Afterwards>>,
     client: Option<C>,
     /// also one without a topic, which is none
     will: Option<Box<Will>>,
@@ -145,6 +163,7 @@ impl<C> Device<C> {
             insists: false,
             asked_at: 0,
             heard: now,
+            afterwards: None,
             client: None,
             will: None,
             registry: Registry::default(),
@@ -188,6 +207,11 @@ impl<C> Device<C> {
         if let Some(downlink) = &self.downlink {
             downlink.check();
         }
+    }
+
+    /// What it wants instead of the connection that the broker was asked for.
+    pub fn take_afterwards(&mut self) -> Option<Box<Afterwards>> {
+        self.afterwards.take()
     }
 
     /// Takes its connection to the broker away.
@@ -295,6 +319,10 @@ impl<C> Device<C> {
             self.sleep = seconds;
             self.heard = env.now;
             self.asked = Asked::Nothing;
+            return After::Stays;
+        }
+        if self.state == State::Connecting {
+            self.afterwards = Some(Box::new(Afterwards::Leaves));
             return After::Stays;
         }
         if let Some(client) = self.client.take() {

@@ -1,7 +1,7 @@
 //! The gateway as a machine: datagrams, answers and events of the broker, and time go in; packets and questions to the
 //! broker come out, through a [`World`]. It does no I/O and has no clock.
 
-use crate::device::{After, Again, Answer, Device, Hello, State};
+use crate::device::{After, Afterwards, Again, Answer, Device, Hello, State};
 use crate::packet::{Packet, ReturnCode, TopicKind, decode, unwrap};
 use crate::world::{Count, Env, Key, Peer, Rules, Ticket, World};
 use emqttd_plugin_sdk::QoS;
@@ -276,9 +276,18 @@ impl<W: World> Machine<W> {
         outcome: Option<W::Client>,
         world: &mut W,
     ) -> Option<W::Client> {
-        let Some(device) = self.known(key) else {
+        let Some(device) = self.devices.get_mut(key.slot as usize) else {
             return outcome;
         };
+        if device.serial != key.serial {
+            return outcome;
+        }
+        if let Some(afterwards) = device.take_afterwards() {
+            let peer = device.peer.clone();
+            self.remove(key.slot, world);
+            self.afterwards(now, peer, &afterwards, world);
+            return outcome;
+        }
         let client_id = Arc::clone(&device.client_id);
         let let_in = outcome.is_some();
         let after = self.with(now, key.slot, world, |device, env| {
@@ -289,6 +298,23 @@ impl<W: World> Machine<W> {
         }
         self.after(now, key.slot, after, world);
         None
+    }
+
+    /// Does what a client wants that the broker was asked about when it wanted something else.
+    fn afterwards(&mut self, now: u64, peer: Peer, wants: &Afterwards, world: &mut W) {
+        if let Afterwards::Connects {
+            flags,
+            duration,
+            client_id,
+        } = wants
+        {
+            let hello = Hello {
+                flags: *flags,
+                duration: *duration,
+                client_id,
+            };
+            self.connect(now, peer, None, hello, world);
+        }
     }
 
     /// The broker has answered a question.

@@ -1,7 +1,7 @@
 //! CONNECT and the will.
 
 use super::uplink::name;
-use super::{After, Again, Asked, Device, Hello, State};
+use super::{After, Afterwards, Again, Asked, Device, Hello, State};
 use crate::packet::{Packet, ReturnCode, WillTopic};
 use crate::world::{Connect, Env, World};
 use emqttd_plugin_sdk::QoS;
@@ -57,12 +57,22 @@ impl<C> Device<C> {
         self.heard = env.now;
         match self.state {
             State::Opening => Again::Anew,
-            // The answer is on its way.
-            State::Connecting if same && self.duration == hello.duration => Again::Done,
-            State::Connecting => Again::Anew,
+            State::Connecting => {
+                let asked = self.afterwards.is_none() && same && self.duration == hello.duration;
+                // If so, the answer is on its way.
+                if !asked {
+                    self.afterwards = Some(Box::new(Afterwards::Connects {
+                        flags: hello.flags,
+                        duration: hello.duration,
+                        client_id: hello.client_id.into(),
+                    }));
+                }
+                Again::Done
+            }
             State::Active if !same || self.duration != hello.duration => self.refuse(env),
             State::Asleep | State::Waking | State::Awake if !same => self.refuse(env),
             State::Active => {
+                self.begins_clean(hello);
                 self.registry.clear();
                 if let Some(downlink) = &mut self.downlink {
                     downlink.forget_ids();
@@ -75,12 +85,20 @@ impl<C> Device<C> {
                 Again::Done
             }
             State::Asleep | State::Waking | State::Awake => {
+                self.begins_clean(hello);
                 self.duration = hello.duration;
                 self.state = State::Active;
                 self.greet(env, ReturnCode::ACCEPTED);
                 self.resend_and_pump(env);
                 Again::Done
             }
+        }
+    }
+
+    /// One that says it has no past numbers its messages from the beginning.
+    fn begins_clean(&mut self, hello: Hello<'_>) {
+        if hello.flags.clean() {
+            self.received = Vec::new();
         }
     }
 
@@ -123,6 +141,9 @@ impl<C> Device<C> {
         will: Option<WillTopic<'_>>,
     ) -> After {
         if self.asked == Asked::Nothing {
+            if will.is_none() && self.will.is_none() {
+                self.greet_again(env);
+            }
             return After::Stays;
         }
         let Some(will) = will else {
@@ -152,6 +173,10 @@ impl<C> Device<C> {
         payload: &[u8],
     ) -> After {
         if self.asked != Asked::WillMsg {
+            let known = self.will.as_deref().map(|will| &*will.payload);
+            if self.asked == Asked::Nothing && known == Some(payload) {
+                self.greet_again(env);
+            }
             return After::Stays;
         }
         self.will_or_new().payload = payload.into();
@@ -162,9 +187,20 @@ impl<C> Device<C> {
         self.asked = Asked::Nothing;
         match self.state {
             State::Opening => self.connect(env),
-            _ => self.update_will(env),
+            _ => {
+                self.update_will(env);
+                // It had one before the questions, as EMQ answers; the specification has it behind them.
+                self.greet_again(env);
+            }
         }
         After::Stays
+    }
+
+    /// The client says the last word of its CONNECT: it has no CONNACK, or it was lost.
+    fn greet_again<W: World<Client = C>>(&self, env: &mut Env<'_, W>) {
+        if self.state == State::Active {
+            self.greet(env, ReturnCode::ACCEPTED);
+        }
     }
 
     fn will_or_new(&mut self) -> &mut Will {

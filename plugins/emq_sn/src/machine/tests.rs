@@ -234,6 +234,16 @@ impl Bench {
         (key, self.sent())
     }
 
+    /// Lets in the client that was the last to ask, and that is not there any more; what is sent.
+    pub fn unwanted(&mut self) -> Vec<String> {
+        let key = self.world.connecting.pop().unwrap();
+        let unwanted = self
+            .machine
+            .connected(self.now, key, Some(7), &mut self.world);
+        assert_eq!(unwanted, Some(7));
+        self.sent()
+    }
+
     /// A client at that port, with keep alive 60 and clean session.
     pub fn client_at(&mut self, port: u16, id: &str) -> Key {
         let length = 6 + id.len();

@@ -93,6 +93,26 @@ fn qos_2() {
     assert_eq!(bench.say("09 0c 40 0063 0007 6869"), ["070d0063000702"]);
 }
 
+/// A device that has started anew numbers its messages from the beginning: the first is not the one of before.
+#[test]
+fn a_clean_connect_forgets_what_was_not_released() {
+    for (flags, heard) in [("04", [""; 0].to_vec()), ("00", ["040f0001"].to_vec())] {
+        let mut bench = Bench::new();
+        let key = bench.client();
+        bench.say("09 0a 0000 0001 612f62");
+        bench.say("08 0c 40 0003 0001 78");
+        assert_eq!(bench.answer(key, Publish, 1, 0), ["040f0001"]);
+        assert_eq!(
+            bench.say(&format!("09 04 {flags} 01 003c 736e31")),
+            ["030500"]
+        );
+        bench.say("09 0a 0000 0001 612f62");
+        bench.asked();
+        assert_eq!(bench.say("08 0c 40 0003 0001 79"), heard);
+        assert_eq!(bench.asked().is_empty(), !heard.is_empty());
+    }
+}
+
 #[test]
 fn short_names() {
     let mut bench = Bench::new();
