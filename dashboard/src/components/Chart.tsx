@@ -64,7 +64,7 @@ export function Chart({ name, times, lines, format, height = 150, binary = false
       {
         width: Math.max(host.clientWidth, 50),
         height,
-        padding: [8, 6, 0, 0],
+        padding: [8, 18, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
         scales: { x: { time: true }, y: { range: (_, __, most) => [0, nice(most)] } },

@@ -28,7 +28,10 @@ interface Props<R> {
   flush?: boolean;
 }
 
-/** The table itself, in a box that scrolls sideways and that the keyboard can reach. */
+/**
+ * The table itself, in a box that scrolls sideways and that the keyboard can reach. On a narrow screen a row is a card
+ * instead; styles that take a table apart take its meaning away too, so that the roles are written out.
+ */
 export function Grid<R>(props: Props<R>) {
   const { label, columns, rows, rowKey, actions, sort, error } = props;
   const t = useT();
@@ -39,9 +42,9 @@ export function Grid<R>(props: Props<R>) {
     <>
       {silent ? null : <ErrorNote error={error} onRetry={props.onRetry} m="sm" />}
       <div className={classes.box} tabIndex={0} role="region" aria-label={t('table.scroll', { name: label })} data-flush={props.flush || undefined}>
-        <table className={classes.table} aria-label={label} aria-busy={!rows} data-stale={props.stale || undefined}>
-          <thead>
-            <tr>
+        <table className={classes.table} role="table" aria-label={label} aria-busy={!rows} data-stale={props.stale || undefined}>
+          <thead role="rowgroup">
+            <tr role="row">
               {columns.map((column) => {
                 const by = props.sortable(column);
                 const here = by !== undefined && sort?.by === by;
@@ -49,7 +52,9 @@ export function Grid<R>(props: Props<R>) {
                   <th
                     key={column.key}
                     scope="col"
+                    role="columnheader"
                     data-align={column.align}
+                    data-sortable={by !== undefined || undefined}
                     style={{ minWidth: column.width }}
                     aria-sort={here ? (sort.descending ? 'descending' : 'ascending') : undefined}
                   >
@@ -65,22 +70,22 @@ export function Grid<R>(props: Props<R>) {
                 );
               })}
               {actions ? (
-                <th scope="col" className={classes.actions}>
+                <th scope="col" role="columnheader" className={classes.actions}>
                   <span className="visually-hidden">{t('common.actions')}</span>
                 </th>
               ) : null}
             </tr>
           </thead>
-          <tbody>
+          <tbody role="rowgroup">
             {rows?.map((row) => (
-              <tr key={rowKey(row)} data-gone={props.gone?.has(rowKey(row)) || undefined}>
+              <tr role="row" key={rowKey(row)} data-gone={props.gone?.has(rowKey(row)) || undefined}>
                 {columns.map((column) => (
-                  <td key={column.key} data-align={column.align} data-wrap={column.wrap || undefined} data-mono={column.mono || undefined}>
+                  <td role="cell" key={column.key} data-name={column.header} data-align={column.align} data-wrap={column.wrap || undefined} data-mono={column.mono || undefined}>
                     {column.cell(row)}
                   </td>
                 ))}
                 {actions ? (
-                  <td className={classes.actions}>
+                  <td role="cell" className={classes.actions}>
                     <div>{actions(row)}</div>
                   </td>
                 ) : null}

@@ -315,7 +315,7 @@ export const zh: Same<typeof en> = {
   'sessions.inflight': '飞行消息数',
   'sessions.queue': '队列消息数',
   'sessions.dropped': '队列丢弃数',
-  'sessions.awaiting-rel': '待 PUBREL 数',
+  'sessions.awaiting-rel': '待 PUBREL 数',
   'sessions.delivered': '投递消息数',
   'sessions.enqueued': '入队消息数',
   'sessions.created': '创建时间',

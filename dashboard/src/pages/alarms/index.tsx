@@ -3,6 +3,7 @@ import { useApi } from '../../api/hooks';
 import type { Alarm, Alarms, PastAlarm } from '../../api/types';
 import { duration } from '../../components/format';
 import { LocalTable } from '../../components/LocalTable';
+import { Marked } from '../../components/Marked';
 import { PageHeader } from '../../components/PageHeader';
 import type { Column } from '../../components/table';
 import { TimeText } from '../../components/TimeText';
@@ -15,7 +16,7 @@ export default function AlarmsPage() {
   const common: Column<Alarm>[] = [
     { key: 'severity', header: t('alarms.severity'), cell: (row) => <Severity severity={row.severity} />, value: (row) => row.severity },
     { key: 'title', header: t('alarms.title'), cell: (row) => row.title, value: (row) => row.title },
-    { key: 'summary', header: t('alarms.summary'), cell: (row) => row.summary, value: (row) => row.summary, wrap: true },
+    { key: 'summary', header: t('alarms.summary'), cell: (row) => <Marked text={row.summary} />, value: (row) => row.summary, wrap: true },
     { key: 'since', header: t('alarms.occurred-at'), cell: (row) => <TimeText value={row.since} />, value: (row) => row.since },
   ];
   const active: Column<Alarm>[] = [...common, { key: 'for', header: t('alarms.for'), cell: (row) => <TimeText value={row.since} relative /> }];

@@ -1,11 +1,9 @@
 import { Badge, Button, Loader, Paper, SimpleGrid, Text, Title } from '@mantine/core';
-import { IconChevronLeft } from '@tabler/icons-react';
 import { useState, type ReactNode } from 'react';
-import { Link } from 'wouter';
 import { api, segment } from '../../api/client';
 import { useAction } from '../../api/hooks';
 import type { PageProps } from '../../app/pages';
-import { bytes, count, duration, ErrorNote, PageHeader, TimeText } from '../../components';
+import { BackLink, bytes, count, duration, ErrorNote, PageHeader, TimeText } from '../../components';
 import { useT } from '../../i18n';
 import { BanDialog, type BanTarget } from '../bans/BanDialog';
 import { useDisconnect, useDiscard } from '../clients/actions';
@@ -39,9 +37,7 @@ export default function Client({ params }: PageProps) {
 
   return (
     <>
-      <Button component={Link} href="/clients" variant="subtle" size="compact-sm" mb="xs" leftSection={<IconChevronLeft size={15} aria-hidden />}>
-        {t('client.all')}
-      </Button>
+      <BackLink to="/clients" text={t('client.all')} />
       <PageHeader
         title={<Name text={id} />}
         text={
@@ -154,7 +150,7 @@ function Away({ session }: { session: OldSession }) {
   const t = useT();
   return (
     <Card title={t('client.connection')}>
-      <Text size="sm">{t('client.away-text', { n: session.mqueue_len })}</Text>
+      <Text size="sm">{t('client.away-text', { n: count(session.mqueue_len) })}</Text>
     </Card>
   );
 }

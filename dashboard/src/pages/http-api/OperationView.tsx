@@ -1,7 +1,7 @@
 import { Badge, Group, Stack, Text, Title } from '@mantine/core';
+import { Marked } from '../../components';
 import { useT } from '../../i18n';
 import classes from './Api.module.css';
-import { Marked } from './Marked';
 import { choicesOf, type Document, fieldsOf, type Operation, resolve, type Schema, typeOf } from './openapi';
 import { TryForm } from './TryForm';
 

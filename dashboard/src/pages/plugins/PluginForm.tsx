@@ -4,7 +4,7 @@ import { useId, useRef, useState, type FormEvent } from 'react';
 import { api, segment } from '../../api/client';
 import { words } from '../../api/errors';
 import { useAction } from '../../api/hooks';
-import { CopyButton } from '../../components';
+import { CopyButton, Marked } from '../../components';
 import { SearchBox } from '../../components/TableParts';
 import { useT } from '../../i18n';
 import { changesOf, controlOf, faultsOf, type FaultWord, type FreeLine, freeFault, HIDDEN, isOn, type PluginKey, startOf } from './form';
@@ -174,7 +174,7 @@ function KeyRow({ about, value, changed, fault, onChange }: RowProps) {
           ) : null}
         </Group>
         <div className={classes.about} id={described}>
-          {about.desc ? <div>{about.desc}</div> : null}
+          {about.desc ? <div><Marked text={about.desc} /></div> : null}
           {about.default ? <div>{t('plugins.default', { value: about.default })}</div> : null}
         </div>
       </div>

@@ -1,10 +1,8 @@
-import { Anchor, Button, Group, Paper, Skeleton, Stack, Text, Title } from '@mantine/core';
-import { IconArrowLeft } from '@tabler/icons-react';
-import { Link } from 'wouter';
+import { Button, Group, Paper, Skeleton, Stack, Text, Title } from '@mantine/core';
 import { api, segment } from '../../api/client';
 import { ApiError } from '../../api/errors';
 import { useAction, useApi } from '../../api/hooks';
-import { confirm, ErrorNote, PageHeader } from '../../components';
+import { BackLink, confirm, ErrorNote, PageHeader } from '../../components';
 import { useT } from '../../i18n';
 import classes from './Plugin.module.css';
 import { PluginForm } from './PluginForm';
@@ -19,9 +17,7 @@ export function PluginPage({ name }: { name: string }) {
   const missing = plugin.error instanceof ApiError && plugin.error.status === 404;
   return (
     <>
-      <Anchor component={Link} href="/plugins" size="sm" className={classes.back}>
-        <IconArrowLeft size={14} aria-hidden /> {t('plugins.back')}
-      </Anchor>
+      <BackLink to="/plugins" text={t('plugins.back')} />
       <PageHeader title={name} text={plugin.data ? `${plugin.data.description} · ${plugin.data.version}` : undefined}>
         {plugin.data ? (
           <>

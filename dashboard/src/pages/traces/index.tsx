@@ -118,11 +118,9 @@ function StartForm({ onStarted }: { onStarted: (trace: Trace) => void }) {
     <Paper withBorder p="md">
       <form onSubmit={submit} noValidate>
         <Group align="flex-start" gap="sm">
-          <div>
-            <Input.Label labelElement="div" display="block" id="trace-kind">
-              {t('traces.kind')}
-            </Input.Label>
+          <Input.Wrapper labelElement="div" label={t('traces.kind')} labelProps={{ id: 'trace-kind' }}>
             <SegmentedControl
+              display="flex"
               aria-labelledby="trace-kind"
               value={kind}
               onChange={(value) => setKind(value as Kind)}
@@ -131,7 +129,7 @@ function StartForm({ onStarted }: { onStarted: (trace: Trace) => void }) {
                 { value: 'topic', label: t('traces.topic') },
               ]}
             />
-          </div>
+          </Input.Wrapper>
           <TextInput
             label={kind === 'client' ? t('traces.clientName') : t('traces.topicName')}
             value={name}

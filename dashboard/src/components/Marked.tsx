@@ -1,6 +1,6 @@
 import { Code } from '@mantine/core';
 
-/** Text of the description, in which backticks enclose code. */
+/** Text of the broker (descriptions, alarms), in which backticks enclose code. */
 export function Marked({ text }: { text: string }) {
   return (
     <>
