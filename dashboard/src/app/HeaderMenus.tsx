@@ -8,24 +8,29 @@ import { setLanguage, useLanguage, useT, type Language } from '../i18n';
 import { PasswordForm } from '../pages/login/PasswordForm';
 import classes from './Shell.module.css';
 
+/** Mantine would give the focus to an element that may not be in a menu; so the first entry has it at once. */
+const OPEN = { position: 'bottom-end', withInitialFocusPlaceholder: false, checkIcon: <IconCheck size={14} aria-hidden /> } as const;
+
 /** English and Chinese, each by its own name. */
 export function LanguageMenu() {
   const t = useT();
   const language = useLanguage();
   const names: Record<Language, string> = { en: 'English', zh: '中文' };
   return (
-    <Menu position="bottom-end" width={150}>
+    <Menu {...OPEN} width={150}>
       <Menu.Target>
         <Button variant="subtle" color="gray" size="compact-sm" leftSection={<IconLanguage size={17} aria-hidden />} px={6} className={classes.language} aria-label={`${t('frame.language')}: ${names[language]}`}>
           {names[language]}
         </Button>
       </Menu.Target>
       <Menu.Dropdown>
-        {(Object.keys(names) as Language[]).map((one) => (
-          <Menu.Item key={one} lang={one} onClick={() => setLanguage(one)} rightSection={one === language ? <IconCheck size={14} aria-hidden /> : null}>
-            {names[one]}
-          </Menu.Item>
-        ))}
+        <Menu.RadioGroup value={language} onChange={(one) => setLanguage(one as Language)}>
+          {(Object.keys(names) as Language[]).map((one) => (
+            <Menu.RadioItem key={one} lang={one} value={one} closeMenuOnClick>
+              {names[one]}
+            </Menu.RadioItem>
+          ))}
+        </Menu.RadioGroup>
       </Menu.Dropdown>
     </Menu>
   );
@@ -41,18 +46,20 @@ export function ThemeMenu() {
   ];
   const now = choices.find(([scheme]) => scheme === colorScheme);
   return (
-    <Menu position="bottom-end" width={170}>
+    <Menu {...OPEN} width={170}>
       <Menu.Target>
         <ActionIcon variant="subtle" color="gray" size="md" aria-label={`${t('frame.theme')}: ${now?.[1] ?? ''}`}>
           {now?.[2]}
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
-        {choices.map(([scheme, name, icon]) => (
-          <Menu.Item key={scheme} leftSection={icon} onClick={() => setColorScheme(scheme)} rightSection={scheme === colorScheme ? <IconCheck size={14} aria-hidden /> : null}>
-            {name}
-          </Menu.Item>
-        ))}
+        <Menu.RadioGroup value={colorScheme} onChange={(scheme) => setColorScheme(scheme as MantineColorScheme)}>
+          {choices.map(([scheme, name, icon]) => (
+            <Menu.RadioItem key={scheme} value={scheme} rightSection={icon} closeMenuOnClick>
+              {name}
+            </Menu.RadioItem>
+          ))}
+        </Menu.RadioGroup>
       </Menu.Dropdown>
     </Menu>
   );
@@ -65,7 +72,7 @@ export function UserMenu() {
   const username = login?.username ?? '';
   return (
     <>
-      <Menu position="bottom-end" width={200}>
+      <Menu {...OPEN} width={200}>
         <Menu.Target>
           <Button variant="subtle" color="gray" size="compact-sm" px={6} leftSection={<IconUser size={17} aria-hidden />} aria-label={t('frame.account', { name: username })}>
             <span className={classes.account}>{username}</span>

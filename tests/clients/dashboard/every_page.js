@@ -9,8 +9,8 @@ exports.everyPage = async ({ browser, clients }, language, lang, theme, titles) 
   await client.publishAsync('a/retained', 'x', { qos: 1, retain: true })
   await browser.firstLogin()
   const { page } = browser
-  await choose(page, 'Theme', theme)
-  await choose(page, 'Language', language)
+  await choose(browser, 'Theme', theme)
+  await choose(browser, 'Language', language)
   await page.locator(`html[lang^="${lang}"]`).waitFor({ state: 'attached' })
   const seen = []
   for (const [name, address] of [...PAGES, ['Client', '/clients/somebody'], ['Plugin', '/plugins/emq_retainer']]) {
@@ -30,9 +30,12 @@ exports.everyPage = async ({ browser, clients }, language, lang, theme, titles) 
   await page.locator(`html[lang^="${lang}"][data-mantine-color-scheme="${theme.toLowerCase()}"]`).waitFor({ state: 'attached' })
 }
 
-async function choose (page, control, entry) {
+async function choose (browser, control, entry) {
+  const { page } = browser
   await page.getByRole('button', { name: new RegExp(`^${control}`) }).first().click()
-  await page.getByRole('menuitem', { name: entry }).or(page.getByRole('menuitemradio', { name: entry })).first().click()
+  await page.getByRole('menuitemradio', { checked: true }).waitFor()
+  await browser.mustBeAccessible(`the menu ${control}`)
+  await page.getByRole('menuitemradio', { name: entry }).click()
   // What is judged next is the page, not a menu on its way out.
   await page.getByRole('menu').waitFor({ state: 'detached' })
 }

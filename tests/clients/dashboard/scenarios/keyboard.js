@@ -39,8 +39,19 @@ module.exports = async ({ browser, clients }) => {
   await page.keyboard.press('Enter')
   await browser.mustShow('Overview')
   await page.evaluate(() => document.activeElement?.blur())
-  // Past the menu at once, for those who have it read to them.
+  // Past what is on every page at once, for those who have it read to them.
   await tabTo('Skip to content', 3)
+  // A menu has the focus in it, is walked by the arrows, and gives the focus back.
+  await tabTo('Account of admin')
+  await page.keyboard.press('Enter')
+  const entry = name => page.waitForFunction(name => document.activeElement?.role === 'menuitem' &&
+    document.activeElement.innerText === name, name)
+  await entry('Change password')
+  await browser.mustBeAccessible('the menu of the account')
+  await page.keyboard.press('ArrowDown')
+  await entry('Log out')
+  await page.keyboard.press('Escape')
+  await page.waitForFunction(() => document.activeElement?.getAttribute('aria-label') === 'Account of admin')
   await tabTo('Clients')
   await page.keyboard.press('Enter')
   await browser.mustShow('Clients')
