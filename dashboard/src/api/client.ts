@@ -1,4 +1,5 @@
 import { translate } from '../i18n';
+import { answered } from './clock';
 import { ApiError } from './errors';
 import { reached } from './reach';
 import { session, sessionOf } from './session';
@@ -106,6 +107,7 @@ async function exchange<T>(method: string, path: string, call: Call, login?: Rec
       credentials: 'omit',
       cache: 'no-store',
     });
+    answered(response.headers.get('Date'));
     text = await response.text();
   } catch (error) {
     if (call.signal?.aborted) throw error;

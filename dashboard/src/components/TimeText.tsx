@@ -1,4 +1,5 @@
 import { useEffect, useState } from 'react';
+import { brokerNow } from '../api/clock';
 import { useLanguage, useT } from '../i18n';
 import { dateTime, duration, moment } from './format';
 
@@ -23,12 +24,13 @@ export function TimeText({ value, relative = false }: Props) {
 
 function Span({ time }: { time: number }) {
   const t = useT();
-  const [now, setNow] = useState(Date.now);
+  const [, tick] = useState(0);
   useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 10_000);
+    const timer = setInterval(() => tick((n) => n + 1), 10_000);
     return () => clearInterval(timer);
   }, []);
-  const seconds = (Math.max(now, Date.now()) - time) / 1000;
-  if (Math.abs(seconds) < 1) return t('time.now');
+  const seconds = (brokerNow() - time) / 1000;
+  // Clocks that differ a little make no future.
+  if (seconds < 1 && seconds > -2) return t('time.now');
   return seconds > 0 ? t('time.ago', { span: duration(seconds) }) : t('time.in', { span: duration(-seconds) });
 }

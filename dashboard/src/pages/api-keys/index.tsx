@@ -2,6 +2,7 @@ import { Badge, Button, Group, Modal, Text, Tooltip } from '@mantine/core';
 import { IconPlus } from '@tabler/icons-react';
 import { useState } from 'react';
 import { api, segment } from '../../api/client';
+import { brokerNow } from '../../api/clock';
 import { useAction, useApi } from '../../api/hooks';
 import { type Column, confirm, LocalTable, PageHeader, TimeText } from '../../components';
 import { useT } from '../../i18n';
@@ -45,7 +46,7 @@ export default function ApiKeys() {
       cell: (key) =>
         key.expires_at === null ? (
           t('common.never')
-        ) : isExpired(key, Date.now()) ? (
+        ) : isExpired(key, brokerNow()) ? (
           <Badge color="red" variant="light">
             {t('keys.expired')}
           </Badge>

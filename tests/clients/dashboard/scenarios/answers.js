@@ -1,10 +1,12 @@
 // Answers that come late, or are refusals: the page shows neither what is old for new nor what belongs to another question.
 
 const assert = require('node:assert/strict')
+const { PASSWORD } = require('../browser.js')
 const { ctl } = require('../ctl.js')
 
-module.exports = async ({ browser, clients, bin }) => {
+module.exports = async ({ browser, clients, bin, page: base }) => {
   const { page } = browser
+  const basic = password => ({ Authorization: `Basic ${Buffer.from(`admin:${password}`).toString('base64')}` })
   await browser.firstLogin()
   await clients.connect('somebody')
 
@@ -65,6 +67,23 @@ module.exports = async ({ browser, clients, bin }) => {
   assert.equal(await page.getByText('Result').count(), 0)
   await page.getByRole('button', { name: 'Test', exact: true }).click()
   await page.getByText('Denied', { exact: true }).waitFor()
+
+  // How long ago, or until then, by the clock of the broker: that of this browser is an hour fast.
+  const ban = { kind: 'client_id', value: 'for half an hour', seconds: 1800 }
+  const made = await fetch(new URL('api/v2/bans', base), {
+    method: 'POST', headers: { ...basic(PASSWORD), 'Content-Type': 'application/json' }, body: JSON.stringify(ban)
+  })
+  assert.equal(made.status, 200)
+  await browser.go('Bans')
+  await browser.row('for half an hour').getByText(/^in (29|30) min/).waitFor()
+  await page.addInitScript(() => {
+    const { now } = Date
+    Date.now = () => now() + 3600000
+  })
+  await page.reload()
+  // A login of a quarter of an hour is long over for such a clock.
+  await browser.fillLogin(PASSWORD)
+  await browser.row('for half an hour').getByText(/^in (28|29|30) min/).waitFor()
 
   // A log that cannot be read here is not offered.
   ctl(bin, 'trace', 'client', 'somebody', 'log/of_somebody.log')
