@@ -5,6 +5,8 @@
 use emqttd_tests::servers::ports::{self, Port};
 use emqttd_tests::{Broker, Config, peers, servers};
 use serde_json::json;
+use std::fs;
+use std::path::Path;
 
 const PLUGIN: &str = "etc/plugins/emq_dashboard.conf";
 
@@ -15,12 +17,24 @@ fn config(port: &Port, more: &str) -> Config {
          dashboard.listener.http = 127.0.0.1:{}\n{more}",
         port.number
     );
-    Config::new()
+    shipped(Config::new())
         .acl("{deny, all, publish, [\"denied/#\"]}.\n{allow, all}.\n")
         .file(PLUGIN, &keys)
         .file("data/loaded_plugins", "emq_retainer.\nemq_dashboard.\n")
         .listener("tcp.external", &[("max_clients", "20000")])
         .listener("ws.external", &[])
+}
+
+/// With the files of all plugins, as they are shipped: the list of plugins is that of a new user.
+fn shipped(config: Config) -> Config {
+    let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/plugins"));
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let others = names.filter(|entry| entry.file_name() != "emq_retainer.conf");
+    others.fold(config, |config, entry| {
+        let name = entry.file_name().into_string().unwrap();
+        let text = fs::read_to_string(entry.path()).unwrap();
+        config.file(&format!("etc/plugins/{name}"), &text)
+    })
 }
 
 /// A scenario against a broker of its own.

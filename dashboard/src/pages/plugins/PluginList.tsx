@@ -6,14 +6,16 @@ import { segment } from '../../api/client';
 import { useEvents } from '../../api/events';
 import { useApi } from '../../api/hooks';
 import { type Column, LocalTable, PageHeader } from '../../components';
-import { useT } from '../../i18n';
+import { useLanguage, useT } from '../../i18n';
 import { State, Switch } from './switch';
+import { described } from './told';
 import { OWN, type PluginRow } from './types';
 
 type Shown = 'all' | 'running' | 'stopped';
 
 export function PluginList() {
   const t = useT();
+  const language = useLanguage();
   const client = useQueryClient();
   const [, go] = useLocation();
   const [shown, setShown] = useState<Shown>('all');
@@ -43,8 +45,8 @@ export function PluginList() {
     {
       key: 'description',
       header: t('plugins.description'),
-      value: (plugin) => plugin.description,
-      cell: (plugin) => plugin.description,
+      value: (plugin) => described(plugin.description, language),
+      cell: (plugin) => described(plugin.description, language),
       wrap: true,
     },
     {

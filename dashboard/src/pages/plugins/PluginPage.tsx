@@ -3,22 +3,24 @@ import { api, segment } from '../../api/client';
 import { ApiError } from '../../api/errors';
 import { useAction, useApi } from '../../api/hooks';
 import { BackLink, confirm, ErrorNote, PageHeader } from '../../components';
-import { useT } from '../../i18n';
+import { useLanguage, useT } from '../../i18n';
 import classes from './Plugin.module.css';
 import { PluginForm } from './PluginForm';
 import { State, Switch } from './switch';
+import { described, told } from './told';
 import { OWN, type PluginConfig, type PluginDetail } from './types';
 
 /** One plugin: what it says of itself, its keys, and what can be done with it. */
 export function PluginPage({ name }: { name: string }) {
   const t = useT();
+  const language = useLanguage();
   const plugin = useApi<PluginDetail>(`plugins/${segment(name)}`, { live: true });
   const config = useApi<PluginConfig>(`plugins/${segment(name)}/config`);
   const missing = plugin.error instanceof ApiError && plugin.error.status === 404;
   return (
     <>
       <BackLink to="/plugins" text={t('plugins.back')} />
-      <PageHeader title={name} text={plugin.data ? `${plugin.data.description} · ${plugin.data.version}` : undefined}>
+      <PageHeader title={name} text={plugin.data ? `${described(plugin.data.description, language)} · ${plugin.data.version}` : undefined}>
         {plugin.data ? (
           <>
             <State active={plugin.data.active} />
@@ -77,13 +79,16 @@ function Facts({ plugin }: { plugin: PluginDetail }) {
         </Text>
       ) : (
         <dl className={classes.facts}>
-          {facts.map(([fact, value], at) => (
-            // Facts may share a name; they have no other.
-            <div key={at}>
-              <dt>{fact}</dt>
-              <dd>{value}</dd>
-            </div>
-          ))}
+          {facts.map(([fact = '', value = ''], at) => {
+            const [name, text] = told(fact, value, t);
+            return (
+              // Facts may share a name; they have no other.
+              <div key={at}>
+                <dt>{name}</dt>
+                <dd>{text}</dd>
+              </div>
+            );
+          })}
         </dl>
       )}
     </Paper>
