@@ -164,6 +164,7 @@ fuzz_target!(|input: &[u8]| {
                     dup: id & 2 != 0,
                     id: if qos == QoS::AtMostOnce { 0 } else { id.max(1) },
                     subscriptions: Vec::new(),
+                    about: None,
                 };
                 if let Some(key) = last {
                     machine.message(now, key, message, &mut world);

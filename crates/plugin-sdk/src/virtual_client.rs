@@ -48,12 +48,14 @@
 //! So take events in a task that does not wait for the broker itself: who awaits `publish` and takes no events
 //! meanwhile may wait for an acknowledgement that stands behind a message he does not take.
 
+mod about;
 mod options;
 mod publishing;
 mod state;
 #[cfg(test)]
 mod tests;
 
+pub use about::About;
 pub use options::{ConnectOptions, Outgoing, Will};
 pub use publishing::{NotNow, Publishing};
 pub use state::{End, Event, Incoming};

@@ -4,7 +4,6 @@
 use crate::device::{After, Afterwards, Again, Answer, Device, Hello, State};
 use crate::packet::{Packet, ReturnCode, TopicKind, decode, unwrap};
 use crate::world::{Count, Env, Key, Peer, Rules, Ticket, World};
-use emqttd_plugin_sdk::QoS;
 use emqttd_plugin_sdk::virtual_client::{Incoming, Outgoing};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -183,12 +182,7 @@ impl<W: World> Machine<W> {
             TopicKind::Normal | TopicKind::Reserved => None,
         };
         if let Some(topic) = name {
-            world.publish_unconnected(Outgoing {
-                topic,
-                payload: payload.into(),
-                qos: QoS::AtMostOnce,
-                retain,
-            });
+            world.publish_unconnected(Outgoing::new(topic, payload).retain(retain));
         }
     }
 

@@ -1,10 +1,11 @@
 //! What a virtual client says of itself, and what it publishes.
 
+use super::about::About;
 use crate::QoS;
 use emqttd_mqtt::{Connect, Properties, Property, Version};
 
 /// Longest string or password in MQTT, bytes.
-const STRING: usize = u16::MAX as usize;
+pub(super) const STRING: usize = u16::MAX as usize;
 
 /// What goes into CONNECT, and how the client works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +197,8 @@ pub struct Outgoing {
     pub qos: QoS,
     /// to be retained
     pub retain: bool,
+    /// what else is said of it; only MQTT 5
+    pub about: Option<Box<About>>,
 }
 
 impl Outgoing {
@@ -206,6 +209,7 @@ impl Outgoing {
             payload: payload.into(),
             qos: QoS::AtMostOnce,
             retain: false,
+            about: None,
         }
     }
 
@@ -223,8 +227,16 @@ impl Outgoing {
         if emqttd_mqtt::topic::validate_name(&self.topic).is_err() {
             return Err("not a topic name");
         }
-        // Five bytes are for identifier, length of the topic and properties.
-        if self.topic.len() + self.payload.len() + 5 > emqttd_mqtt::MAX_REMAINING_LENGTH {
+        let about = match &self.about {
+            Some(about) => {
+                about.check()?;
+                // Five bytes at the most are for identifier and lengths of a property.
+                about.size() + 5 * about.user_properties.len() + 7
+            }
+            None => 0,
+        };
+        // Five bytes are for identifier, length of the topic and of no properties.
+        if self.topic.len() + self.payload.len() + about + 5 > emqttd_mqtt::MAX_REMAINING_LENGTH {
             return Err("the message is longer than 256 MB");
         }
         Ok(())

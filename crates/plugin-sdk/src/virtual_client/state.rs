@@ -1,5 +1,6 @@
 //! The client's side of one connection, as a machine without tasks: packets in, packets out, events.
 
+use super::about::About;
 use super::options::{ConnectOptions, Outgoing};
 use crate::{Pipe, QoS};
 use emqttd_mqtt::{
@@ -51,6 +52,8 @@ pub struct Incoming {
     /// identifiers of the subscriptions it is for, as given to
     /// [`VirtualClient::subscribe_as`](super::VirtualClient::subscribe_as); only MQTT 5
     pub subscriptions: Vec<u32>,
+    /// what else is said of it; only MQTT 5
+    pub about: Option<Box<About>>,
 }
 
 /// How a connection has ended.
@@ -271,11 +274,16 @@ impl State {
         if self.out.capacity() == 0 {
             self.out = SPARE.take();
         }
+        let properties = match &message.about {
+            Some(about) if self.version.is_v5() => about.encode(),
+            _ => Vec::new(),
+        };
         let head = PublishHead {
             qos: message.qos.into(),
             retain: message.retain,
             topic: &message.topic,
             packet_id,
+            properties: &properties,
             payload_len: message.payload.len(),
             ..PublishHead::default()
         };
@@ -564,6 +572,7 @@ impl State {
             dup: publish.dup,
             id,
             subscriptions: publish.properties.subscription_ids().collect(),
+            about: About::read(publish.properties),
         };
         self.event_bytes += size_of_event(&message);
         self.events.push_back(Event::Message(message));
@@ -637,5 +646,6 @@ fn give_back(mut buffer: Vec<u8>) {
 }
 
 fn size_of_event(message: &Incoming) -> usize {
-    size_of::<Event>() + message.topic.len() + message.payload.len()
+    let about = message.about.as_ref().map_or(0, |about| about.size());
+    size_of::<Event>() + message.topic.len() + message.payload.len() + about
 }

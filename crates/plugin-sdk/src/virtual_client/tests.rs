@@ -166,6 +166,7 @@ fn incoming(topic: &str, payload: &[u8], qos: QoS, id: u16) -> Event {
         dup: false,
         id,
         subscriptions: Vec::new(),
+        about: None,
     })
 }
 
@@ -812,5 +813,63 @@ fn messages_name_the_subscriptions_they_are_for() {
         assert_eq!(message.subscriptions, [7, 9]);
         let too_large = client.subscribe_as(&filters, 0x1000_0000).await;
         assert!(matches!(too_large, Err(Failed::Invalid(_))));
+    });
+}
+
+#[test]
+fn what_a_message_says_of_itself() {
+    run(async {
+        let pairs = [("a", "1"), ("b", ""), ("a", "2")];
+        let about = About {
+            content_type: Some("text/x".into()),
+            user_properties: pairs.map(|(n, v)| (n.into(), v.into())).into(),
+        };
+        let message = Outgoing {
+            about: Some(Box::new(about.clone())),
+            ..Outgoing::new("t", "x")
+        };
+        for version in [Version::V5, Version::V311] {
+            let broker = Broker::new(version);
+            let options = match version {
+                Version::V5 => ConnectOptions::new("id").v5(0),
+                _ => ConnectOptions::new("id"),
+            };
+            let (client, mut events) = broker.connect(options, ConnAckProps::default()).await;
+            assert_eq!(client.publish(&message).await, Ok(0));
+            let properties = broker.next(|packet| match packet {
+                Packet::Publish(publish) => publish.properties.as_bytes().to_vec(),
+                other => panic!("{other:?}"),
+            });
+            if version == Version::V311 {
+                assert_eq!(properties, []);
+                continue;
+            }
+            let head = PublishHead {
+                topic: "t",
+                properties: &properties,
+                subscription_ids: &[7],
+                ..PublishHead::default()
+            };
+            let mut packet = Vec::new();
+            emqttd_mqtt::encode_publish_head(&mut packet, version, &head);
+            assert_eq!(broker.output(&packet), packet.len());
+            let Some(Event::Message(came)) = events.recv().await else {
+                panic!("no message");
+            };
+            assert_eq!(came.subscriptions, [7]);
+            assert_eq!(came.about.as_deref(), Some(&about));
+            for wrong in ["a\0b".to_owned(), "x".repeat(65_536)] {
+                let about = About {
+                    content_type: Some(wrong),
+                    ..About::default()
+                };
+                let message = Outgoing {
+                    about: Some(Box::new(about)),
+                    ..Outgoing::new("t", "x")
+                };
+                let refused = client.try_publish(&message).err();
+                assert!(matches!(refused, Some(NotNow::Invalid(_))), "{refused:?}");
+            }
+        }
     });
 }

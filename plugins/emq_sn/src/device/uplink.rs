@@ -101,12 +101,8 @@ impl<C> Device<C> {
                 Some(ReturnCode::CONGESTION)
             }
             Ok(name) => {
-                let message = Outgoing {
-                    topic: name,
-                    payload: payload.into(),
-                    qos,
-                    retain: flags.retain(),
-                };
+                let message = Outgoing::new(name, payload).qos(qos);
+                let message = message.retain(flags.retain());
                 self.publish(env, topic, msg_id, message)
             }
         };

@@ -11,6 +11,7 @@ mod subscribe;
 use super::*;
 use crate::topics::Predefined;
 use crate::world::Kind;
+use emqttd_plugin_sdk::QoS;
 use emqttd_plugin_sdk::virtual_client::Will;
 use std::fmt::Write;
 
@@ -71,6 +72,7 @@ impl World for Lines {
             payload,
             qos,
             retain,
+            about: _,
         } = message;
         let payload = String::from_utf8_lossy(&payload).to_string();
         self.asked.push(format!(
@@ -286,6 +288,7 @@ impl Bench {
             dup: false,
             id,
             subscriptions: Vec::new(),
+            about: None,
         };
         self.machine
             .message(self.now, key, message, &mut self.world);

@@ -18,6 +18,7 @@ pub(crate) fn incoming(topic: &str, payload: &str) -> Incoming {
         dup: false,
         id: 0,
         subscriptions: Vec::new(),
+        about: None,
     }
 }
 

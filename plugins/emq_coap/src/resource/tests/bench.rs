@@ -425,6 +425,7 @@ impl Bench {
             dup,
             id,
             subscriptions: Vec::new(),
+            about: None,
         };
         let client = self.client();
         self.app

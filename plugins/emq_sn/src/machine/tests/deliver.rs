@@ -34,6 +34,7 @@ fn retained_and_repeated_messages_say_so() {
         dup: true,
         id: 9,
         subscriptions: Vec::new(),
+        about: None,
     };
     bench
         .machine
