@@ -189,7 +189,7 @@ fn has_valid_escapes(raw: &[u8], version: Version) -> bool {
 /// What was at the front of the bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded<'a> {
-    /// bytes that have been used: the frame and the line feeds before it
+    /// bytes that have been used: the frame and what stands before it
     pub used: usize,
     /// the frame; `None` = it is not whole yet
     pub frame: Option<Frame<'a>>,
@@ -215,7 +215,7 @@ impl Decoder {
         version: Version,
         limits: &Limits,
     ) -> Result<Decoded<'a>, Fault> {
-        let skipped = line_ends(bytes);
+        let skipped = between(bytes);
         let partial = Decoded {
             used: skipped,
             frame: None,
@@ -268,12 +268,12 @@ impl Decoder {
     }
 }
 
-/// Bytes of line ends at the front. A CR whose LF has not come is left.
-fn line_ends(bytes: &[u8]) -> usize {
+/// Bytes between frames at the front: line ends and, as other servers have it, NULs. A CR whose LF has not come is left.
+fn between(bytes: &[u8]) -> usize {
     let mut at = 0;
     loop {
         match bytes[at..] {
-            [b'\n', ..] => at += 1,
+            [b'\n' | 0, ..] => at += 1,
             [b'\r', b'\n', ..] => at += 2,
             _ => return at,
         }
@@ -384,7 +384,7 @@ fn number(digits: &[u8]) -> Result<usize, Fault> {
 pub fn receipt_of(bytes: &[u8], version: Version, limits: &Limits) -> Option<String> {
     /// Headers that are looked at.
     const LOOKED_AT: usize = 100;
-    let bytes = &bytes[line_ends(bytes)..];
+    let bytes = &bytes[between(bytes)..];
     let mut lines = bytes.split(|byte| *byte == b'\n').skip(1);
     for line in lines.by_ref().take(LOOKED_AT) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);

@@ -80,6 +80,14 @@ fn line_feeds_stand_between_frames_and_lines_may_end_in_cr_lf() {
     assert_eq!(fault, None);
     assert_eq!(found[0], ("ACK".into(), headers(&[("id", "1")]), vec![]));
     assert_eq!(found[1], ("NACK".into(), headers(&[("id", "2")]), vec![]));
+    // NULs that are too many are no frames.
+    let (same, fault) = decode(
+        b"\0\nACK\r\nid:1\r\n\r\n\0\n\0\0NACK\nid:2\n\n\0\0\n",
+        &[],
+        Version::V1_2,
+        &LIMITS,
+    );
+    assert_eq!((same, fault), (found, None));
     // Heart-beats are used at once.
     let mut decoder = Decoder::default();
     let decoded = decoder.decode(b"\n\r\n\r", Version::V1_2, &LIMITS).unwrap();
@@ -155,7 +163,6 @@ fn what_is_no_frame() {
         "SEND\n:no name\n\n\0",
         "SEND\nfoo:1\0",
         "SEND\0",
-        "\0",
     ] {
         let found = fault(wrong, &LIMITS);
         assert!(matches!(found, Some(Fault::Malformed(_))), "{wrong:?}");
