@@ -423,6 +423,27 @@ impl<'a> Encoder<'a> {
         Encoder { out, version }
     }
 
+    /// Whether the version can say a header so that it is read as the same.
+    pub fn can_say(&self, name: &str, value: &str) -> bool {
+        let lost = |byte: &u8| match byte {
+            0 => true,
+            b'\r' => self.version < Version::V1_2,
+            b'\n' => self.version == Version::V1_0,
+            _ => false,
+        };
+        let in_name = |byte: &u8| lost(byte) || *byte == b':' && self.version == Version::V1_0;
+        !name.is_empty()
+            && !name.as_bytes().iter().any(in_name)
+            && !value.as_bytes().iter().any(lost)
+    }
+
+    /// Adds a header with any name, see [`Encoder::can_say`].
+    #[must_use]
+    pub fn named(self, name: &str, value: &str) -> Encoder<'a> {
+        put_escaped(self.out, name.as_bytes(), self.version);
+        self.header("", value)
+    }
+
     /// Adds a header whose name needs no escapes.
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Encoder<'a> {

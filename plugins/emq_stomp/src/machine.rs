@@ -246,7 +246,7 @@ impl Machine {
         let mut headers = Headers::read(frame);
         let receipt: Option<String> = headers.receipt.take().map(Into::into);
         match frame.command {
-            "SEND" => self.send(headers, frame.body, receipt),
+            "SEND" => self.send(headers, frame, receipt),
             "ACK" => self.settle(&headers, Verdict::Taken, receipt),
             "NACK" => {
                 let again = match headers.requeue.as_deref() {
@@ -354,6 +354,7 @@ impl Machine {
         if self.spare.len() < SPARE && size <= SPARE_BYTES {
             message.topic.clear();
             message.payload.clear();
+            message.about = None;
             self.spare.push(message);
         }
     }

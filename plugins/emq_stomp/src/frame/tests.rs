@@ -247,6 +247,38 @@ fn frames_are_written_as_they_are_read() {
     assert_eq!(out, b"018446744073709551615");
 }
 
+#[test]
+fn headers_that_a_version_has_no_words_for() {
+    let mut out = Vec::new();
+    let mut can_say = |version, name, value| {
+        let encoder = Encoder::new(&mut out, "X", version);
+        encoder.can_say(name, value)
+    };
+    let all = [Version::V1_2, Version::V1_1, Version::V1_0];
+    for (name, value, said) in [
+        ("a", "b:c\\n", [true; 3]),
+        ("a", "", [true; 3]),
+        ("", "b", [false; 3]),
+        ("a", "b\0", [false; 3]),
+        ("a:b", "c", [true, true, false]),
+        ("a\nb", "c", [true, true, false]),
+        ("a", "b\n", [true, true, false]),
+        ("a", "b\r", [true, false, false]),
+        ("a\r", "b", [true, false, false]),
+    ] {
+        assert_eq!(
+            all.map(|version| can_say(version, name, value)),
+            said,
+            "{name:?} {value:?}"
+        );
+    }
+    out.clear();
+    Encoder::new(&mut out, "X", Version::V1_1)
+        .named("a:b", "c:\n")
+        .body(&[]);
+    assert_eq!(out, b"X\na\\cb:c\\c\\n\n\n\0");
+}
+
 fn version() -> impl Strategy<Value = Version> {
     prop_oneof![Just(Version::V1_1), Just(Version::V1_2)]
 }

@@ -71,7 +71,7 @@ impl Deliveries {
         if delivery.message.id == 0 {
             self.unbound.push_back(number);
             self.unbound_waiting += 1;
-            self.unbound_bytes += delivery.message.payload.len();
+            self.unbound_bytes += size(&delivery.message);
         }
         self.waiting.insert(number, delivery);
         self.forget_unbound();
@@ -92,7 +92,7 @@ impl Deliveries {
         let delivery = self.waiting.remove(&number)?;
         if delivery.message.id == 0 {
             self.unbound_waiting -= 1;
-            self.unbound_bytes -= delivery.message.payload.len();
+            self.unbound_bytes -= size(&delivery.message);
             if self.unbound_waiting == 0 {
                 self.unbound.clear();
             }
@@ -199,6 +199,11 @@ impl Deliveries {
             self.finish(delivery.message.id, &mut done);
         }
     }
+}
+
+/// What a message that waits is counted for.
+fn size(message: &Incoming) -> usize {
+    message.payload.len() + message.about.as_ref().map_or(0, |about| about.size())
 }
 
 #[cfg(test)]

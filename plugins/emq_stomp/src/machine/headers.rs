@@ -1,7 +1,11 @@
-//! The headers that frames behind CONNECT may have.
+//! The headers that frames behind CONNECT may have, and those that go from SEND to MESSAGE.
 
-use crate::frame::Frame;
+use crate::frame::{Encoder, Frame};
+use emqttd_plugin_sdk::virtual_client::About;
 use std::borrow::Cow;
+
+/// Of what type a body is when nobody says it.
+const CONTENT_TYPE: &str = "text/plain";
 
 /// Headers of a frame, found in one pass.
 #[derive(Debug, Default)]
@@ -17,12 +21,15 @@ pub(super) struct Headers<'a> {
     pub selector: Option<Cow<'a, str>>,
     pub subscription: Option<Cow<'a, str>>,
     pub transaction: Option<Cow<'a, str>>,
+    /// there are some that a SEND says of its message
+    say_more: bool,
 }
 
 impl<'a> Headers<'a> {
     pub fn read(frame: &Frame<'a>) -> Headers<'a> {
         let mut headers = Headers::default();
         for (name, value) in frame.headers() {
+            headers.say_more |= name == "content-type" || !is_ours(&name);
             let place = match &*name {
                 "ack" => &mut headers.ack,
                 "destination" => &mut headers.destination,
@@ -44,4 +51,57 @@ impl<'a> Headers<'a> {
         }
         headers
     }
+}
+
+impl Headers<'_> {
+    /// What the frame, a SEND, says of its message: its content type, and the headers that are for those who get it.
+    pub fn about(&self, frame: &Frame<'_>) -> Option<Box<About>> {
+        if !self.say_more {
+            return None;
+        }
+        let mut about = About::default();
+        for (name, value) in frame.headers() {
+            if name == "content-type" {
+                about.content_type.get_or_insert(value.into());
+            } else if !is_ours(&name) {
+                about.user_properties.push((name.into(), value.into()));
+            }
+        }
+        Some(Box::new(about))
+    }
+}
+
+/// Headers of a SEND for the server, and those of a MESSAGE that it writes.
+fn is_ours(name: &str) -> bool {
+    matches!(
+        name,
+        "ack"
+            | "content-length"
+            | "content-type"
+            | "destination"
+            | "message-id"
+            | "qos"
+            | "receipt"
+            | "redelivered"
+            | "retain"
+            | "subscription"
+            | "transaction"
+    )
+}
+
+/// Adds the content type of a message.
+pub(super) fn content_type<'a>(frame: Encoder<'a>, about: Option<&About>) -> Encoder<'a> {
+    let said = about.and_then(|about| about.content_type.as_deref());
+    let said = said.filter(|said| frame.can_say("content-type", said));
+    frame.header("content-type", said.unwrap_or(CONTENT_TYPE))
+}
+
+/// Adds what else is said of a message. Whoever published it by MQTT may have said what the version has no words for.
+pub(super) fn user_headers<'a>(mut frame: Encoder<'a>, about: Option<&About>) -> Encoder<'a> {
+    for (name, value) in about.iter().flat_map(|about| &about.user_properties) {
+        if !is_ours(name) && frame.can_say(name, value) {
+            frame = frame.named(name, value);
+        }
+    }
+    frame
 }

@@ -1,7 +1,7 @@
 //! SUBSCRIBE, UNSUBSCRIBE, and the messages that come by them.
 
 use super::deliveries::{Deliveries, Delivery};
-use super::headers::Headers;
+use super::headers::{Headers, content_type, user_headers};
 use super::sending::qos;
 use super::subscriptions::{AckMode, Refusal, Subscription};
 use super::{Answer, Ask, Awaited, Machine, OUTPUT, Wanted, shown};
@@ -289,15 +289,16 @@ fn put(
     again: bool,
 ) {
     out.reserve(to.beginning.len() + message.topic.len() + message.payload.len() + HEADERS);
-    let mut frame = Encoder::resume(out, &to.beginning, version)
+    let frame = Encoder::resume(out, &to.beginning, version)
         .number("message-id", number)
-        .header("destination", &message.topic)
-        .header("content-type", "text/plain");
+        .header("destination", &message.topic);
+    let about = message.about.as_deref();
+    let mut frame = content_type(frame, about);
     if version == Version::V1_2 && to.ack != AckMode::Auto {
         frame = frame.number("ack", number);
     }
     if again {
         frame = frame.header("redelivered", "true");
     }
-    frame.body(&message.payload);
+    user_headers(frame, about).body(&message.payload);
 }

@@ -4,7 +4,7 @@ use super::deliveries::{Unknown, Verdict};
 use super::headers::Headers;
 use super::transactions::{Refusal, Step};
 use super::{Ask, Due, Machine, shown};
-use crate::frame::Version;
+use crate::frame::{Frame, Version};
 use emqttd_plugin_sdk::QoS;
 use emqttd_plugin_sdk::topic::validate_name;
 use emqttd_plugin_sdk::virtual_client::Outgoing;
@@ -12,7 +12,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Machine {
-    pub(super) fn send(&mut self, headers: Headers<'_>, body: &[u8], receipt: Option<String>) {
+    pub(super) fn send(
+        &mut self,
+        headers: Headers<'_>,
+        frame: &Frame<'_>,
+        receipt: Option<String>,
+    ) {
+        let about = headers.about(frame);
         let Some(destination) = headers.destination else {
             return self.refuse("SEND without destination", receipt);
         };
@@ -29,7 +35,8 @@ impl Machine {
         };
         let mut message = self.spare.pop().unwrap_or_else(|| Outgoing::new("", ""));
         message.topic.push_str(&destination);
-        message.payload.extend_from_slice(body);
+        message.payload.extend_from_slice(frame.body);
+        message.about = about;
         message.qos = asked.unwrap_or(by_receipt);
         message.retain = headers.retain.as_deref() == Some("true");
         match headers.transaction {

@@ -21,7 +21,10 @@ pub(crate) enum Step {
 impl Step {
     fn size(&self) -> usize {
         match self {
-            Step::Send { message, .. } => FRAME + message.topic.len() + message.payload.len(),
+            Step::Send { message, .. } => {
+                let about = message.about.as_ref().map_or(0, |about| about.size());
+                FRAME + message.topic.len() + message.payload.len() + about
+            }
             Step::Settle { .. } => FRAME,
         }
     }

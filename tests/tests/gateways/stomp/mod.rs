@@ -3,6 +3,7 @@
 mod access;
 mod acknowledge;
 mod connect;
+mod headers;
 mod heartbeat;
 mod hostile;
 mod limits;

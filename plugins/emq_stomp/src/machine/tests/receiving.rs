@@ -1,6 +1,7 @@
 //! Subscriptions, messages, ACK and NACK.
 
 use super::*;
+use emqttd_plugin_sdk::virtual_client::About;
 
 #[test]
 fn a_message_has_the_headers_of_the_original() {
@@ -15,6 +16,46 @@ fn a_message_has_the_headers_of_the_original() {
          content-length:9\n\nfrom mqtt^MESSAGE\nsubscription:sub-1\nmessage-id:2\ndestination:st/x\\cy\n\
          content-type:text/plain\n\n^"
     );
+}
+
+#[test]
+fn what_is_said_of_a_message_stands_in_its_headers() {
+    let pairs = [
+        ("foo", "1"),
+        ("foo", "2"),
+        ("subscription", "of another"),
+        ("content-length", "99"),
+        ("a:b", "c\n"),
+        ("cr", "\r"),
+        ("", "nameless"),
+    ];
+    let about = About {
+        content_type: Some("a/b;c=d:e".into()),
+        user_properties: pairs.map(|(n, v)| (n.into(), v.into())).into(),
+    };
+    for (version, head) in [
+        (
+            "1.2",
+            "content-type:a/b;c=d\\ce\nack:1\nfoo:1\nfoo:2\na\\cb:c\\n\ncr:\\r\n",
+        ),
+        (
+            "1.1",
+            "content-type:a/b;c=d\\ce\nfoo:1\nfoo:2\na\\cb:c\\n\n",
+        ),
+        ("1.0", "content-type:a/b;c=d:e\nfoo:1\nfoo:2\n"),
+    ] {
+        let mut client = Client::connected_as(&format!("accept-version:{version}"));
+        let identifier = client.subscribe("id:1\ndestination:t\nack:client");
+        client.machine.event(Event::Message(Incoming {
+            subscriptions: vec![identifier],
+            about: Some(Box::new(about.clone())),
+            ..incoming("t", "x")
+        }));
+        let frame = format!(
+            "MESSAGE\nsubscription:1\nmessage-id:1\ndestination:t\n{head}content-length:1\n\nx^"
+        );
+        assert_eq!(client.told(), frame);
+    }
 }
 
 #[test]

@@ -35,6 +35,37 @@ fn retain_is_passed_on() {
 }
 
 #[test]
+fn what_a_send_says_of_its_message_is_passed_on() {
+    let mut client = Client::connected();
+    client.send(
+        "SEND\ndestination:a\nreceipt:r\nqos:0\nretain:true\ncontent-length:1\nack:x\n\nx^\
+         SEND\nfoo:1\ndestination:a\ncontent-type:text/x\nb\\cc: 2\\n\nfoo:3\nmessage-id:7\n\nx^\
+         SEND\ndestination:a\n\nx^",
+    );
+    let mut about = || match client.ask() {
+        Some(Ask::Publish { message, .. }) => {
+            let about = message.about.clone();
+            client.machine.recycle(message);
+            about
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(about(), None);
+    let said = about().unwrap();
+    assert_eq!(said.content_type.as_deref(), Some("text/x"));
+    let pairs = [("foo", "1"), ("b:c", " 2\n"), ("foo", "3")];
+    let pairs = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
+    assert_eq!(said.user_properties, pairs);
+    assert_eq!(about(), None);
+    // The memory of a message says nothing of the next one.
+    client.send("SEND\ndestination:a\n\nx^");
+    match client.ask() {
+        Some(Ask::Publish { message, .. }) => assert_eq!(message.about, None),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_receipt_says_that_all_before_is_done() {
     let mut client = Client::connected();
     client.send("SEND\ndestination:a\nreceipt:r1\n\nx^BEGIN\ntransaction:t\nreceipt:r\\c2\n\n^");
