@@ -2,7 +2,7 @@
 
 use emqttd_tests::http::Http;
 use emqttd_tests::packet::Version;
-use emqttd_tests::{Connect, unique};
+use emqttd_tests::{Broker, Connect, unique};
 use serde_json::{Value, json};
 
 use crate::common::{self, api};
@@ -115,11 +115,26 @@ fn a_stream_needs_a_login_and_ends_with_it() {
     assert!(refusal(&answer, 400).contains("clients, sessions, alarms"));
 }
 
+/// Somebody with an API key.
+fn reader(broker: &Broker, http: &Http, n: usize) -> Http {
+    let key = json!({"name": format!("reader {n}"), "scopes": ["read"]});
+    let key = http.post(&path("api_keys"), &key).result();
+    let part = |name: &str| key[name].as_str().unwrap().to_owned();
+    Http::at(broker.addr("api.mgmt")).basic(&part("id"), &part("secret"))
+}
+
 #[test]
-fn there_are_64_streams_at_most() {
+fn there_are_64_streams_at_most_and_16_of_one() {
     let broker = common::broker();
     let http = api(&broker);
-    let mut all: Vec<Events> = (0..64).map(|_| Events::open(&http, "clients")).collect();
+    let readers: Vec<Http> = (0..4).map(|n| reader(&broker, &http, n)).collect();
+    let mut all: Vec<Events> = Vec::new();
+    for reader in &readers {
+        all.extend((0..16).map(|_| Events::open(reader, "clients")));
+        if all.len() < 64 {
+            assert!(refusal(&reader.get(&path("events")), 429).contains("16"));
+        }
+    }
     assert!(refusal(&http.get(&path("events")), 503).contains("64"));
     let id = unique("heard");
     let client = broker.open(&Connect::new(Version::V311, &id));

@@ -19,6 +19,8 @@ use tokio::sync::{Notify, mpsc, watch};
 
 /// Streams at a time.
 pub const MOST_STREAMS: usize = 64;
+/// Streams at a time of one user, or of one API key: several people may share a user, and have several pages open.
+pub const MOST_OF_ONE: usize = 16;
 /// Events that wait for a stream's reader.
 pub const MOST_WAITING: usize = 1000;
 /// Events that wait for the task.
@@ -56,6 +58,8 @@ struct Waiting {
 /// The queue of a stream.
 #[derive(Debug)]
 struct Queue {
+    /// whose it is
+    who: Box<str>,
     kinds: Kinds,
     waiting: Mutex<Waiting>,
     news: Notify,
@@ -123,6 +127,15 @@ impl Inlet {
     }
 }
 
+/// Why there is no stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// there are [`MOST_STREAMS`]
+    All,
+    /// one has [`MOST_OF_ONE`]
+    OfOne,
+}
+
 /// The streams of events of a broker; clones are the same.
 #[derive(Clone)]
 pub struct Hub(Arc<Shared>);
@@ -157,16 +170,24 @@ impl Hub {
         self.0.state.lock().queues.len()
     }
 
-    /// Opens a stream; `None` when there are as many as there may be. Must be called where tasks can be spawned.
-    pub fn listen(&self, app: &App, kinds: Kinds) -> Option<Listener> {
+    /// Opens a stream for `who`. Must be called where tasks can be spawned.
+    ///
+    /// # Errors
+    /// When there are as many as there may be.
+    pub fn listen(&self, app: &App, kinds: Kinds, who: &str) -> Result<Listener, Full> {
         let queue = Arc::new(Queue {
+            who: who.into(),
             kinds,
             waiting: Mutex::default(),
             news: Notify::new(),
         });
         let mut state = self.0.state.lock();
         if state.queues.len() >= MOST_STREAMS {
-            return None;
+            return Err(Full::All);
+        }
+        let own = state.queues.iter().filter(|queue| *queue.who == *who);
+        if own.count() >= MOST_OF_ONE {
+            return Err(Full::OfOne);
         }
         let idle = state.seen.take().map(|mut seen| {
             // What came when the last one had gone is no news.
@@ -182,7 +203,7 @@ impl Hub {
             tokio::spawn(pump(self.clone(), app.clone(), seen));
         }
         drop(state);
-        Some(Listener {
+        Ok(Listener {
             hub: self.clone(),
             broker,
             queue,
@@ -354,6 +375,7 @@ mod tests {
 
     fn queue(kinds: Kinds) -> Queue {
         Queue {
+            who: "admin".into(),
             kinds,
             waiting: Mutex::default(),
             news: Notify::new(),

@@ -5,16 +5,17 @@ mod kinds;
 mod look;
 mod seen;
 
-pub use hub::{Hub, Listener, MOST_STREAMS};
+pub use hub::{Full, Hub, Listener, MOST_OF_ONE, MOST_STREAMS};
 pub use kinds::Kinds;
 pub use seen::now;
 
-use super::forms::{Ask, Checked, Guarded, Patient, bad, busy};
+use super::forms::{Ask, Checked, Guarded, Patient, bad, busy, refuse};
 use crate::answer::Refusal;
 use crate::auth::Caller;
 use crate::state::App;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -111,7 +112,7 @@ fn stream(listener: Listener, counts: impl Fn() -> bool + Send + 'static) -> Res
 /// Server-sent events: `client.connected`, `client.disconnected`, `session.created`, `session.terminated`, `alarm.set`,
 /// `alarm.cleared`, `plugin.started`, `plugin.stopped`, `listener.opened`, `listener.closed`, `stats` (every two seconds),
 /// `lost` (so many events went by unseen because this stream was read too slowly), each with JSON data. Every 15 seconds there
-/// is a comment. The stream ends with the login. Scope `read`.
+/// is a comment. The stream ends with the login. There are 64 at a time at most, and 16 of one user or API key. Scope `read`.
 #[utoipa::path(get, path = "/events", tag = "Monitoring", operation_id = "events", params(EventQuery),
     responses((status = 200, description = "the stream", body = String, content_type = "text/event-stream"),
               Guarded, Checked, Patient))]
@@ -121,9 +122,17 @@ pub async fn events(
     Ask(query): Ask<EventQuery>,
 ) -> Result<Response, Refusal> {
     let kinds = Kinds::parse(query.kinds.as_deref().unwrap_or_default()).map_err(bad)?;
-    let Some(listener) = app.events().listen(&app, kinds) else {
-        return Err(busy(format!("there are {MOST_STREAMS} streams already")));
-    };
+    let listener = app.events().listen(&app, kinds, &caller.name);
+    let listener = listener.map_err(|full| match full {
+        Full::All => busy(format!("there are {MOST_STREAMS} streams already")),
+        Full::OfOne => refuse(
+            StatusCode::TOO_MANY_REQUESTS,
+            format!(
+                "{} has {MOST_OF_ONE} streams already: close one (a page of the dashboard is one)",
+                caller.name
+            ),
+        ),
+    })?;
     // From the first line on everything is told.
     app.events().hears().await;
     Ok(stream(listener, move || caller.holds(&app)))

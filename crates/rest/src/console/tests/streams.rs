@@ -1,5 +1,5 @@
 use super::Bench;
-use crate::console::events::{Kinds, MOST_STREAMS};
+use crate::console::events::{Kinds, MOST_OF_ONE, MOST_STREAMS};
 use axum::body::Body;
 use emqttd_broker::Severity;
 use emqttd_management::{PluginControl, PluginDone, PluginError, PluginRow};
@@ -227,7 +227,10 @@ async fn figures_come_by_themselves() {
 async fn streams_are_bounded() {
     let bench = Bench::new();
     let hub = bench.app.events();
-    let open = |_| hub.listen(&bench.app, Kinds::CLIENTS);
+    let open = |n: usize| {
+        let who = format!("user{}", n % 5);
+        hub.listen(&bench.app, Kinds::CLIENTS, &who).ok()
+    };
     let mut all: Vec<_> = (0..MOST_STREAMS).filter_map(open).collect();
     assert_eq!(all.len(), MOST_STREAMS);
     let why = bench.refusal(503, "GET", "events", None).await;
@@ -239,6 +242,27 @@ async fn streams_are_bounded() {
         .refusal(400, "GET", "events?kinds=weather", None)
         .await;
     assert!(why.contains("clients, sessions, alarms"), "{why}");
+}
+
+#[tokio::test]
+async fn one_login_does_not_take_all_streams() {
+    let bench = Bench::new();
+    let path = "/api/v2/events?kinds=clients";
+    let mut all = Vec::new();
+    for _ in 0..MOST_OF_ONE {
+        let response = bench.send("GET", path, None).await;
+        assert_eq!(response.status(), 200);
+        all.push(response);
+    }
+    let why = bench.refusal(429, "GET", "events", None).await;
+    assert!(why.contains("admin has 16 streams already"), "{why}");
+    // Others have theirs, and a place that comes free is one.
+    let other = bench.app.events();
+    let other = other.listen(&bench.app, Kinds::CLIENTS, "other");
+    assert!(other.is_ok());
+    all.pop();
+    let response = bench.send("GET", path, None).await;
+    assert_eq!(response.status(), 200);
 }
 
 #[tokio::test]
