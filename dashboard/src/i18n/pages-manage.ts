@@ -143,6 +143,8 @@ export const en = {
   'ws.sessionPresent': 'The broker still had this session, with its subscriptions.',
   'ws.assigned': 'The broker gave the client ID {id}.',
   'ws.lost': 'The connection was lost.',
+  'ws.lostBeforeSsl':
+    'No connection: {address} could not be reached, or this browser does not trust its certificate (open {page} in a new tab to see), or what answers there is not MQTT over WebSocket.',
   'ws.lostBefore': 'No connection: {address} could not be reached, or what answers there is not MQTT over WebSocket.',
   'ws.timeout': 'No answer within {n} seconds.',
   'ws.refused': 'The broker refused the login: {why} (code {code}).',
@@ -573,6 +575,7 @@ export const zh: Same<typeof en> = {
   'ws.sessionPresent': '服务器保留着此会话及其订阅。',
   'ws.assigned': '服务器分配的客户端 ID 为 {id}。',
   'ws.lost': '连接已断开。',
+  'ws.lostBeforeSsl': '连接失败：无法访问 {address}，或者浏览器不信任其证书（可在新标签页打开 {page} 查看），或者对方不是 MQTT over WebSocket 服务。',
   'ws.lostBefore': '连接失败：无法访问 {address}，或者对方不是 MQTT over WebSocket 服务。',
   'ws.timeout': '{n} 秒内没有应答。',
   'ws.refused': '服务器拒绝登录：{why}（代码 {code}）。',

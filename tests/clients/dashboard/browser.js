@@ -1,6 +1,7 @@
 // A browser with one page, and what all scenarios do with it.
 
 const assert = require('node:assert/strict')
+const crypto = require('node:crypto')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
@@ -20,7 +21,8 @@ class Browser {
     own.profile = fs.mkdtempSync(path.join(os.tmpdir(), 'dashboard-'))
     own.chromium = await chromium.launch({
       executablePath: given.chromium,
-      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      // One certificate is believed, and no other.
+      args: [`--ignore-certificate-errors-spki-list=${keyHash(given.certificate)}`, '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
         '--disable-component-update', '--disable-sync']
     })
     own.complaints = []
@@ -33,7 +35,7 @@ class Browser {
   async fresh (options = {}) {
     await this.context?.close()
     this.context = await this.chromium.newContext({
-      locale: 'en-GB', viewport: { width: 1280, height: 800 }, ignoreHTTPSErrors: true, ...options
+      locale: 'en-GB', viewport: { width: 1280, height: 800 }, ...options
     })
     this.page = await this.context.newPage()
     this.page.setDefaultTimeout(WAIT)
@@ -148,6 +150,12 @@ class Browser {
     await this.chromium.close()
     fs.rmSync(this.profile, { recursive: true, force: true })
   }
+}
+
+/** The hash of a certificate's public key, as Chromium wants it. */
+function keyHash (file) {
+  const { publicKey } = new crypto.X509Certificate(fs.readFileSync(file))
+  return crypto.createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('base64')
 }
 
 module.exports = { Browser, ADMIN, PASSWORD, WAIT }

@@ -1,6 +1,7 @@
 // The dashboard in a headless Chromium, as somebody uses it:
 //
-//   node main.js <scenario> '{"chromium":…,"page":…,"mqtt":port,"ws":port,"ctl":…,"out":directory}'
+//   node main.js <scenario> '{"chromium":…,"page":…,"mqtt":port,"ws":port,"wss":port,"certificate":file,
+//     "bin":directory,"out":directory}'
 //
 // A scenario is a file of `scenarios/`. Prints "ok", or ends with an error and a picture of the page in `out`.
 

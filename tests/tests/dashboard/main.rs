@@ -23,6 +23,7 @@ fn config(port: &Port, more: &str) -> Config {
         .file("data/loaded_plugins", "emq_retainer.\nemq_dashboard.\n")
         .listener("tcp.external", &[("max_clients", "20000")])
         .listener("ws.external", &[])
+        .listener("wss.external", &[])
 }
 
 /// With the files of all plugins, as they are shipped: the list of plugins is that of a new user.
@@ -41,12 +42,13 @@ fn shipped(config: Config) -> Config {
 #[track_caller]
 fn play(scenario: &str) {
     let port = ports::reserve();
-    play_at(scenario, &port, config(&port, ""), "");
+    let page = format!("http://127.0.0.1:{}/", port.number);
+    play_at(scenario, &page, config(&port, ""));
 }
 
-/// The page lies below `path`.
+/// The dashboard is at `page`.
 #[track_caller]
-fn play_at(scenario: &str, port: &Port, config: Config, path: &str) {
+fn play_at(scenario: &str, page: &str, config: Config) {
     let Some(mut node) = peers::node(&["playwright-core", "axe-core", "mqtt"]) else {
         return;
     };
@@ -57,9 +59,11 @@ fn play_at(scenario: &str, port: &Port, config: Config, path: &str) {
     let root = broker.root.clone();
     let given = json!({
         "chromium": chromium,
-        "page": format!("http://127.0.0.1:{}/{path}", port.number),
+        "page": page,
         "mqtt": broker.addr("tcp.external").port(),
         "ws": broker.addr("ws.external").port(),
+        "wss": broker.addr("wss.external").port(),
+        "certificate": root.join("etc/certs/cert.pem"),
         "bin": root.join("bin"),
         "out": servers::target().join("dashboard"),
     });
@@ -100,4 +104,18 @@ scenarios! {
     restart: "The broker restarts while the page is open."
     many: "Ten thousand clients in the list."
     pictures: "What the README shows."
+}
+
+/// The page over HTTPS, and MQTT over TLS in its WebSocket tool.
+#[test]
+fn websocket_tls() {
+    let (plain, secure) = (ports::reserve(), ports::reserve());
+    let keys = format!(
+        "dashboard.listener.https = 127.0.0.1:{}\n\
+         dashboard.listener.https.keyfile = etc/certs/key.pem\n\
+         dashboard.listener.https.certfile = etc/certs/cert.pem\n",
+        secure.number
+    );
+    let page = format!("https://127.0.0.1:{}/", secure.number);
+    play_at("websocket_tls", &page, config(&plain, &keys));
 }

@@ -2,13 +2,19 @@ import { ActionIcon, Button, Checkbox, Fieldset, Group, NativeSelect, NumberInpu
 import { IconRefresh } from '@tabler/icons-react';
 import { type FormEvent, useState } from 'react';
 import { useT } from '../../i18n';
-import { type Fault, faultsOf, type Login, portFor, type Qos, randomClientId, type Version } from './session';
+import { type Fault, faultsOf, type Login, portFor, type Ports, type Qos, randomClientId, type Version } from './session';
 import classes from './Tool.module.css';
 import { tool, useTool } from './tool';
 
 const QOS = ['0', '1', '2'];
 
-export function ConnectForm({ login, onChange }: { login: Login; onChange: (part: Partial<Login>) => void }) {
+interface Props {
+  login: Login;
+  onChange: (part: Partial<Login>) => void;
+  ports: Ports;
+}
+
+export function ConnectForm({ login, onChange, ports }: Props) {
   const t = useT();
   const { phase } = useTool();
   const [tried, setTried] = useState(false);
@@ -34,7 +40,7 @@ export function ConnectForm({ login, onChange }: { login: Login; onChange: (part
         <Fieldset variant="unstyled" disabled={!idle} className={classes.form}>
           <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }} spacing="sm">
             <TextInput label={t('ws.host')} value={login.host} onChange={(event) => onChange({ host: event.currentTarget.value })} error={fault('host')} autoComplete="off" spellCheck={false} />
-            <NumberInput label={t('ws.port')} value={login.port} onChange={(value) => onChange({ port: number(value) })} error={fault('port')} min={1} max={65535} allowDecimal={false} hideControls clampBehavior="none" />
+            <NumberInput label={t('ws.port')} name="port" value={login.port} onChange={(value) => onChange({ port: number(value) })} error={fault('port')} min={1} max={65535} allowDecimal={false} hideControls clampBehavior="none" />
             <TextInput label={t('ws.path')} value={login.path} onChange={(event) => onChange({ path: event.currentTarget.value })} autoComplete="off" spellCheck={false} />
             <TextInput
               label={t('ws.clientId')}
@@ -68,7 +74,7 @@ export function ConnectForm({ login, onChange }: { login: Login; onChange: (part
             <Checkbox
               label={t('ws.ssl')}
               checked={login.ssl}
-              onChange={(event) => onChange({ ssl: event.currentTarget.checked, port: portFor(event.currentTarget.checked, login.port) })}
+              onChange={(event) => onChange({ ssl: event.currentTarget.checked, port: portFor(event.currentTarget.checked, login.port, ports) })}
             />
             <Checkbox label={t('ws.will')} checked={login.will} onChange={(event) => onChange({ will: event.currentTarget.checked })} aria-expanded={login.will} />
           </Group>

@@ -10,38 +10,60 @@ import { useNote } from './words';
 
 const QOS = ['0', '1', '2'];
 
+/** What both forms begin with: where to, and how surely. `faultOf` says why it cannot be that. */
+function useDraft<F extends string>(faultOf: (topic: string) => F | undefined, ready: boolean) {
+  const [topic, setTopic] = useState('/World');
+  const [qos, setQos] = useState<Qos>(0);
+  const [tried, setTried] = useState(false);
+  const fault = faultOf(topic);
+  /** Handles a form: `act` is done if nothing is wrong. */
+  const submits = (act: () => void) => (event: FormEvent): void => {
+    event.preventDefault();
+    setTried(true);
+    if (!fault && ready) act();
+  };
+  return { topic, setTopic, qos, setQos, fault: tried ? fault : undefined, submits };
+}
+
+interface DraftProps {
+  draft: ReturnType<typeof useDraft<'topicMissing' | 'topicWildcard' | 'filterWrong'>>;
+  /** Names for who does not see which form it is. */
+  names: [topic: string, qos: string];
+}
+
+function DraftFields({ draft, names }: DraftProps) {
+  const t = useT();
+  return (
+    <>
+      <TextInput
+        label={t('ws.topic')}
+        aria-label={names[0]}
+        value={draft.topic}
+        onChange={(event) => draft.setTopic(event.currentTarget.value)}
+        error={draft.fault ? t(`ws.fault.${draft.fault}`) : undefined}
+        autoComplete="off"
+        spellCheck={false}
+        style={{ flex: '1 1 140px' }}
+      />
+      <NativeSelect label={t('ws.qos')} aria-label={names[1]} value={String(draft.qos)} onChange={(event) => draft.setQos(Number(event.currentTarget.value) as Qos)} data={QOS} w={72} />
+    </>
+  );
+}
+
 export function SubscribeForm({ state }: { state: State }) {
   const t = useT();
   const say = useNote();
-  const [filter, setFilter] = useState('/World');
-  const [qos, setQos] = useState<Qos>(0);
-  const [tried, setTried] = useState(false);
   const ready = state.phase === 'connected';
-  const fault = filterFault(filter);
-  const submit = (event: FormEvent): void => {
-    event.preventDefault();
-    setTried(true);
-    if (!fault && ready) tool.subscribe(filter, qos);
-  };
+  const draft = useDraft(filterFault, ready);
   const { note } = state;
   return (
     <Paper withBorder p="md" component="section" aria-labelledby="ws-subscribe">
       <Title order={2} size="h5" mb="sm" id="ws-subscribe">
         {t('ws.subscriptions')}
       </Title>
-      <form onSubmit={submit} noValidate>
+      <form onSubmit={draft.submits(() => tool.subscribe(draft.topic, draft.qos))} noValidate>
         <Group align="flex-start" gap="sm">
-          <TextInput
-            label={t('ws.topic')}
-            aria-label={t('ws.subTopic')}
-            value={filter}
-            onChange={(event) => setFilter(event.currentTarget.value)}
-            error={tried && fault ? t(`ws.fault.${fault}`) : undefined}
-            autoComplete="off"
-            spellCheck={false}
-            style={{ flex: '1 1 140px' }}
-          />
-          <NativeSelect label={t('ws.qos')} aria-label={t('ws.subQos')} value={String(qos)} onChange={(event) => setQos(Number(event.currentTarget.value) as Qos)} data={QOS} w={72} />
+          <DraftFields draft={draft} names={[t('ws.subTopic'), t('ws.subQos')]} />
           <Button type="submit" mt={24} disabled={!ready} title={ready ? undefined : t('ws.needConnection')}>
             {t('ws.subscribe')}
           </Button>
@@ -80,36 +102,18 @@ export function SubscribeForm({ state }: { state: State }) {
 export function PublishForm({ state }: { state: State }) {
   const t = useT();
   const say = useNote();
-  const [topic, setTopic] = useState('/World');
   const [payload, setPayload] = useState('Hello world!');
-  const [qos, setQos] = useState<Qos>(0);
   const [retain, setRetain] = useState(false);
-  const [tried, setTried] = useState(false);
   const ready = state.phase === 'connected';
-  const fault = topicFault(topic);
-  const submit = (event: FormEvent): void => {
-    event.preventDefault();
-    setTried(true);
-    if (!fault && ready) tool.publish(topic, payload, qos, retain);
-  };
+  const draft = useDraft(topicFault, ready);
   return (
     <Paper withBorder p="md" component="section" aria-labelledby="ws-publish">
       <Title order={2} size="h5" mb="sm" id="ws-publish">
         {t('ws.publish')}
       </Title>
-      <form onSubmit={submit} noValidate>
+      <form onSubmit={draft.submits(() => tool.publish(draft.topic, payload, draft.qos, retain))} noValidate>
         <Group align="flex-start" gap="sm">
-          <TextInput
-            label={t('ws.topic')}
-            aria-label={t('ws.pubTopic')}
-            value={topic}
-            onChange={(event) => setTopic(event.currentTarget.value)}
-            error={tried && fault ? t(`ws.fault.${fault}`) : undefined}
-            autoComplete="off"
-            spellCheck={false}
-            style={{ flex: '1 1 140px' }}
-          />
-          <NativeSelect label={t('ws.qos')} aria-label={t('ws.pubQos')} value={String(qos)} onChange={(event) => setQos(Number(event.currentTarget.value) as Qos)} data={QOS} w={72} />
+          <DraftFields draft={draft} names={[t('ws.pubTopic'), t('ws.pubQos')]} />
         </Group>
         <Textarea label={t('ws.payload')} value={payload} onChange={(event) => setPayload(event.currentTarget.value)} autosize minRows={2} maxRows={10} mt="xs" spellCheck={false} />
         <Group mt="sm" justify="space-between">

@@ -1,12 +1,14 @@
 import { Alert, Badge, Stack, Text } from '@mantine/core';
-import { useState } from 'react';
+import { useEffect, useMemo, useState } from 'react';
+import { useApi } from '../../api/hooks';
 import { session } from '../../api/session';
+import type { Schemas } from '../../api/types';
 import { PageHeader } from '../../components';
 import { useT } from '../../i18n';
 import { ConnectForm } from './ConnectForm';
 import { Messages } from './Messages';
 import { PublishForm, SubscribeForm } from './forms';
-import { freshLogin, type Login } from './session';
+import { freshLogin, type Login, portFor, portsOf } from './session';
 import { tool, useTool } from './tool';
 import { useTrouble } from './words';
 import classes from './Tool.module.css';
@@ -27,7 +29,16 @@ export default function WebSocketTool() {
     typed = next;
     setLogin(next);
   };
+  const listeners = useApi<Schemas['Listener'][]>('listeners');
+  const { plain, ssl } = portsOf(listeners.data ?? []);
+  const ports = useMemo(() => ({ plain, ssl }), [plain, ssl]);
   const { phase } = state;
+  useEffect(() => {
+    const port = portFor(login.ssl, login.port, ports);
+    if (phase === 'idle' && port !== login.port) change({ port });
+    // When the listeners are known, not while somebody types.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [ports]);
   const connected = phase === 'connected';
   return (
     <>
@@ -37,7 +48,7 @@ export default function WebSocketTool() {
         </Badge>
       </PageHeader>
       <Stack gap="md">
-        <ConnectForm login={login} onChange={change} />
+        <ConnectForm login={login} onChange={change} ports={ports} />
         <div aria-live="polite" className={classes.live}>
           {state.trouble ? (
             <Alert color="red" variant="light" role="alert">

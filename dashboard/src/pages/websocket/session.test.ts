@@ -9,11 +9,13 @@ import {
   KEPT,
   KEPT_BYTES,
   portFor,
+  portsOf,
   randomClientId,
   readable,
   refused,
   remember,
   topicFault,
+  SHIPPED,
 } from './session';
 
 const login = freshLogin('broker.lan', false);
@@ -30,9 +32,18 @@ describe('the address', () => {
   });
 
   it('has the port that goes with SSL, but keeps a typed one', () => {
-    expect(portFor(true, 8083)).toBe(8084);
-    expect(portFor(false, 8084)).toBe(8083);
-    expect(portFor(true, 9001)).toBe(9001);
+    expect(portFor(true, 8083, SHIPPED)).toBe(8084);
+    expect(portFor(false, 8084, SHIPPED)).toBe(8083);
+    expect(portFor(true, 9001, SHIPPED)).toBe(9001);
+    const others = { plain: 9001, ssl: 9002 };
+    expect([portFor(false, 8083, others), portFor(true, 8083, others), portFor(true, 9001, others), portFor(true, 9003, others)]).toEqual([9001, 9002, 9002, 9003]);
+  });
+
+  it('are those of the listeners there are', () => {
+    const at = (protocol: string, listen: string, running = true) => ({ protocol, listen, running });
+    expect(portsOf([])).toEqual(SHIPPED);
+    expect(portsOf([at('mqtt:ws', '0.0.0.0:9001'), at('mqtt:wss', '[::1]:9002'), at('mqtt:tcp', '0.0.0.0:1883')])).toEqual({ plain: 9001, ssl: 9002 });
+    expect(portsOf([at('mqtt:ws', '0.0.0.0:9001'), at('mqtt:ws', '0.0.0.0:8083'), at('mqtt:wss', '9002', false)])).toEqual(SHIPPED);
   });
 });
 

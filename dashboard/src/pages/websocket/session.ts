@@ -34,9 +34,24 @@ export interface Entry {
   retain: boolean;
 }
 
-/** Ports of the shipped configuration. */
-export const PLAIN_PORT = 8083;
-export const SSL_PORT = 8084;
+/** Where WebSocket listeners are, without TLS and with it. */
+export interface Ports {
+  plain: number;
+  ssl: number;
+}
+
+/** Those of the shipped configuration. */
+export const SHIPPED: Ports = { plain: 8083, ssl: 8084 };
+
+/** Those of this broker: where no listener is on the shipped port, that of the first there is. */
+export function portsOf(listeners: readonly { protocol: string; listen: string; running: boolean }[]): Ports {
+  const of = (protocol: string, shipped: number): number => {
+    const open = listeners.filter((one) => one.running && one.protocol === protocol);
+    const ports = open.map((one) => Number(/(\d+)$/.exec(one.listen)?.[1]));
+    return ports.includes(shipped) ? shipped : (ports[0] ?? shipped);
+  };
+  return { plain: of('mqtt:ws', SHIPPED.plain), ssl: of('mqtt:wss', SHIPPED.ssl) };
+}
 
 /** How many messages a list keeps, and how many bytes of payloads. */
 export const KEPT = 500;
@@ -52,7 +67,7 @@ export function randomClientId(random: () => number = Math.random): string {
 export function freshLogin(hostname: string, secure: boolean): Login {
   return {
     host: hostname,
-    port: secure ? SSL_PORT : PLAIN_PORT,
+    port: secure ? SHIPPED.ssl : SHIPPED.plain,
     path: '/mqtt',
     ssl: secure,
     clientId: randomClientId(),
@@ -70,10 +85,9 @@ export function freshLogin(hostname: string, secure: boolean): Login {
 }
 
 /** The port that goes with `ssl`, unless somebody typed one of their own. */
-export function portFor(ssl: boolean, port: number | ''): number | '' {
-  if (ssl && port === PLAIN_PORT) return SSL_PORT;
-  if (!ssl && port === SSL_PORT) return PLAIN_PORT;
-  return port;
+export function portFor(ssl: boolean, port: number | '', ports: Ports): number | '' {
+  const ours: (number | '')[] = [SHIPPED.plain, SHIPPED.ssl, ports.plain, ports.ssl];
+  return ours.includes(port) ? (ssl ? ports.ssl : ports.plain) : port;
 }
 
 /** IPv6 addresses stand in brackets. */
@@ -96,7 +110,7 @@ export type Fault =
 export function faultsOf(login: Login): Fault[] {
   const faults: Fault[] = [];
   if (login.host.trim() === '') faults.push({ field: 'host', why: 'hostMissing' });
-  else if (!URL.canParse(address({ ...login, port: PLAIN_PORT }))) faults.push({ field: 'host', why: 'hostWrong' });
+  else if (!URL.canParse(address({ ...login, port: SHIPPED.plain }))) faults.push({ field: 'host', why: 'hostWrong' });
   if (!whole(login.port, 1, 65535)) faults.push({ field: 'port', why: 'portWrong' });
   if (!whole(login.keepalive, 0, 65535)) faults.push({ field: 'keepalive', why: 'keepaliveWrong' });
   if (login.clientId === '') {

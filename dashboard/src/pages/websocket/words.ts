@@ -14,7 +14,9 @@ export function useTrouble(): (trouble: Trouble) => string {
       case 'noTool':
         return t('ws.noTool');
       case 'lostBefore':
-        return t('ws.lostBefore', { address: trouble.address });
+        return trouble.address.startsWith('wss:')
+          ? t('ws.lostBeforeSsl', { address: trouble.address, page: trouble.address.replace(/^wss/, 'https') })
+          : t('ws.lostBefore', { address: trouble.address });
       case 'timeout':
         return t('ws.timeout', { n: trouble.seconds });
       case 'refused':

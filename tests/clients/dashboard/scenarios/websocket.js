@@ -9,7 +9,9 @@ module.exports = async ({ browser, clients, bin, ws }) => {
   await other.subscribeAsync('from/#', { qos: 1 })
   await browser.firstLogin()
   await browser.go('WebSocket')
-  await page.getByLabel('Port').fill(`${ws}`)
+  // Where the broker listens is known.
+  const port = want => page.waitForFunction(want => document.querySelector('input[name=port]').value === want, `${want}`)
+  await port(ws)
   await page.getByLabel('Client ID', { exact: true }).fill('the tool')
   await page.getByLabel('Username').fill('somebody')
   await page.getByRole('button', { name: 'Connect', exact: true }).click()
