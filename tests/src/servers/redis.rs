@@ -110,18 +110,19 @@ fn listening(place: &Place) -> Vec<String> {
     words
 }
 
-/// An answer, be it a refusal, comes when the data are loaded.
+/// Whether the data are loaded: who has not said who they are is refused before as well as afterwards.
 fn answers(server: &Server) -> bool {
+    const READY: &[u8] = b"+OK\r\n+PONG\r\n";
     let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())) else {
         return false;
     };
-    let mut start = [0; 5];
+    let mut said = [0; READY.len()];
     stream
         .set_read_timeout(Some(Duration::from_secs(1)))
         .is_ok()
-        && stream.write_all(b"PING\r\n").is_ok()
-        && stream.read_exact(&mut start).is_ok()
-        && (&start == b"+PONG" || &start == b"-NOAU")
+        && write!(stream, "AUTH {ADMIN_PASSWORD}\r\nPING\r\n").is_ok()
+        && stream.read_exact(&mut said).is_ok()
+        && said == READY
 }
 
 /// A cluster of three masters, each with a third of the slots.
