@@ -1,6 +1,7 @@
 //! Brokers (and the relay) that the benchmark starts and stops, one at a time.
 
 use super::peers::Relay;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -243,6 +244,19 @@ impl Server {
             kb.unwrap_or_default() * 1024.0
         };
         (of("VmRSS:"), of("VmHWM:"))
+    }
+
+    /// Its threads, and the processor time that each has used so far, nanoseconds.
+    pub fn threads(&self) -> Result<HashMap<u32, u64>, String> {
+        let path = format!("/proc/{}/task", self.child.id());
+        let tasks = fs::read_dir(&path).map_err(|e| format!("{path}: {e}"))?;
+        let used = tasks.flatten().filter_map(|task| {
+            // One that has ended meanwhile is no thread of it.
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let used = text.split_whitespace().next()?.parse().ok()?;
+            Some((task.file_name().to_str()?.parse().ok()?, used))
+        });
+        Ok(used.collect())
     }
 
     fn stop(&mut self, how: Stop, patience: Duration) {
