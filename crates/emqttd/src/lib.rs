@@ -162,6 +162,7 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
             return Err(errors);
         }
     };
+    let of_plugins = broker.listeners();
     let opened = loops.open(&listeners).and_then(|mut open| {
         open.extend(web.open_configured(&listeners)?);
         Ok(open)
@@ -173,6 +174,13 @@ fn serve(etc: &Path, detached: bool, plugins: Vec<Descriptor>) -> Result<End, Ve
             return Err(errors.into_iter().map(|e| format!("emqttd: {e}")).collect());
         }
     };
+    for listener in of_plugins {
+        let (protocol, on) = (listener.protocol, listener.listen_on);
+        let acceptors = listener.acceptors;
+        say(format_args!(
+            "{protocol} listen on {on} with {acceptors} acceptors."
+        ));
+    }
     for listener in &open {
         let (protocol, on) = (listener.protocol(), listener.listen_on());
         let acceptors = listener.settings.acceptors;

@@ -119,3 +119,16 @@ fn websocket_tls() {
     let page = format!("https://127.0.0.1:{}/", secure.number);
     play_at("websocket_tls", &page, config(&plain, &keys));
 }
+
+/// Where the dashboard is stands among the lines that the start prints, as in EMQ.
+#[test]
+fn the_start_says_where_it_is() {
+    let port = ports::reserve();
+    let broker = Broker::start(config(&port, ""));
+    let said = broker.log();
+    let line = format!(
+        "dashboard:http listen on 127.0.0.1:{} with 4 acceptors.",
+        port.number
+    );
+    assert!(said.lines().any(|said| said == line), "{said}");
+}
