@@ -120,7 +120,7 @@ fn answers(server: &Server) -> bool {
     stream
         .set_read_timeout(Some(Duration::from_secs(1)))
         .is_ok()
-        && write!(stream, "AUTH {ADMIN_PASSWORD}\r\nPING\r\n").is_ok()
+        && write!(stream, "AUTH {USER} {PASSWORD}\r\nPING\r\n").is_ok()
         && stream.read_exact(&mut said).is_ok()
         && said == READY
 }
