@@ -83,6 +83,7 @@ export const en = {
   'common.actions': 'Actions',
   'common.loading': 'Loading…',
   'common.retry': 'Try again',
+  'common.see-password': 'Show or hide what is typed',
 
   'table.search': 'Search',
   'table.clear-search': 'Clear search',
@@ -219,6 +220,7 @@ export const zh: Same<typeof en> = {
   'common.actions': '操作',
   'common.loading': '加载中…',
   'common.retry': '重试',
+  'common.see-password': '显示或隐藏输入内容',
 
   'table.search': '搜索',
   'table.clear-search': '清除搜索',

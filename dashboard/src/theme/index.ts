@@ -1,4 +1,4 @@
-import { Badge, createTheme, Notification, type CSSVariablesResolver, type MantineColorsTuple, type MantineThemeOverride } from '@mantine/core';
+import { Badge, createTheme, Notification, PasswordInput, type CSSVariablesResolver, type MantineColorsTuple, type MantineThemeOverride } from '@mantine/core';
 import type { Translate } from '../i18n';
 
 // A blue-green that keeps 4.5 : 1 against white from shade 7 on, and against the dark page up to shade 4.
@@ -26,7 +26,16 @@ const base = createTheme({
 });
 
 /** What the theme says, in the language shown: the parts of Mantine that bring texts of their own. */
-export const themeIn = (t: Translate): MantineThemeOverride => createTheme({ ...base, components: { ...base.components, Notification: Notification.extend({ defaultProps: { closeButtonProps: { 'aria-label': t('common.close') } } }) } });
+export const themeIn = (t: Translate): MantineThemeOverride =>
+  createTheme({
+    ...base,
+    components: {
+      ...base.components,
+      Notification: Notification.extend({ defaultProps: { closeButtonProps: { 'aria-label': t('common.close') } } }),
+      // Mantine leaves it to the mouse.
+      PasswordInput: PasswordInput.extend({ defaultProps: { visibilityToggleButtonProps: { 'aria-label': t('common.see-password'), tabIndex: 0 } } }),
+    },
+  });
 
 /** Text on a ground of its own colour, at 4.5 : 1 and more: Mantine's are a little short of it, or too loud for a dark page. */
 type Pairs = Record<string, [ground: string, text: string]>;

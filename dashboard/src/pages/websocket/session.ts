@@ -1,4 +1,5 @@
 /** What the WebSocket tool knows of MQTT, apart from the page: addresses, reasons in words, bounded lists. */
+import { portOf } from '../listeners/listener';
 import { isTopicFilter, isTopicName } from '../subscriptions/topic';
 
 /** Versions as CONNECT names them. */
@@ -47,7 +48,7 @@ export const SHIPPED: Ports = { plain: 8083, ssl: 8084 };
 export function portsOf(listeners: readonly { protocol: string; listen: string; running: boolean }[]): Ports {
   const of = (protocol: string, shipped: number): number => {
     const open = listeners.filter((one) => one.running && one.protocol === protocol);
-    const ports = open.map((one) => Number(/(\d+)$/.exec(one.listen)?.[1]));
+    const ports = open.map((one) => portOf(one.listen));
     return ports.includes(shipped) ? shipped : (ports[0] ?? shipped);
   };
   return { plain: of('mqtt:ws', SHIPPED.plain), ssl: of('mqtt:wss', SHIPPED.ssl) };
