@@ -33,6 +33,7 @@
 mod address;
 mod fair;
 mod gone;
+mod source;
 mod stream;
 mod tcp;
 mod tls;
@@ -41,6 +42,7 @@ mod udp;
 pub use address::address;
 pub use fair::Datagram;
 pub use gone::{Gone, Guard, until_dropped};
+pub use source::{Shares, Source, Turns};
 pub use stream::Stream;
 pub use tcp::{Connection, Control, TcpListener, TcpSettings};
 pub use tls::tls_settings;
