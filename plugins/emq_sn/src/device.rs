@@ -209,6 +209,17 @@ impl<C> Device<C> {
         }
     }
 
+    /// When something came from it, milliseconds.
+    pub fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// It ends for another client.
+    pub fn make_room<W: World<Client = C>>(&mut self, env: &mut Env<'_, W>) {
+        env.world.count(Count::Refused);
+        let _ = self.end(env, "makes_room");
+    }
+
     /// What it wants instead of the connection that the broker was asked for.
     pub fn take_afterwards(&mut self) -> Option<Box<Afterwards>> {
         self.afterwards.take()

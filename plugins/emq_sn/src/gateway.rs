@@ -217,6 +217,7 @@ impl Gateway {
                 None
             }
             Done::Connected(key, outcome) => {
+                self.outside.connected();
                 let (client, events) = match outcome {
                     Ok((client, events)) => (Some(client), Some(events)),
                     Err(refused) => {

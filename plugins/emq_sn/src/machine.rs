@@ -4,14 +4,19 @@
 use crate::device::{After, Afterwards, Again, Answer, Device, Hello, State};
 use crate::packet::{Packet, ReturnCode, TopicKind, decode, unwrap};
 use crate::world::{Count, Env, Key, Peer, Rules, Ticket, World};
+use emqttd_gateway::{Shares, Source};
 use emqttd_plugin_sdk::virtual_client::{Incoming, Outgoing};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Clients that are asked for their wills, at the most; then the oldest of them is forgotten.
+/// Clients that are asked for their wills, at the most.
 const OPENING: usize = 1000;
+/// Of them, as many are forgotten when there are too many.
+const FORGOTTEN: usize = 100;
+/// Clients looked at to find one that makes room.
+const LOOKED_AT: usize = 64;
 
 /// All clients of the gateway.
 pub struct Machine<W: World> {
@@ -25,6 +30,10 @@ pub struct Machine<W: World> {
     /// clients that were asked for their wills, the oldest first; they may be further by now
     opening: VecDeque<Key>,
     serial: u32,
+    /// clients of each source
+    shares: Shares,
+    /// where it is looked next for one that makes room
+    looked_at: usize,
     /// bytes that all clients hold
     held: usize,
 }
@@ -53,6 +62,8 @@ impl<W: World> Machine<W> {
             timers: BTreeSet::new(),
             opening: VecDeque::new(),
             serial: 0,
+            shares: Shares::default(),
+            looked_at: 0,
             held: 0,
         }
     }
@@ -204,7 +215,8 @@ impl<W: World> Machine<W> {
                 Some(Again::Anew) => self.remove(slot, world),
             }
         }
-        if self.devices.len() >= self.rules.max_clients {
+        let source = Source::of(peer.address);
+        if self.devices.len() >= self.rules.max_clients && !self.make_room(now, source, world) {
             world.count(Count::Refused);
             return world.send(&peer, &Packet::ConnAck(ReturnCode::CONGESTION));
         }
@@ -214,6 +226,7 @@ impl<W: World> Machine<W> {
             return;
         };
         self.by_peer.insert(peer, slot);
+        self.shares.take(source);
         if hello.flags.will() {
             self.bound_opening(slot, world);
         }
@@ -221,21 +234,60 @@ impl<W: World> Machine<W> {
         self.schedule(now, slot, world);
     }
 
-    /// Notes that a client will be asked for its will, and forgets the oldest of those that are when there are too many.
+    /// Ends a client of a source that has many, for one of a source that has few: of some, the one that was silent
+    /// longest. `false` = there is none.
+    fn make_room(&mut self, now: u64, source: Source, world: &mut W) -> bool {
+        let count = self.devices.len();
+        let some = (0..LOOKED_AT.min(count)).map(|n| (self.looked_at + n) % count);
+        let gives_way = some.filter_map(|slot| {
+            let device = self.devices.get(slot)?;
+            // While the broker is asked about a device, it stays for the answer.
+            let may = device.state() != State::Connecting
+                && (self.shares).gives_way(Source::of(device.peer.address), source);
+            may.then_some((device.heard(), slot))
+        });
+        let goes = gives_way.min();
+        self.looked_at = (self.looked_at + LOOKED_AT) % count.max(1);
+        let Some((_, slot)) = goes else { return false };
+        let slot = slot as u32;
+        self.with(now, slot, world, |device, env| device.make_room(env));
+        self.remove(slot, world);
+        true
+    }
+
+    /// Notes that a client will be asked for its will. When too many are, those of the source with most of them are
+    /// forgotten, the oldest first.
     fn bound_opening(&mut self, slot: u32, world: &mut W) {
         let serial = self.serial;
         self.opening.push_back(Key { slot, serial });
         if self.opening.len() <= OPENING {
             return;
         }
-        let opening = std::mem::take(&mut self.opening);
-        let still = opening.into_iter().filter(|key| self.is_opening(*key));
-        self.opening = still.collect();
-        if self.opening.len() > OPENING
-            && let Some(oldest) = self.opening.pop_front()
-        {
-            self.remove(oldest.slot, world);
+        let mut opening = std::mem::take(&mut self.opening);
+        opening.retain(|key| self.is_opening(*key));
+        while opening.len() > OPENING - FORGOTTEN {
+            let mut goes = opening.len() + FORGOTTEN - OPENING;
+            let mut many: HashMap<Option<Source>, usize> = HashMap::new();
+            for key in &opening {
+                *many.entry(self.source_of(*key)).or_default() += 1;
+            }
+            let most = many.into_iter().max_by_key(|(_, count)| *count);
+            let Some((most, _)) = most else { break };
+            opening.retain(|key| {
+                let stays = goes == 0 || self.source_of(*key) != most;
+                if !stays {
+                    goes -= 1;
+                    self.remove(key.slot, world);
+                }
+                stays
+            });
         }
+        self.opening = opening;
+    }
+
+    fn source_of(&self, key: Key) -> Option<Source> {
+        let device = self.devices.get(key.slot as usize)?;
+        Some(Source::of(device.peer.address))
     }
 
     fn is_opening(&self, key: Key) -> bool {
@@ -453,6 +505,7 @@ impl<W: World> Machine<W> {
         };
         self.held -= device.held();
         self.by_peer.remove(&device.peer);
+        self.shares.give_back(Source::of(device.peer.address));
         if self.by_id.get(&device.client_id) == Some(&slot) {
             self.by_id.remove(&device.client_id);
         }
@@ -483,6 +536,7 @@ impl<W: World> Machine<W> {
         for (slot, device) in &self.devices {
             let slot = slot as u32;
             assert_eq!(self.by_peer.get(&device.peer), Some(&slot));
+            assert!(self.shares.held(Source::of(device.peer.address)) > 0);
             assert!(device.timer == 0 || self.timers.contains(&(device.timer, slot)));
             device.check();
         }

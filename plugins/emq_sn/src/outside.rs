@@ -5,7 +5,7 @@ use crate::packet::{Packet, encode, wrap};
 use crate::settings::Credentials;
 use crate::unconnected::{CLIENT_ID, Next, Unconnected};
 use crate::world::{Connect, Count, Key, Kind, Peer, Taken, Ticket, World};
-use emqttd_gateway::UdpSocket;
+use emqttd_gateway::{Source, Turns, UdpSocket};
 use emqttd_plugin_sdk::virtual_client::{
     ConnectOptions, Events, Failed, NotNow, Outgoing, Publishing, Refused, VirtualClient, Will,
 };
@@ -18,6 +18,9 @@ use tokio::time::Instant;
 
 /// Place of the client that publishes at QoS -1 among the others.
 pub const UNCONNECTED: u32 = u32::MAX;
+
+/// Connections that the broker is asked for at the same time; beyond that sources take turns.
+const CONNECTING: usize = 1000;
 
 /// What the broker has answered.
 pub enum Done {
@@ -70,6 +73,10 @@ pub struct Outside {
     pub published: FuturesUnordered<Published>,
     pub unconnected: Unconnected,
     pub counters: Counters,
+    /// connections that the broker is to be asked for
+    to_connect: Turns<(Key, PeerInfo, ConnectOptions)>,
+    /// those that it is asked for
+    connecting: usize,
     sent: u64,
 }
 
@@ -112,6 +119,8 @@ impl Outside {
             pending: FuturesUnordered::new(),
             published: FuturesUnordered::new(),
             unconnected: Unconnected::default(),
+            to_connect: Turns::default(),
+            connecting: 0,
             sent: 0,
         }
     }
@@ -132,11 +141,28 @@ impl Outside {
         }
     }
 
-    fn ask_to_connect(&self, key: Key, peer: PeerInfo, options: ConnectOptions) {
-        let ctx = self.ctx.clone();
-        self.pending.push(Box::pin(async move {
-            Done::Connected(key, VirtualClient::connect(&ctx, peer, options).await)
-        }));
+    fn ask_to_connect(&mut self, key: Key, peer: PeerInfo, options: ConnectOptions) {
+        let source = Source::of(peer.peername);
+        self.to_connect.push(source, (key, peer, options));
+        self.connect_next();
+    }
+
+    /// The broker has answered about a connection.
+    pub fn connected(&mut self) {
+        self.connecting -= 1;
+        self.connect_next();
+    }
+
+    fn connect_next(&mut self) {
+        while self.connecting < CONNECTING
+            && let Some((key, peer, options)) = self.to_connect.pop()
+        {
+            let ctx = self.ctx.clone();
+            self.connecting += 1;
+            self.pending.push(Box::pin(async move {
+                Done::Connected(key, VirtualClient::connect(&ctx, peer, options).await)
+            }));
+        }
     }
 }
 

@@ -30,13 +30,79 @@ fn half_of_a_connect_is_bounded() {
         assert!(bench.machine.opening.len() <= OPENING);
     }
     // The oldest have been forgotten.
-    assert_eq!(bench.from(4000, "02 07"), [""; 0]);
+    assert_eq!(bench.from(5000 - OPENING as u16, "02 07"), [""; 0]);
     assert_eq!(bench.asked(), [""; 0]);
-    assert_eq!(bench.from(4001, "02 07"), [""; 0]);
+    assert_eq!(bench.machine.timers.len(), bench.machine.clients());
+    assert!(bench.machine.clients() > OPENING - FORGOTTEN - 1);
+    assert_eq!(bench.from(5000, "02 07"), [""; 0]);
     assert_eq!(bench.asked().len(), 1);
-    assert_eq!(bench.machine.timers.len(), OPENING);
     bench.wait(30);
     assert_eq!(bench.machine.clients(), 1);
+    bench.machine.check();
+}
+
+/// As [`Bench::from`], from another address.
+fn elsewhere(bench: &mut Bench, ip: [u8; 4], datagram: &str) -> Vec<String> {
+    let bytes = bytes(datagram);
+    bench
+        .machine
+        .datagram(bench.now, (ip, 1).into(), &bytes, &mut bench.world);
+    bench.sent()
+}
+
+#[test]
+fn many_that_are_asked_for_wills_at_one_address_are_forgotten_first() {
+    let mut bench = Bench::with(Rules {
+        max_clients: 100_000,
+        ..rules()
+    });
+    for ip in 1..=9 {
+        let connect = format!("09 04 0c 01 003c 736e{:02x}", 0x30 + ip);
+        assert_eq!(elsewhere(&mut bench, [10, 0, 0, ip], &connect), ["0206"]);
+    }
+    for port in 1..=5000 {
+        bench.from(port, "09 04 0c 01 003c 736e31");
+    }
+    for ip in 1..=9 {
+        assert_eq!(elsewhere(&mut bench, [10, 0, 0, ip], "02 07"), [""; 0]);
+        assert_eq!(bench.asked().len(), 1, "{ip}");
+    }
+    // Many addresses, each with one.
+    for n in 1..=2000u16 {
+        let [high, low] = n.to_be_bytes();
+        elsewhere(&mut bench, [10, 1, high, low], "09 04 0c 01 003c 736e31");
+    }
+    assert!(bench.machine.opening.len() <= OPENING);
+    bench.machine.check();
+}
+
+/// One address does not take all places from the others.
+#[test]
+fn who_has_many_clients_makes_room() {
+    let mut bench = Bench::with(Rules {
+        max_clients: 6,
+        ..rules()
+    });
+    for port in 1..=6 {
+        bench.client_at(port, &format!("sn{port}"));
+        bench.now += 10;
+    }
+    bench.from(1, "02 16");
+    // Its own share does not grow.
+    assert_eq!(bench.from(7, "09 04 04 01 003c 736e37"), ["030501"]);
+    // Of those of the address that has many the one goes that was silent longest.
+    let connect = "09 04 04 01 003c 6e7731";
+    let gone = [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3], [10, 0, 0, 4]];
+    for ip in gone {
+        assert_eq!(elsewhere(&mut bench, ip, connect), ["0218"]);
+    }
+    assert_eq!(bench.from(1, "02 16"), ["0217"]);
+    assert_eq!(bench.from(2, "02 16"), [""; 0]);
+    // Nobody has much more than others now.
+    assert_eq!(elsewhere(&mut bench, [10, 0, 0, 5], connect), ["0218"]);
+    assert_eq!(elsewhere(&mut bench, [10, 0, 0, 6], connect), ["030501"]);
+    assert_eq!(bench.from(1, "02 16"), ["0217"]);
+    bench.machine.check();
 }
 
 #[test]
