@@ -5,6 +5,7 @@
 //! gets what.
 
 pub mod frame;
+mod hixie;
 mod reply;
 mod route;
 pub mod server;

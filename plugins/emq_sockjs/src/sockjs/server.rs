@@ -435,8 +435,9 @@ impl Server {
             true => endpoint.application.protocols(),
             false => &[],
         };
-        let reply = match websocket::accept(&request, protocols) {
-            Ok(reply) => reply,
+        let secure = connection.peer.listener.0.ends_with("https");
+        let (reply, dialect) = match websocket::accept(&request, protocols, secure) {
+            Ok(accepted) => accepted,
             Err(reply) => return *reply,
         };
         let Some((session, socket, place)) = endpoint.sessions.open_nameless(raw) else {
@@ -451,7 +452,8 @@ impl Server {
             let _place = place;
             match upgrade.await {
                 Ok(stream) => {
-                    websocket::carry(TokioIo::new(stream), &session, receiver, raw, most).await;
+                    let stream = TokioIo::new(stream);
+                    websocket::carry(stream, dialect, &session, receiver, raw, most).await;
                 }
                 Err(error) => log::debug!("emq_sockjs: upgrade: {error}"),
             }

@@ -3,6 +3,7 @@
 
 mod client;
 mod closing;
+mod hixie;
 mod http;
 mod jsonp;
 mod origins;
