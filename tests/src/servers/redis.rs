@@ -1,11 +1,8 @@
 //! Redis: alone, as a cluster, and with a sentinel.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
 use std::ops::Deref;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -112,17 +109,8 @@ fn listening(place: &Place) -> Vec<String> {
 
 /// Whether the data are loaded: who has not said who they are is refused before as well as afterwards.
 fn answers(server: &Server) -> bool {
-    const READY: &[u8] = b"+OK\r\n+PONG\r\n";
-    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())) else {
-        return false;
-    };
-    let mut said = [0; READY.len()];
-    stream
-        .set_read_timeout(Some(Duration::from_secs(1)))
-        .is_ok()
-        && write!(stream, "AUTH {USER} {PASSWORD}\r\nPING\r\n").is_ok()
-        && stream.read_exact(&mut said).is_ok()
-        && said == READY
+    let ping = cli(server).args(["-e", "PING"]).output();
+    ping.is_ok_and(|ping| ping.stdout.trim_ascii_end() == b"PONG")
 }
 
 /// A cluster of three masters, each with a third of the slots.
