@@ -3,11 +3,13 @@
 use crate::address::Opening;
 use crate::fair::{Datagram, Fair};
 use emqttd_plugin_sdk::{Context, Metric, PeerInfo, PluginListener, StartError};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Buffers in the kernel that are asked for, bytes; it may give less.
 const BUFFER: usize = 4 * 1024 * 1024;
@@ -41,7 +43,9 @@ pub struct UdpSettings {
 pub struct UdpSocket(Arc<Inner>);
 
 struct Inner {
-    socket: tokio::net::UdpSocket,
+    /// Watched for what comes in alone. A socket of UDP tells each time that a datagram has left it that it takes more,
+    /// which would wake the gateway once more for each that it sends; and nobody waits for that.
+    socket: AsyncFd<std::net::UdpSocket>,
     addr: SocketAddr,
     listener: (String, String),
     /// `dropped/in`, `dropped/out`
@@ -65,10 +69,11 @@ impl UdpSocket {
         let addr = opening.address()?;
         let socket = bind(addr).and_then(|socket| {
             // Within the runtime, which watches the socket.
-            ctx.block_on(async { tokio::net::UdpSocket::from_std(socket) })
+            ctx.block_on(async { watch(socket) })
         });
         let socket = socket.map_err(|error| opening.refused(error))?;
         let addr = socket
+            .get_ref()
             .local_addr()
             .map_err(|error| opening.refused(error))?;
         let listener = (settings.protocol, addr.to_string());
@@ -117,13 +122,12 @@ impl UdpSocket {
     /// # Errors
     /// As the kernel says.
     pub fn set_broadcast(&self) -> io::Result<()> {
-        self.0.socket.set_broadcast(true)
+        self.0.socket.get_ref().set_broadcast(true)
     }
 
     /// Sends without ever waiting; `false` when the kernel does not take it now, as UDP may.
     pub fn try_send_to(&self, bytes: &[u8], to: SocketAddr) -> bool {
-        // Not by the runtime, which would first have to hear that the socket takes something.
-        let sent = SockRef::from(&self.0.socket).send_to(bytes, &to.into());
+        let sent = self.0.socket.get_ref().send_to(bytes, to);
         if sent.is_err() {
             self.0.dropped_out.inc();
         }
@@ -155,6 +159,15 @@ fn bind(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
+/// Has the runtime that it is called in watch a socket for what comes in.
+#[allow(
+    deprecated,
+    reason = "what takes its place is unsafe, for the sake of values that change their descriptor; a socket does not"
+)]
+fn watch(socket: std::net::UdpSocket) -> io::Result<AsyncFd<std::net::UdpSocket>> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
+}
+
 /// Datagrams as they come, the sources in turn.
 ///
 /// What one source sends keeps its order. When more comes than is taken, those who send most lose: at most 4 MB
@@ -184,7 +197,8 @@ impl Inbox {
                 Ok(Some(datagram)) => return Ok(datagram),
                 Ok(None) => {
                     self.given = 0;
-                    self.socket.0.socket.readable().await?;
+                    // It stays ready until there was nothing to read.
+                    let _ready = self.socket.0.socket.readable().await?;
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut self.failing, true) {
@@ -245,7 +259,8 @@ impl Inbox {
     }
 
     fn read_one(&mut self) -> io::Result<Option<Datagram>> {
-        match self.socket.0.socket.try_recv_from(&mut self.buffer) {
+        let (socket, buffer) = (&self.socket.0.socket, &mut self.buffer);
+        match socket.try_io(Interest::READABLE, |socket| socket.recv_from(buffer)) {
             Ok((len, from)) => {
                 self.failing = false;
                 Ok(Some(Datagram {
