@@ -63,6 +63,8 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct Commands {
     waiting: Vec<Command>,
+    /// the event loop waits; else it looks here before it does
+    asleep: bool,
     /// the event loop has ended
     ended: bool,
 }
@@ -74,13 +76,25 @@ impl Inbox {
         if commands.ended {
             return Err(command);
         }
-        let first = commands.waiting.is_empty();
         commands.waiting.push(command);
+        let asleep = std::mem::take(&mut commands.asleep);
         drop(commands);
-        if first {
+        if asleep {
             self.wake();
         }
         Ok(())
+    }
+
+    /// The event loop is about to wait: whoever leaves a command from now on wakes it. `false` when there are commands.
+    fn fall_asleep(&self) -> bool {
+        let mut commands = self.commands();
+        commands.asleep = commands.waiting.is_empty();
+        commands.asleep
+    }
+
+    /// The event loop has something to do, and looks for commands before it waits again.
+    fn stay_awake(&self) {
+        self.commands().asleep = false;
     }
 
     fn commands(&self) -> MutexGuard<'_, Commands> {
@@ -160,7 +174,9 @@ impl ShardLoop {
         let mut events = Events::with_capacity(1024);
         loop {
             let timeout = self.timeout();
-            match self.poll.poll(&mut events, timeout) {
+            let polled = self.poll.poll(&mut events, timeout);
+            self.inbox.stay_awake();
+            match polled {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -180,7 +196,8 @@ impl ShardLoop {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.again.is_empty() || self.shard.has_mail() || self.shard.has_dirty() {
+        let busy = !self.again.is_empty() || self.shard.has_mail() || self.shard.has_dirty();
+        if busy || !self.inbox.fall_asleep() {
             return Some(Duration::ZERO);
         }
         let alarm = self

@@ -283,3 +283,28 @@ fn output_in_sips() {
         assert!(told.try_recv().is_err());
     }
 }
+
+#[test]
+fn no_event_loop_sleeps_through_what_was_left_for_it() {
+    const CLIENTS: u8 = 4;
+    let world = World::new(2);
+    world.run(async {
+        let mut senders = Vec::new();
+        for device in 1..=CLIENTS {
+            // No timer of MQTT 5 asks after a message that has been overlooked.
+            let options = ConnectOptions::new(format!("d{device}")).v5(0);
+            let (client, events) = world.try_connect(device, options).await.unwrap();
+            senders.push(tokio::spawn(async move {
+                let _events = events;
+                let once = Outgoing::new("nobody", "x").qos(QoS::AtLeastOnce);
+                // Each begins as its event loop is about to fall asleep.
+                for _ in 0..2000 {
+                    assert_eq!(soon(client.publish(&once)).await, Ok(0x10));
+                }
+            }));
+        }
+        for sender in senders {
+            sender.await.unwrap();
+        }
+    });
+}
