@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod https;
+
 use emqttd_tests::servers::ports::{self, Port};
 use emqttd_tests::{Broker, Config, peers, servers};
 use serde_json::json;
