@@ -178,6 +178,8 @@ struct Inner {
     /// messages that may still be on their way
     window: Arc<Semaphore>,
     asks: Arc<Semaphore>,
+    /// no message is left without an answer: MQTT 5
+    always_answers: bool,
 }
 
 impl Inner {
@@ -239,6 +241,9 @@ impl Inner {
     /// Awaits what the broker's answers to messages will bring about; when that takes long, asks what has become
     /// of all of them.
     async fn patiently<F: Future>(&self, answer: F) -> F::Output {
+        if self.always_answers {
+            return answer.await;
+        }
         let mut answer = pin!(answer);
         let mut patience = SOON;
         loop {
@@ -360,6 +365,7 @@ impl VirtualClient {
             room: Notify::new(),
             window: Arc::new(Semaphore::new(usize::from(options.inflight.max(1)))),
             asks: Arc::new(Semaphore::new(ASKS)),
+            always_answers: options.v5,
         });
         let mut owner = Owner {
             inner: Arc::clone(&inner),

@@ -1,11 +1,13 @@
 //! A message on its way to the broker, and why one is not.
 
 use super::{Failed, Inner, LONG, SOON};
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
@@ -41,8 +43,51 @@ struct Waiting {
     inner: Arc<Inner>,
     answer: oneshot::Receiver<u8>,
     serial: u64,
-    /// when the broker will be asked what has become of it; there once it was polled
-    asking: Option<Pin<Box<Sleep>>>,
+    /// when the broker will be asked what has become of it; there once it was polled, and only where it may be silent
+    asking: Option<Timer>,
+}
+
+/// A timer, and the runtime that it is of.
+struct Timer {
+    runtime: runtime::Id,
+    sleep: Pin<Box<Sleep>>,
+}
+
+thread_local! {
+    /// Timers of messages that have been acknowledged, for the next ones of this thread. They stay set: putting off one
+    /// that is set costs nothing, where each new one that would ring before all others wakes the runtime, so that it
+    /// waits anew, and less long.
+    static SPARE: RefCell<Vec<Timer>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Timers that are kept.
+const SPARES: usize = 32;
+
+impl Timer {
+    /// Rings [`SOON`].
+    fn soon() -> Timer {
+        let runtime = Handle::current().id();
+        let spare = SPARE.with_borrow_mut(Vec::pop);
+        // Those of a runtime that has ended are of no use.
+        if let Some(mut timer) = spare.filter(|timer| timer.runtime == runtime) {
+            timer.sleep.as_mut().reset(Instant::now() + SOON);
+            return timer;
+        }
+        Timer {
+            runtime,
+            sleep: Box::pin(tokio::time::sleep(SOON)),
+        }
+    }
+
+    fn keep(self) {
+        // Not where the thread ends.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARES {
+                spare.push(self);
+            }
+        });
+    }
 }
 
 impl Publishing {
@@ -75,11 +120,16 @@ impl Future for Publishing {
         };
         loop {
             if let Poll::Ready(answer) = Pin::new(&mut waiting.answer).poll(context) {
+                if let Some(timer) = waiting.asking.take() {
+                    timer.keep();
+                }
                 return Poll::Ready(answer.map_err(|_| waiting.inner.failed()));
             }
-            let asking = waiting
-                .asking
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(SOON)));
+            if waiting.inner.always_answers {
+                return Poll::Pending;
+            }
+            let asking = waiting.asking.get_or_insert_with(Timer::soon);
+            let asking = &mut asking.sleep;
             ready!(asking.as_mut().poll(context));
             asking.as_mut().reset(Instant::now() + LONG);
             waiting.inner.ask_after(Some(waiting.serial));

@@ -783,6 +783,35 @@ fn what_is_denied_is_known_soon() {
 }
 
 #[test]
+fn one_message_is_not_asked_after_by_the_timer_of_another() {
+    run(async {
+        let broker = Broker::new(Version::V311);
+        let options = ConnectOptions::new("id");
+        let (client, _events) = broker.connect(options, ConnAckProps::default()).await;
+        let once = Outgoing::new("t", "x").qos(QoS::AtLeastOnce);
+        let mut first = client.try_publish(&once).unwrap();
+        assert!(is_pending(Pin::new(&mut first)).await);
+        let id = published(&broker);
+        broker.ack(emqttd_mqtt::AckKind::PubAck, id, ReasonCode::SUCCESS);
+        assert_eq!(first.await, Ok(0));
+        // Its timer would ring now.
+        tokio::time::sleep(SOON / 2).await;
+        let begun = std::time::Instant::now();
+        let mut second = client.try_publish(&once).unwrap();
+        assert!(is_pending(Pin::new(&mut second)).await);
+        assert_ne!(published(&broker), 0);
+        tokio::select! {
+            _ = &mut second => panic!("nothing has come"),
+            () = async { while broker.nothing() { tokio::task::yield_now().await } } => {}
+        }
+        assert!(begun.elapsed() >= SOON);
+        broker.next(|packet| assert_eq!(packet, Packet::PingReq));
+        broker.output(&[0xD0, 0]);
+        assert_eq!(second.await, Ok(0x87));
+    });
+}
+
+#[test]
 fn messages_name_the_subscriptions_they_are_for() {
     run(async {
         let broker = Broker::new(Version::V5);
