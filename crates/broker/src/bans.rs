@@ -7,6 +7,7 @@ mod network;
 
 use crate::admin::Broker;
 use crate::conn::Phase;
+use crate::detail::not_stored;
 use crate::durable::DurableTable;
 use crate::durable::record::{Reader, put_bytes, put_number};
 use crate::info::AdminError;
@@ -328,7 +329,8 @@ impl Bans<'_> {
     /// The answer is the ban as it is kept. Blocks; not for event loops.
     ///
     /// # Errors
-    /// When the value is none of its kind, there are too many bans, or the store cannot take it.
+    /// When the value is none of its kind, there are too many bans, or the store cannot take it. When an event loop does
+    /// not answer the ban holds, and connections of whom it means may be open for some time.
     pub fn add(&self, ban: Ban) -> Result<Ban, AdminError> {
         let ban = ban.examined(unix_seconds())?;
         {
@@ -340,11 +342,17 @@ impl Bans<'_> {
             }
             drop(all);
             let put = self.table().put(&ban.key(), &ban.to_bytes());
-            put.map_err(|error| AdminError::Other(error.to_string()))?;
+            put.map_err(|error| not_stored(&error.to_string()))?;
             self.bans().change(|all| all.insert(ban.clone()));
         }
-        self.broker.end_banned(&ban);
-        Ok(ban)
+        match self.broker.end_banned(&ban) {
+            true => Ok(ban),
+            false => Err(AdminError::Unavailable(
+                "the ban holds; an event loop does not answer, so connections that it ends may still be open: say it again \
+                 later, or close them"
+                    .into(),
+            )),
+        }
     }
 
     /// Takes a ban away.
@@ -358,7 +366,7 @@ impl Bans<'_> {
         let ban = there.ok_or(AdminError::NotFound)?;
         let counted = ban.counts(unix_seconds());
         self.forget(&ban)
-            .map_err(|error| AdminError::Other(error.to_string()))?;
+            .map_err(|error| not_stored(&error.to_string()))?;
         counted.then_some(()).ok_or(AdminError::NotFound)
     }
 
@@ -400,22 +408,23 @@ impl Bans<'_> {
 }
 
 impl Broker {
-    /// Ends the connections of those whom a new ban means.
-    fn end_banned(&self, ban: &Ban) {
+    /// Ends the connections of those whom a new ban means; `false` when an event loop did not answer.
+    fn end_banned(&self, ban: &Ban) -> bool {
         let mut shards = 0..self.shards();
         if ban.kind == BanKind::ClientId {
             let of = self.node.shard_of(&ban.value);
             shards = of..of + 1;
         }
+        let mut answered = true;
         for index in shards {
             let mut next = Some(0);
             while let Some(from) = next {
-                // A shard that has ended has no connections.
-                next = self
-                    .on_shard(index, move |shard| shard.end_some_banned(from))
-                    .flatten();
+                let looked = self.on_shard(index, move |shard| shard.end_some_banned(from));
+                answered &= looked.is_some();
+                next = looked.flatten();
             }
         }
+        answered
     }
 }
 

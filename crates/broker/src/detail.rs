@@ -4,6 +4,7 @@ use crate::admin::{Broker, client_info, session_info, subscription_info};
 use crate::conn::NONE;
 use crate::durable::RETAINED;
 use crate::durable::record::{self, Clock};
+use crate::find::silent;
 use crate::info::*;
 use crate::metrics::Metric;
 use crate::retain::is_stub;
@@ -195,7 +196,7 @@ impl Broker {
     /// When there is no such session; when its end is not on disk, because the store fails.
     pub fn session_delete(&self, clientid: &str) -> Result<(), AdminError> {
         let clientid_there = clientid.to_string();
-        self.on_client(clientid, move |shard, slot| {
+        self.on_session(clientid, move |shard, slot| {
             let conn = shard.sessions[slot as usize].conn;
             if conn != NONE {
                 shard.close(conn, ReasonCode::ADMINISTRATIVE_ACTION, "kick");
@@ -204,9 +205,21 @@ impl Broker {
             if let Some(slot) = shard.find_session(&clientid_there) {
                 shard.end_session(slot, "kick");
             }
-        })
-        .ok_or(AdminError::NotFound)?;
+        })?;
         self.on_disk()
+    }
+
+    /// Does something with a session. An event loop that does not answer in time may do it later.
+    fn on_session<T: Send + 'static>(
+        &self,
+        clientid: &str,
+        f: impl FnOnce(&mut Shard, u32) -> T + Send + 'static,
+    ) -> Result<T, AdminError> {
+        let id = clientid.to_string();
+        let done = self.on_shard(self.node.shard_of(clientid), move |shard| {
+            shard.find_session(&id).map(|slot| f(shard, slot))
+        });
+        done.ok_or_else(silent)?.ok_or(AdminError::NotFound)
     }
 
     /// Waits until what was done so far would outlast the process.
@@ -225,15 +238,18 @@ impl Broker {
             return Ok(());
         }
         let why = store.status().error.unwrap_or_default();
-        let text = format!("it is done, and not on disk yet: {why}");
-        Err(AdminError::Other(text))
+        Err(not_stored(&format!(
+            "it is done, and not on disk yet: {why}"
+        )))
     }
 
-    /// Drops what waits in a session, not what is in flight; says how many messages. Those that are on disk are
-    /// dropped as they are read, little by little; what is left of them when the broker ends stays.
+    /// Drops what waits in a session, not what is in flight; says how many messages. Those that are on disk alone are
+    /// dropped as they are read, little by little; what is left of them when the broker ends stays. The others do not
+    /// come back with the next start when this returns.
     ///
     /// # Errors
-    /// When there is no such session.
+    /// When there is no such session; when its event loop does not answer; when it is not on disk, because the store
+    /// fails.
     pub fn clear_queue(&self, clientid: &str) -> Result<usize, AdminError> {
         let begin = |shard: &mut Shard, slot: u32| {
             let in_memory = shard.sessions[slot as usize].session.queue_len_in_memory();
@@ -242,17 +258,19 @@ impl Broker {
             shard.handle_effects(slot);
             (in_memory, on_disk)
         };
-        let begun = self.on_client(clientid, begin);
-        let (in_memory, on_disk) = begun.ok_or(AdminError::NotFound)?;
+        let (in_memory, on_disk) = self.on_session(clientid, begin)?;
         let mut left = in_memory;
         while left > 0 {
             let most = left.min(CLEARED);
             let clear = move |shard: &mut Shard, slot: u32| shard.clear_queue(slot, most);
-            match self.on_client(clientid, clear) {
-                Some(some @ 1..) => left -= some,
-                _ => break,
+            match self.on_session(clientid, clear) {
+                Ok(some @ 1..) => left -= some,
+                // It has been sent meanwhile, or the session has ended.
+                Ok(0) | Err(AdminError::NotFound) => break,
+                Err(error) => return Err(error),
             }
         }
+        self.on_disk()?;
         Ok(in_memory - left + on_disk)
     }
 
@@ -271,7 +289,9 @@ impl Broker {
             Some(message) => Ok(retained_message(&message, clock)),
             // It has gone meanwhile.
             None if self.node.retained.of(topic, clock).is_none() => Err(AdminError::NotFound),
-            None => Err(AdminError::Other("the message cannot be read".into())),
+            None => Err(AdminError::Unavailable(
+                "the message cannot be read: the log says why".into(),
+            )),
         }
     }
 
@@ -289,7 +309,7 @@ impl Broker {
         store.values(RETAINED, key, usize::MAX, store.position(), tell);
         let values = answer
             .recv_timeout(PATIENCE)
-            .map_err(|_| AdminError::Other("the store does not answer".into()))?;
+            .map_err(|_| not_stored("the store does not answer"))?;
         let row = values.into_iter().next().flatten();
         let clock = self.clock();
         let message = row.and_then(|row| record::retained(&row, clock));
@@ -311,9 +331,17 @@ impl Broker {
         match removed {
             Some(true) => self.on_disk(),
             Some(false) => Err(AdminError::NotFound),
-            None => Err(AdminError::Other("an event loop does not answer".into())),
+            None => Err(silent()),
         }
     }
+}
+
+/// What the store could not do, and what whoever asked can do about it.
+pub(crate) fn not_stored(why: &str) -> AdminError {
+    AdminError::Unavailable(format!(
+        "{}: see `emqttd_ctl store` and the alarms, and try again when the disk has room and works",
+        why.trim_end_matches([' ', ':'])
+    ))
 }
 
 impl Shard {
@@ -417,5 +445,44 @@ fn retained_message(message: &Message, clock: Clock) -> RetainedMessage {
         from: publisher.map(|publisher| publisher.clientid.to_string()),
         username: username.map(ToString::to_string),
         expires_at: Some(clock.calendar(message.expires_at)).filter(|at| *at != u64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Ban, BanKind};
+
+    #[test]
+    fn an_event_loop_that_hangs_is_not_told_as_done_or_as_nothing_there() {
+        let text = b"node.name = emq@127.0.0.1\n";
+        let settings = emqttd_config::load_text(text).unwrap().settings;
+        // Nobody runs them.
+        let (broker, _shards) = Broker::new(settings, 1).unwrap();
+        let ban = Ban {
+            kind: BanKind::ClientId,
+            value: "c".into(),
+            reason: String::new(),
+            until: None,
+            by: "test".into(),
+            at: 1,
+        };
+        // At the same time: each takes as long as an answer may.
+        let (deleted, cleared, banned) = std::thread::scope(|scope| {
+            let deleted = scope.spawn(|| broker.session_delete("c"));
+            let cleared = scope.spawn(|| broker.clear_queue("c").map(drop));
+            let banned = scope.spawn(|| broker.bans().add(ban).map(drop));
+            (
+                deleted.join().unwrap(),
+                cleared.join().unwrap(),
+                banned.join().unwrap(),
+            )
+        });
+        for done in [deleted, cleared, banned] {
+            assert!(matches!(done, Err(AdminError::Unavailable(_))), "{done:?}");
+        }
+        // The ban itself holds all the same.
+        assert_eq!(broker.bans().list().len(), 1);
     }
 }

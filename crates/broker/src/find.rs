@@ -12,6 +12,8 @@ mod shared;
 mod text;
 mod walk;
 
+pub(crate) use walk::silent;
+
 pub(crate) use walk::Budget;
 
 use crate::admin::Broker;

@@ -137,6 +137,8 @@ pub enum AdminError {
     Existed,
     /// not a valid topic filter or name
     BadTopic,
+    /// not now, or not known whether it was done: the store or an event loop is the reason; as a sentence
+    Unavailable(String),
     /// anything else, as a sentence
     Other(String),
 }
@@ -147,7 +149,7 @@ impl std::fmt::Display for AdminError {
             AdminError::NotFound => f.write_str("not_found"),
             AdminError::Existed => f.write_str("existed"),
             AdminError::BadTopic => f.write_str("badtopic"),
-            AdminError::Other(s) => f.write_str(s),
+            AdminError::Unavailable(s) | AdminError::Other(s) => f.write_str(s),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Broker {
             .map_or(0, |from| self.node.shard_of(from));
         let mailbox = &self.node.mailboxes[index];
         if mailbox.is_overfull() {
-            return Err(AdminError::Other("the broker is congested".into()));
+            return Err(AdminError::Unavailable("the broker is congested".into()));
         }
         let publisher = publish.from.as_deref().map(internal_sender);
         let parts = MessageParts {

@@ -75,7 +75,8 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
     /// The store does not take it. What is in memory stays as it was.
     pub fn put(&self, _held: &Changing<'_>, name: &str, row: T) -> io::Result<()> {
         self.look(|_| ())?;
-        self.table.put(name.as_bytes(), &encode(&row)?)?;
+        let value = encode(&row)?;
+        self.table.put(name.as_bytes(), &value).map_err(explained)?;
         if let Some(rows) = &mut *self.rows.write() {
             rows.insert(name.into(), row);
         }
@@ -88,12 +89,21 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
     /// As [`Records::put`].
     pub fn delete(&self, _held: &Changing<'_>, name: &str) -> io::Result<()> {
         self.look(|_| ())?;
-        self.table.delete(name.as_bytes())?;
+        self.table.delete(name.as_bytes()).map_err(explained)?;
         if let Some(rows) = &mut *self.rows.write() {
             rows.remove(name);
         }
         Ok(())
     }
+}
+
+/// With what can be done about it.
+fn explained(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    io::Error::other(format!(
+        "{}: see `emqttd_ctl store` and the alarms, and try again when the disk has room and works",
+        text.trim_end_matches([' ', ':'])
+    ))
 }
 
 fn encode(row: &impl Serialize) -> io::Result<Vec<u8>> {

@@ -76,7 +76,9 @@ impl Broker {
                 return Ok((best.take(), matched));
             }
         }
-        Err(AdminError::Other("routes change too fast".into()))
+        Err(AdminError::Unavailable(
+            "routes change too fast: try again later".into(),
+        ))
     }
 
     /// Goes on with a walk for so long as who waits for the lock may be held up.

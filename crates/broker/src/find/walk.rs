@@ -332,8 +332,8 @@ fn row_at<S: Sought>(shard: &Shard, id: &str, place: &Place) -> Option<S::Row> {
     item.map(|item| S::row(&item))
 }
 
-pub(super) fn silent() -> AdminError {
-    AdminError::Other("an event loop does not answer".into())
+pub(crate) fn silent() -> AdminError {
+    AdminError::Unavailable("an event loop does not answer: try again later".into())
 }
 
 /// What was picked in one walk, and how many things are looked for at all.

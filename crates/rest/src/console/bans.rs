@@ -2,7 +2,8 @@
 
 use super::events::now;
 use super::forms::{
-    Body, Checked, Done, Envelope, Guarded, Named, Place, Settled, Sized1M, bad, missing, refused,
+    Body, Checked, Done, Envelope, Guarded, Named, Patient, Place, Settled, Sized1M, bad, missing,
+    refused,
 };
 use crate::answer::{Answer, Refusal};
 use crate::auth::Caller;
@@ -101,7 +102,7 @@ pub async fn list(State(app): State<App>) -> Result<Answer<Vec<Ban>>, Refusal> {
 ///
 /// Whoever is connected is disconnected. A ban of the same is replaced. Scope `clients`.
 #[utoipa::path(post, path = "/bans", tag = "Bans", operation_id = "add_ban", request_body = NewBan,
-    responses((status = 200, description = "the ban", body = Envelope<Ban>), Guarded, Checked, Settled, Sized1M))]
+    responses((status = 200, description = "the ban", body = Envelope<Ban>), Guarded, Checked, Settled, Sized1M, Patient))]
 pub async fn add(
     State(app): State<App>,
     caller: Caller,
@@ -135,7 +136,7 @@ pub async fn add(
 #[utoipa::path(delete, path = "/bans/{kind}/{value}", tag = "Bans", operation_id = "remove_ban",
     params(("kind" = Kind, Path, description = "what it looks at"),
            ("value" = String, Path, description = "what that is, percent-encoded")),
-    responses((status = 200, description = "it is lifted", body = Envelope<Done>), Guarded, Checked, Named))]
+    responses((status = 200, description = "it is lifted", body = Envelope<Done>), Guarded, Checked, Named, Patient))]
 pub async fn remove(
     State(app): State<App>,
     Place((kind, value)): Place<(Kind, String)>,

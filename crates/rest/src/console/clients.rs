@@ -1,8 +1,8 @@
 //! Clients that are connected: searched, and one with all that is known of it.
 
 use super::forms::{
-    Ask, Checked, Envelope, Guarded, Listing, Named, Place, bad, find, local_time, missing,
-    refused, word,
+    Ask, Checked, Envelope, Guarded, Listing, Named, Patient, Place, bad, find, local_time,
+    missing, refused, word,
 };
 use super::sessions::SessionRow;
 use super::subscriptions::SubscriptionRow;
@@ -223,7 +223,7 @@ impl ClientDetail {
 ///
 /// Without `sort` they come in no special order, and the cursor stays good while others come and go. Scope `read`.
 #[utoipa::path(get, path = "/search/clients", tag = "Clients", operation_id = "search_clients", params(ClientQuery),
-    responses((status = 200, description = "clients", body = Envelope<Listing<ClientRow>>), Guarded, Checked))]
+    responses((status = 200, description = "clients", body = Envelope<Listing<ClientRow>>), Guarded, Checked, Patient))]
 pub async fn search(
     State(app): State<App>,
     Ask(query): Ask<ClientQuery>,

@@ -95,6 +95,7 @@ pub fn refused(why: AdminError) -> Refusal {
         AdminError::NotFound => missing("there is none of that name"),
         AdminError::Existed => conflict("it is there already"),
         AdminError::BadTopic => bad("that is no topic filter"),
+        AdminError::Unavailable(why) => busy(why),
         AdminError::Other(why) => bad(why),
     }
 }

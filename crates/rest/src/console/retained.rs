@@ -1,7 +1,8 @@
 //! Retained messages: searched, shown, taken away.
 
 use super::forms::{
-    Ask, Checked, Done, Envelope, Guarded, Listing, Named, Place, bad, find, missing, refused, word,
+    Ask, Checked, Done, Envelope, Guarded, Listing, Named, Patient, Place, bad, find, missing,
+    refused, word,
 };
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
@@ -109,11 +110,14 @@ impl RetainedMessage {
     }
 }
 
+/// By what they can be sorted.
+const ORDERS: [(&str, RetainedOrder); 1] = [("topic", RetainedOrder::Topic)];
+
 /// Search the retained messages
 ///
 /// Without their payloads. Scope `read`.
 #[utoipa::path(get, path = "/search/retained", tag = "Retained", operation_id = "search_retained", params(RetainedQuery),
-    responses((status = 200, description = "retained messages", body = Envelope<Listing<RetainedRow>>), Guarded, Checked))]
+    responses((status = 200, description = "retained messages", body = Envelope<Listing<RetainedRow>>), Guarded, Checked, Patient))]
 pub async fn search(
     State(app): State<App>,
     Ask(query): Ask<RetainedQuery>,
@@ -122,13 +126,7 @@ pub async fn search(
         filter: word(query.filter),
         search: word(query.search),
     };
-    let find = find(
-        filter,
-        &[("topic", RetainedOrder::Topic)],
-        query.sort,
-        query.limit,
-        query.cursor,
-    )?;
+    let find = find(filter, &ORDERS, query.sort, query.limit, query.cursor)?;
     let page = app
         .ask(move |core| core.broker.find_retained(&find))
         .await?;
@@ -141,7 +139,7 @@ pub async fn search(
 /// With its payload, if that is not larger than 1 MB. Scope `read`.
 #[utoipa::path(get, path = "/retained/{*topic}", tag = "Retained", operation_id = "get_retained",
     params(("topic" = String, Path, description = "topic name; it may have slashes, and may be percent-encoded")),
-    responses((status = 200, description = "the message", body = Envelope<RetainedMessage>), Guarded, Checked, Named))]
+    responses((status = 200, description = "the message", body = Envelope<RetainedMessage>), Guarded, Checked, Named, Patient))]
 pub async fn get(
     State(app): State<App>,
     Place(topic): Place<String>,
@@ -160,7 +158,7 @@ pub async fn get(
 /// Scope `clients`.
 #[utoipa::path(delete, path = "/retained/{*topic}", tag = "Retained", operation_id = "delete_retained",
     params(("topic" = String, Path, description = "topic name; it may have slashes, and may be percent-encoded")),
-    responses((status = 200, description = "it is gone", body = Envelope<Done>), Guarded, Checked, Named))]
+    responses((status = 200, description = "it is gone", body = Envelope<Done>), Guarded, Checked, Named, Patient))]
 pub async fn delete(
     State(app): State<App>,
     Place(topic): Place<String>,

@@ -1,6 +1,6 @@
 //! Routes: the filters that somebody has subscribed to.
 
-use super::forms::{Ask, Checked, Envelope, Guarded, Listing, find, refused, word};
+use super::forms::{Ask, Checked, Envelope, Guarded, Listing, Patient, find, refused, word};
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
@@ -35,11 +35,14 @@ pub struct RouteRow {
     pub local: bool,
 }
 
+/// By what they can be sorted.
+const ORDERS: [(&str, RouteOrder); 1] = [("topic", RouteOrder::Topic)];
+
 /// Search the routes
 ///
 /// Scope `read`.
 #[utoipa::path(get, path = "/search/routes", tag = "Routes", operation_id = "search_routes", params(RouteQuery),
-    responses((status = 200, description = "routes", body = Envelope<Listing<RouteRow>>), Guarded, Checked))]
+    responses((status = 200, description = "routes", body = Envelope<Listing<RouteRow>>), Guarded, Checked, Patient))]
 pub async fn search(
     State(app): State<App>,
     Ask(query): Ask<RouteQuery>,
@@ -47,13 +50,7 @@ pub async fn search(
     let filter = RouteFilter {
         search: word(query.search),
     };
-    let find = find(
-        filter,
-        &[("topic", RouteOrder::Topic)],
-        query.sort,
-        query.limit,
-        query.cursor,
-    )?;
+    let find = find(filter, &ORDERS, query.sort, query.limit, query.cursor)?;
     let node = app.core().broker.node_name();
     let page = app.ask(move |core| core.broker.find_routes(&find)).await?;
     let page = page.map_err(refused)?;

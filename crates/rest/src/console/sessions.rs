@@ -1,7 +1,7 @@
 //! Sessions, with or without their clients, and what waits in them.
 
 use super::forms::{
-    Ask, Checked, Done, Envelope, Guarded, Listing, MOST_ROWS, Named, Place, find, limit,
+    Ask, Checked, Done, Envelope, Guarded, Listing, MOST_ROWS, Named, Patient, Place, find, limit,
     local_time, missing, refused, word,
 };
 use super::subscriptions::SubscriptionRow;
@@ -202,7 +202,7 @@ impl Queue {
 ///
 /// Those of clients that are away, too. Scope `read`.
 #[utoipa::path(get, path = "/search/sessions", tag = "Sessions", operation_id = "search_sessions", params(SessionQuery),
-    responses((status = 200, description = "sessions", body = Envelope<Listing<SessionRow>>), Guarded, Checked))]
+    responses((status = 200, description = "sessions", body = Envelope<Listing<SessionRow>>), Guarded, Checked, Patient))]
 pub async fn search(
     State(app): State<App>,
     Ask(query): Ask<SessionQuery>,
@@ -225,7 +225,7 @@ pub async fn search(
 /// Its client is disconnected if it is there, and what waits is discarded. Scope `clients`.
 #[utoipa::path(delete, path = "/sessions/{id}", tag = "Sessions", operation_id = "delete_session",
     params(("id" = String, Path, description = "client identifier, percent-encoded")),
-    responses((status = 200, description = "it has ended", body = Envelope<Done>), Guarded, Checked, Named))]
+    responses((status = 200, description = "it has ended", body = Envelope<Done>), Guarded, Checked, Named, Patient))]
 pub async fn delete(
     State(app): State<App>,
     Place(id): Place<String>,
@@ -259,7 +259,7 @@ pub async fn queue(
 /// Messages in flight stay. Scope `clients`.
 #[utoipa::path(delete, path = "/sessions/{id}/queue", tag = "Sessions", operation_id = "clear_session_queue",
     params(("id" = String, Path, description = "client identifier, percent-encoded")),
-    responses((status = 200, description = "it is empty", body = Envelope<Done>), Guarded, Checked, Named))]
+    responses((status = 200, description = "it is empty", body = Envelope<Done>), Guarded, Checked, Named, Patient))]
 pub async fn clear_queue(
     State(app): State<App>,
     Place(id): Place<String>,

@@ -1,6 +1,8 @@
 //! Subscriptions.
 
-use super::forms::{Ask, Checked, Envelope, Guarded, Listing, bad, find, refused, word};
+use super::forms::{
+    Ask, Checked, Envelope, Guarded, Listing, Patient, bad, find, refused, word,
+};
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
@@ -69,7 +71,7 @@ impl SubscriptionRow {
 /// Scope `read`.
 #[utoipa::path(get, path = "/search/subscriptions", tag = "Subscriptions", operation_id = "search_subscriptions",
     params(SubscriptionQuery),
-    responses((status = 200, description = "subscriptions", body = Envelope<Listing<SubscriptionRow>>), Guarded, Checked))]
+    responses((status = 200, description = "subscriptions", body = Envelope<Listing<SubscriptionRow>>), Guarded, Checked, Patient))]
 pub async fn search(
     State(app): State<App>,
     Ask(query): Ask<SubscriptionQuery>,

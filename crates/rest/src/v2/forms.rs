@@ -46,12 +46,11 @@ impl Fault {
 
     /// Of a question that cannot be answered now.
     pub fn of_broker(error: AdminError) -> Fault {
-        let sentence = error.to_string();
-        Fault::Refused(Refusal::status(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            code::UNKNOWN,
-            sentence,
-        ))
+        let status = match error {
+            AdminError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Fault::Refused(Refusal::status(status, code::UNKNOWN, error.to_string()))
     }
 
     /// Of an operation on a client: [`code::NOT_ONLINE`] when there is none.

@@ -369,3 +369,31 @@ async fn its_own_listener_is_not_closed_by_accident() {
         .result("PUT", &format!("{path}?force=true"), Some(body))
         .await;
 }
+
+#[tokio::test]
+async fn a_full_store_is_not_the_fault_of_who_asks() {
+    let small =
+        "persistence.sync = 1s\npersistence.segment_bytes = 1MB\npersistence.max_bytes = 8MB\n";
+    let bench = Bench::with(small);
+    let ban = r#"{"kind":"client_id","value":"c"}"#;
+    bench.result("POST", "bans", Some(ban)).await;
+    let filling = bench.app.core().broker.table("filling");
+    let mut rows = 0_u32;
+    while filling.put(&rows.to_be_bytes(), &[0; 64 << 10]).is_ok() {
+        rows += 1;
+        assert!(rows < 1000);
+    }
+    let key = r#"{"name":"k","scopes":["read"]}"#;
+    let other = r#"{"kind":"client_id","value":"d"}"#;
+    for (path, body) in [("bans", other), ("api_keys", key)] {
+        let why = bench.refusal(503, "POST", path, Some(body)).await;
+        assert!(why.contains("`emqttd_ctl store`"), "{why}");
+    }
+    // What a store that is full takes, because it makes room.
+    bench.result("DELETE", "bans/client_id/c", None).await;
+    assert_eq!(
+        bench.result("GET", "bans", None).await,
+        serde_json::json!([])
+    );
+    bench.app.core().broker.store().unwrap().close();
+}

@@ -13,8 +13,9 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::http::request::Builder;
 use axum::response::Response;
-use emqttd_broker::{Broker, Shard};
+use emqttd_broker::{Broker, Shard, Storage};
 use emqttd_management::Core;
+use emqttd_store::Directory;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::fs;
@@ -66,14 +67,28 @@ fn request(method: &str, path: &str, credentials: &str) -> Builder {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::with("")
+    }
+
+    /// With further lines of `emq.conf`; one of `persistence.` means that there is a store.
+    fn with(lines: &str) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let etc = dir.path().join("etc");
         fs::create_dir_all(&etc).unwrap();
         let log = dir.path().join("log");
-        let text = format!("node.name = emq@127.0.0.1\nlog.dir = {}\n", log.display());
+        let text = format!(
+            "node.name = emq@127.0.0.1\nlog.dir = {}\nnode.data_dir = {}\n{lines}",
+            log.display(),
+            dir.path().display()
+        );
         fs::write(etc.join("emq.conf"), text).unwrap();
         let loaded = emqttd_config::load(&etc, std::iter::empty()).unwrap();
-        let (broker, shards) = Broker::new(loaded.settings, 2).unwrap();
+        let storage = lines.contains("persistence.").then(|| {
+            let settings = &loaded.settings.persistence;
+            let disk = Directory::new(&settings.dir).unwrap();
+            Storage::open(Arc::new(disk), settings).unwrap().unwrap()
+        });
+        let (broker, shards) = Broker::open(loaded.settings, 2, storage).unwrap();
         shards.into_iter().for_each(drive);
         let config = Arc::new(parking_lot::Mutex::new(loaded.config));
         let core = Core::new(broker, config);
