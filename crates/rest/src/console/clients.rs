@@ -2,7 +2,7 @@
 
 use super::forms::{
     Ask, Checked, Envelope, Guarded, Listing, Named, Patient, Place, bad, find, local_time,
-    missing, refused, word,
+    missing, refused, sorts, word,
 };
 use super::sessions::SessionRow;
 use super::subscriptions::SubscriptionRow;
@@ -12,6 +12,7 @@ use axum::extract::State;
 use emqttd_broker::{ClientFilter, ClientOrder};
 use emqttd_plugin_sdk::Client;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::Object;
 use utoipa::{IntoParams, ToSchema};
 
 /// Which clients, and in which order.
@@ -33,6 +34,7 @@ pub struct ClientQuery {
     /// clean session
     pub clean_sess: Option<bool>,
     /// `client_id`, `username`, `ipaddress`, `connected_at`, `proto_ver` or `keepalive`; behind `-` the greatest first
+    #[param(schema_with = sort_values)]
     pub sort: Option<String>,
     /// rows of the answer, 50 when absent
     #[param(minimum = 1, maximum = 1000)]
@@ -143,6 +145,10 @@ const ORDERS: [(&str, ClientOrder); 6] = [
     ("proto_ver", ClientOrder::ProtoVer),
     ("keepalive", ClientOrder::Keepalive),
 ];
+
+fn sort_values() -> Object {
+    sorts(&ORDERS)
+}
 
 /// As EMQ writes an absent user name.
 const NO_NAME: &str = "undefined";

@@ -11,7 +11,8 @@ use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use utoipa::openapi::{
-    ArrayBuilder, Content, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
+    ArrayBuilder, Content, Object, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
+    Type,
 };
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
@@ -172,6 +173,17 @@ pub fn sort<O: Copy>(
             )))
         }
     }
+}
+
+/// What `sort` may be, for the description of the API.
+pub fn sorts<O>(names: &[(&str, O)]) -> Object {
+    let both = names
+        .iter()
+        .flat_map(|(name, _)| [(*name).to_owned(), format!("-{name}")]);
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(both))
+        .build()
 }
 
 /// What the broker is to look for: `filter`, and what every search asks besides; `orders` are those that `sort` may name.

@@ -2,7 +2,7 @@
 
 use super::forms::{
     Ask, Checked, Done, Envelope, Guarded, Listing, Named, Patient, Place, bad, find, missing,
-    refused, word,
+    refused, sorts, word,
 };
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use emqttd_broker::{AdminError, RetainedFilter, RetainedOrder};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::Object;
 use utoipa::{IntoParams, ToSchema};
 
 /// Payloads up to this go into an answer: 1 MB.
@@ -26,6 +27,7 @@ pub struct RetainedQuery {
     /// in the topic
     pub search: Option<String>,
     /// `topic`; behind `-` the greatest first. Without it they come as they were published
+    #[param(schema_with = sort_values)]
     pub sort: Option<String>,
     /// rows of the answer, 50 when absent
     #[param(minimum = 1, maximum = 1000)]
@@ -112,6 +114,10 @@ impl RetainedMessage {
 
 /// By what they can be sorted.
 const ORDERS: [(&str, RetainedOrder); 1] = [("topic", RetainedOrder::Topic)];
+
+fn sort_values() -> Object {
+    sorts(&ORDERS)
+}
 
 /// Search the retained messages
 ///

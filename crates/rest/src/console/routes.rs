@@ -1,11 +1,12 @@
 //! Routes: the filters that somebody has subscribed to.
 
-use super::forms::{Ask, Checked, Envelope, Guarded, Listing, Patient, find, refused, word};
+use super::forms::{Ask, Checked, Envelope, Guarded, Listing, Patient, find, refused, sorts, word};
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
 use emqttd_broker::{RouteFilter, RouteOrder};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::Object;
 use utoipa::{IntoParams, ToSchema};
 
 /// Which routes, and in which order.
@@ -16,6 +17,7 @@ pub struct RouteQuery {
     /// in the filter
     pub search: Option<String>,
     /// `topic`; behind `-` the greatest first
+    #[param(schema_with = sort_values)]
     pub sort: Option<String>,
     /// rows of the answer, 50 when absent
     #[param(minimum = 1, maximum = 1000)]
@@ -37,6 +39,10 @@ pub struct RouteRow {
 
 /// By what they can be sorted.
 const ORDERS: [(&str, RouteOrder); 1] = [("topic", RouteOrder::Topic)];
+
+fn sort_values() -> Object {
+    sorts(&ORDERS)
+}
 
 /// Search the routes
 ///

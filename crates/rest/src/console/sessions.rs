@@ -2,7 +2,7 @@
 
 use super::forms::{
     Ask, Checked, Done, Envelope, Guarded, Listing, MOST_ROWS, Named, Patient, Place, find, limit,
-    local_time, missing, refused, word,
+    local_time, missing, refused, sorts, word,
 };
 use super::subscriptions::SubscriptionRow;
 use crate::answer::{Answer, Refusal};
@@ -12,6 +12,7 @@ use emqttd_broker::{
     AdminError, InflightRow, SessionFilter, SessionInfo, SessionOrder, SessionQueue, WaitingRow,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::Object;
 use utoipa::{IntoParams, ToSchema};
 
 /// Which sessions, and in which order.
@@ -27,6 +28,7 @@ pub struct SessionQuery {
     pub clean_sess: Option<bool>,
     /// `client_id`, `mqueue_len`, `mqueue_dropped`, `inflight_len`, `subscriptions`, `created_at` or `deliver_msg`; behind `-`
     /// the greatest first
+    #[param(schema_with = sort_values)]
     pub sort: Option<String>,
     /// rows of the answer, 50 when absent
     #[param(minimum = 1, maximum = 1000)]
@@ -126,6 +128,10 @@ const ORDERS: [(&str, SessionOrder); 7] = [
     ("created_at", SessionOrder::CreatedAt),
     ("deliver_msg", SessionOrder::DeliverMsg),
 ];
+
+fn sort_values() -> Object {
+    sorts(&ORDERS)
+}
 
 const NO_SESSION: &str = "there is no such session";
 

@@ -1,13 +1,14 @@
 //! Subscriptions.
 
 use super::forms::{
-    Ask, Checked, Envelope, Guarded, Listing, Patient, bad, find, refused, word,
+    Ask, Checked, Envelope, Guarded, Listing, Patient, bad, find, refused, sorts, word,
 };
 use crate::answer::{Answer, Refusal};
 use crate::state::App;
 use axum::extract::State;
 use emqttd_broker::{SubscriptionFilter, SubscriptionInfo, SubscriptionOrder};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::Object;
 use utoipa::{IntoParams, ToSchema};
 
 /// Which subscriptions, and in which order.
@@ -25,6 +26,7 @@ pub struct SubscriptionQuery {
     /// exactly this group
     pub share: Option<String>,
     /// `client_id` or `topic`; behind `-` the greatest first
+    #[param(schema_with = sort_values)]
     pub sort: Option<String>,
     /// rows of the answer, 50 when absent
     #[param(minimum = 1, maximum = 1000)]
@@ -52,6 +54,10 @@ const ORDERS: [(&str, SubscriptionOrder); 2] = [
     ("client_id", SubscriptionOrder::ClientId),
     ("topic", SubscriptionOrder::Topic),
 ];
+
+fn sort_values() -> Object {
+    sorts(&ORDERS)
+}
 
 impl SubscriptionRow {
     /// A subscription as it is shown.

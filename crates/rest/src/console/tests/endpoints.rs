@@ -397,3 +397,36 @@ async fn a_full_store_is_not_the_fault_of_who_asks() {
     );
     bench.app.core().broker.store().unwrap().close();
 }
+
+#[tokio::test]
+async fn every_order_of_the_description_is_one() {
+    let bench = Bench::new();
+    let document: Value = serde_json::from_str(&crate::openapi::text()).unwrap();
+    let mut searches = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let parameters = item["get"]["parameters"].as_array().into_iter().flatten();
+        for sort in parameters.filter(|one| one["name"] == "sort") {
+            searches += 1;
+            let path = path.strip_prefix("/api/v2/").unwrap();
+            assert_eq!(
+                (&sort["schema"]["type"], &sort["required"]),
+                (&"string".into(), &false.into())
+            );
+            let values = sort["schema"]["enum"].as_array().unwrap();
+            let why = bench
+                .refusal(400, "GET", &format!("{path}?sort=colour"), None)
+                .await;
+            for value in values {
+                let value = value.as_str().unwrap();
+                bench
+                    .result("GET", &format!("{path}?sort={value}"), None)
+                    .await;
+                assert!(
+                    why.contains(value.trim_start_matches('-')),
+                    "{value}: {why}"
+                );
+            }
+        }
+    }
+    assert_eq!(searches, 5);
+}
