@@ -13,9 +13,20 @@ pub struct About {
 }
 
 impl About {
-    /// Bytes of all texts.
+    /// Bytes of memory that it takes, nearly: many short properties take more than their texts.
     pub fn size(&self) -> usize {
+        let pairs = self.user_properties.len() * size_of::<(String, String)>();
+        size_of::<About>() + pairs + self.text()
+    }
+
+    /// Bytes of all texts.
+    fn text(&self) -> usize {
         self.texts().map(str::len).sum()
+    }
+
+    /// Bytes of the properties at the most: each has an identifier and up to two lengths of two bytes.
+    pub(super) fn encoded(&self) -> usize {
+        self.text() + 5 * (self.user_properties.len() + 1)
     }
 
     fn texts(&self) -> impl Iterator<Item = &str> {
@@ -38,7 +49,7 @@ impl About {
 
     /// Bytes of the properties.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut properties = Vec::with_capacity(self.size() + 5 * self.user_properties.len() + 3);
+        let mut properties = Vec::with_capacity(self.encoded());
         if let Some(content_type) = &self.content_type {
             Property::ContentType(content_type).encode(&mut properties);
         }
@@ -61,5 +72,29 @@ impl About {
             }
         }
         (about != About::default()).then(|| Box::new(about))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_takes() {
+        let pair = ("a".to_owned(), String::new());
+        let about = About {
+            content_type: Some("b".into()),
+            user_properties: vec![pair; 1000],
+        };
+        // In a packet a pair is six bytes, in memory two strings.
+        let encoded = about.encode();
+        assert_eq!(encoded.len(), 4 + 6 * 1000);
+        assert!((encoded.len()..=encoded.len() + 10).contains(&about.encoded()));
+        assert!(about.size() > 1000 * 2 * size_of::<String>());
+        assert_eq!(
+            About::read(Properties::new(&encoded)).as_deref(),
+            Some(&about)
+        );
+        assert_eq!(About::read(Properties::EMPTY), None);
     }
 }

@@ -230,8 +230,8 @@ impl Outgoing {
         let about = match &self.about {
             Some(about) => {
                 about.check()?;
-                // Five bytes at the most are for identifier and lengths of a property.
-                about.size() + 5 * about.user_properties.len() + 7
+                // With the length of the properties.
+                about.encoded() + 4
             }
             None => 0,
         };
