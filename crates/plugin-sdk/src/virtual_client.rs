@@ -191,7 +191,7 @@ impl Inner {
     /// answers at once and from another thread.
     fn flush(&self, mut state: MutexGuard<'_, State>) {
         if let Some(pipe) = self.pipe.get() {
-            let left = state.flush(&**pipe);
+            let left = state.flush(&**pipe) && !state.is_corked();
             drop(state);
             if left {
                 pipe.tell();
@@ -480,6 +480,16 @@ impl VirtualClient {
         Ok(Publishing::new(inner, answer, serial))
     }
 
+    /// For several calls in a row: what the client sends is left for the broker, but it is told of it only when the value
+    /// returned is dropped. Otherwise the first one wakes it, and it works on that while the others are still to come. Not
+    /// to be held while something is awaited.
+    #[must_use = "the broker is told when it is dropped"]
+    pub fn cork(&self) -> Cork {
+        let inner = Arc::clone(&self.0.inner);
+        inner.lock().cork();
+        Cork(inner)
+    }
+
     /// Subscribes; the answer has for each filter the QoS granted, or a code of 0x80 and more.
     ///
     /// # Errors
@@ -616,6 +626,18 @@ impl VirtualClient {
         let done = f(&mut state);
         self.0.inner.flush(state);
         done
+    }
+}
+
+/// As long as it is there the broker is not told that something was sent; see [`VirtualClient::cork`].
+pub struct Cork(Arc<Inner>);
+
+impl Drop for Cork {
+    fn drop(&mut self) {
+        let free = self.0.lock().uncork();
+        if let Some(pipe) = self.0.pipe.get().filter(|_| free) {
+            pipe.tell();
+        }
     }
 }
 

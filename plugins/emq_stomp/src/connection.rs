@@ -159,7 +159,10 @@ impl<R: FrameReader> Connection<R> {
                         return self.lost();
                     }
                     self.machine.told(Instant::now());
-                    if let Some(client) = &self.client {
+                    if let Some(client) = &self.client
+                        && !acknowledge.is_empty()
+                    {
+                        let _cork = client.cork();
                         for id in acknowledge.drain(..) {
                             client.ack(id);
                         }
@@ -206,11 +209,7 @@ impl<R: FrameReader> Connection<R> {
     /// Does all that can be done without waiting.
     fn work(&mut self) {
         loop {
-            while self.step.is_none()
-                && let Some(ask) = self.machine.next_ask()
-            {
-                self.ask(ask);
-            }
+            self.asks();
             if self.input.is_empty() || self.step.is_some() || !self.machine.takes_frames() {
                 break;
             }
@@ -231,9 +230,16 @@ impl<R: FrameReader> Connection<R> {
         if self.at_end && self.step.is_none() && self.machine.takes_frames() {
             self.machine.gone();
         }
+        self.asks();
+    }
+
+    /// Asks for what is to be asked, up to what has to be waited for. The broker hears of all of it at once.
+    fn asks(&mut self) {
+        let mut cork = None;
         while self.step.is_none()
             && let Some(ask) = self.machine.next_ask()
         {
+            cork = cork.or_else(|| self.client.as_ref().map(VirtualClient::cork));
             self.ask(ask);
         }
     }

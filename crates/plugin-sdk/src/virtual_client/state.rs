@@ -135,6 +135,8 @@ pub(super) struct State {
     /// packets for the broker; what is before `out_start` it has taken
     out: Vec<u8>,
     out_start: usize,
+    /// who lets the broker know later of what is left for it
+    corks: u32,
     /// the beginning of a packet from the broker
     partial: Vec<u8>,
     events: VecDeque<Event>,
@@ -169,6 +171,7 @@ impl State {
             connack: Some(connack),
             out: Vec::new(),
             out_start: 0,
+            corks: 0,
             partial: Vec::new(),
             events: VecDeque::new(),
             event_bytes: 0,
@@ -238,6 +241,22 @@ impl State {
             self.out_start = 0;
         }
         true
+    }
+
+    /// The broker is not to be told of what is left for it.
+    pub fn cork(&mut self) {
+        self.corks += 1;
+    }
+
+    /// Takes back one [`State::cork`]; whether it was the last.
+    pub fn uncork(&mut self) -> bool {
+        self.corks -= 1;
+        self.corks == 0
+    }
+
+    /// Whether somebody else tells the broker of what is left for it.
+    pub fn is_corked(&self) -> bool {
+        self.corks > 0
     }
 
     /// Adds a packet as it is.

@@ -14,6 +14,8 @@ struct Far {
     /// bytes it takes until it is full
     room: usize,
     received: Vec<u8>,
+    /// how often it was told that something was left for it
+    told: usize,
     resumed: usize,
     wills: Vec<Option<Will>>,
     closed: Option<String>,
@@ -27,6 +29,9 @@ impl Pipe for Broker {
         far.room -= taken;
         far.received.extend_from_slice(&bytes[..taken]);
         taken
+    }
+    fn tell(&self) {
+        self.far().told += 1;
     }
     fn close(&self, reason: &str) {
         self.far().closed.get_or_insert(reason.into());
@@ -45,6 +50,7 @@ impl Broker {
             version,
             room: usize::MAX,
             received: Vec::new(),
+            told: 0,
             resumed: 0,
             wills: Vec::new(),
             closed: None,
@@ -808,6 +814,30 @@ fn one_message_is_not_asked_after_by_the_timer_of_another() {
         broker.next(|packet| assert_eq!(packet, Packet::PingReq));
         broker.output(&[0xD0, 0]);
         assert_eq!(second.await, Ok(0x87));
+    });
+}
+
+#[test]
+fn the_broker_is_told_once_of_what_is_corked() {
+    run(async {
+        let broker = Broker::new(Version::V5);
+        let options = ConnectOptions::new("id").v5(0);
+        let (client, _events) = broker.connect(options, ConnAckProps::default()).await;
+        let lightly = Outgoing::new("t", "x");
+        let told = || std::mem::take(&mut broker.far().told);
+        told();
+        let (cork, another) = (client.cork(), client.cork());
+        for _ in 0..3 {
+            assert_eq!(client.try_publish(&lightly).unwrap().await, Ok(0));
+            // It is there, should the broker look.
+            published(&broker);
+        }
+        drop(another);
+        assert_eq!(told(), 0);
+        drop(cork);
+        assert_eq!(told(), 1);
+        assert_eq!(client.try_publish(&lightly).unwrap().await, Ok(0));
+        assert_eq!(told(), 1);
     });
 }
 
