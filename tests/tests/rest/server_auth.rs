@@ -353,6 +353,25 @@ fn rest_wrong_passwords_have_to_wait() {
 }
 
 #[test]
+fn rest_refused_tokens_and_keys_are_in_the_audit_log_and_do_not_fill_it() {
+    let broker = broker();
+    let http = api(&broker);
+    let bearer = |token: &str| Http::at(broker.addr("api.mgmt")).bearer(token);
+    for _ in 0..20 {
+        let forged = bearer("ak_0123456789abcdef.guess").get("/api/v2/refused");
+        assert_eq!(forged.status, 401);
+        assert_eq!(bearer("guess").get("/api/v2/refused").status, 401);
+    }
+    // One of an address in a minute; a minute may have gone by on a machine that does much else.
+    let noted = audited(&http, "GET /api/v2/refused");
+    assert!(matches!(noted.len(), 1..=3), "{noted:?}");
+    let (who, via, outcome) = noted.last().unwrap();
+    assert_eq!((who.as_str(), via.as_str()), ("ak_0123456789abcdef", "key"));
+    assert_eq!(outcome, "the API key does not count");
+    assert!(!http.get("/api/v2/audit").text().contains("guess"));
+}
+
+#[test]
 fn rest_an_unknown_user_takes_as_long_as_a_wrong_password() {
     let broker = broker();
     let admin = with_password(&broker);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Failures are counted for so long.
-const WINDOW: Duration = Duration::from_secs(60);
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
 /// Most failures of an address in that time (of a /64 of IPv6).
 const OF_ADDRESS: u32 = 10;
 /// Most failures of a user name in that time, from anywhere; who sits at the machine is heard all the same.
@@ -145,7 +145,7 @@ fn make_room(counts: &mut HashMap<Who, Count>, now: Instant) {
 }
 
 /// Whom an address stands for.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
         v4 @ IpAddr::V4(_) => v4,

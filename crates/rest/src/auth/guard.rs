@@ -2,7 +2,7 @@
 
 use super::caller::Proof;
 use super::needs::needed;
-use super::password::{Turned, look_at, record, record_failure};
+use super::password::{Turned, look_at, record, record_failure, record_refused};
 use super::token::Token;
 use super::{Caller, Came, origin};
 use crate::App;
@@ -186,13 +186,19 @@ async fn authenticate(
     };
     let credentials = credentials.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        let caller = match credentials.split_once('.') {
-            Some((id, secret)) => by_key(app, id, secret).await,
-            None => by_token(app, credentials).await,
+        let (caller, via, who) = match credentials.split_once('.') {
+            Some((id, secret)) => {
+                let who = Some(id).filter(|id| is_key_id(id));
+                (by_key(app, id, secret).await, Via::Key, who)
+            }
+            None => (by_token(app, credentials).await, Via::Token, None),
         };
         return match caller {
             Ok(Some(caller)) => Ok(caller),
-            Ok(None) => Err(unknown(None)),
+            Ok(None) => {
+                record_refused(app, came, who, via, action);
+                Err(unknown(None))
+            }
             Err(refusal) => Err(Box::new(refusal.into_response())),
         };
     }

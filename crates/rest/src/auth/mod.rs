@@ -11,6 +11,7 @@ mod login;
 mod needs;
 mod origin;
 mod password;
+mod refusals;
 mod remembered;
 mod token;
 

@@ -2,6 +2,7 @@
 
 use super::failures::{Failures, From};
 use super::origin::is_at_machine;
+use super::refusals::Refusals;
 use super::remembered::{Known, Remembered};
 use super::token::Ended;
 use super::{Came, now};
@@ -30,6 +31,7 @@ pub(crate) struct Door {
     remembered: Option<Remembered>,
     hashing: Arc<Semaphore>,
     ended: Ended,
+    refusals: Refusals,
     token_key: OnceLock<[u8; 32]>,
 }
 
@@ -40,6 +42,7 @@ impl Default for Door {
             remembered: Remembered::new(),
             hashing: Arc::new(Semaphore::new(HASHING)),
             ended: Ended::default(),
+            refusals: Refusals::default(),
             token_key: OnceLock::new(),
         }
     }
@@ -149,6 +152,17 @@ pub async fn check_login(
 pub(super) fn record_failure(app: &App, came: &Came, user: &str, action: &str, turned: &Turned) {
     if !matches!(turned, Turned::TooOften(_)) {
         record(app, came, user, Via::Login, action, turned.outcome());
+    }
+}
+
+/// Notes in the audit log that a token or a key was refused, unless that address was noted just before.
+pub(super) fn record_refused(app: &App, came: &Came, who: Option<&str>, via: Via, action: &str) {
+    if app.door().refusals.notes(came.peer.ip(), Instant::now()) {
+        let outcome = match via {
+            Via::Key => "the API key does not count",
+            _ => "the token does not count",
+        };
+        record(app, came, who.unwrap_or("unknown"), via, action, outcome);
     }
 }
 
