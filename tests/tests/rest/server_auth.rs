@@ -217,6 +217,11 @@ fn rest_tokens_are_renewed_ended_and_outlive_a_restart() {
         401
     );
     assert_eq!(of(&broker, &other).get("/api/v2/me").status, 200);
+    // Nor does a restart bring them back.
+    broker.restart(End::Kill);
+    assert_eq!(of(&broker, &text).get("/api/v2/me").status, 401);
+    assert_eq!(of(&broker, &renewed).get("/api/v2/me").status, 401);
+    assert_eq!(of(&broker, &other).get("/api/v2/me").status, 200);
     // One letter less, one more, one other.
     let mut bent = other.clone().into_bytes();
     bent[40] = if bent[40] == b'A' { b'B' } else { b'A' };

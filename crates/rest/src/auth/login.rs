@@ -127,7 +127,8 @@ async fn refresh(State(app): State<App>, caller: Caller) -> Result<Response, Ref
         (status = 403, description = "asked with something else than a token", body = Refused),
     ))]
 async fn logout(State(app): State<App>, caller: Caller) -> Result<Response, Refusal> {
-    app.door().ended().end(of_token(&caller)?, now());
+    let token = of_token(&caller)?;
+    app.door().end_login(&app, token).await?;
     Ok(DONE.into_response())
 }
 

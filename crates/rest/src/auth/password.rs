@@ -4,12 +4,12 @@ use super::failures::{Failures, From};
 use super::origin::is_at_machine;
 use super::refusals::Refusals;
 use super::remembered::{Known, Remembered};
-use super::token::Ended;
+use super::token::{Ended, Token};
 use super::{Came, now};
 use crate::App;
 use crate::answer::{Refusal, code};
 use axum::http::{HeaderMap, StatusCode};
-use emqttd_management::{Entry, Verified, Via};
+use emqttd_management::{Core, Entry, Verified, Via};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::Semaphore;
@@ -22,6 +22,8 @@ const HASHING: usize = 2;
 const LONGEST: usize = 1024;
 /// Most characters of a name in the audit log.
 const SHOWN: usize = 128;
+/// The table of logins that were ended.
+const ENDED: &str = "rest/ended";
 /// The key of tokens, by the name under which management keeps it.
 const TOKEN_KEY: &str = "rest/tokens";
 
@@ -58,10 +60,58 @@ impl Door {
         if let Some(key) = self.token_key.get() {
             return Ok(*key);
         }
-        let key = app.ask_first(|core| core.secret(TOKEN_KEY)).await?;
-        let key = key.map_err(|why| unavailable(&why))?;
+        let door = app.clone();
+        let read = app.ask_first(move |core| {
+            let over = door.door().restore_ended(core)?;
+            Ok((core.secret(TOKEN_KEY)?, over))
+        });
+        let (key, over) = read.await?.map_err(|why: String| unavailable(&why))?;
+        forget_rows(app, over);
         Ok(*self.token_key.get_or_init(|| key))
     }
+
+    /// Which logins were ended before the last restart: before the first token is looked at. The answer is the rows
+    /// that are over.
+    fn restore_ended(&self, core: &Core) -> Result<Vec<Vec<u8>>, String> {
+        let rows = core.broker.table(ENDED).rows();
+        let rows = rows.map_err(|error| format!("ended logins: {error}"))?;
+        let rows = rows.into_iter().map(|(name, at)| {
+            let at = at.try_into().map_or(0, u64::from_be_bytes);
+            (name, at)
+        });
+        Ok(self.ended.restore(rows, now()))
+    }
+
+    /// Ends the login of a token, for good: when this returns a restart does not bring it back, unless the store fails.
+    pub async fn end_login(&self, app: &App, token: &Token) -> Result<(), Refusal> {
+        let ((name, at), over) = self.ended.end(token, now());
+        app.ask_first(move |core| {
+            let table = core.broker.table(ENDED);
+            if let Err(error) = table.put(&name, &at.to_be_bytes()) {
+                log::warn!("a logout would be forgotten by a restart: {error}");
+            }
+        })
+        .await?;
+        forget_rows(app, over);
+        Ok(())
+    }
+}
+
+/// Deletes rows of ended logins. There may be thousands; nobody waits for that.
+fn forget_rows(app: &App, over: Vec<Vec<u8>>) {
+    if over.is_empty() {
+        return;
+    }
+    let app = app.clone();
+    tokio::spawn(async move {
+        let deleted = app.ask(move |core| {
+            let table = core.broker.table(ENDED);
+            over.iter().try_for_each(|name| table.delete(name))
+        });
+        if let Ok(Err(error)) = deleted.await {
+            log::debug!("ended logins stay in the store for now: {error}");
+        }
+    });
 }
 
 /// Why somebody is not let in.
@@ -282,6 +332,6 @@ fn not_from_here(user: &str) -> Turned {
 }
 
 /// A token for somebody who gave the right password.
-pub(super) fn token_of(user: &str, welcome: Welcome) -> super::token::Token {
-    super::token::Token::new(user, welcome.generation, welcome.default_password, now())
+pub(super) fn token_of(user: &str, welcome: Welcome) -> Token {
+    Token::new(user, welcome.generation, welcome.default_password, now())
 }

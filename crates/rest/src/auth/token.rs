@@ -19,6 +19,8 @@ const SKEW: u64 = 60;
 const HEAD: usize = 1 + 4 * 8 + 1 + 16;
 const VERSION: u8 = 1;
 const TAG: usize = 32;
+/// Name of the row that says before when all tokens are void.
+const VOID: &[u8] = b"void before";
 /// Longest text of a token that is looked at.
 const LONGEST_TEXT: usize = 2048;
 
@@ -120,9 +122,13 @@ fn mac(key: &[u8; 32], bytes: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-/// Logins that were ended before their tokens.
+/// Logins that were ended before their tokens. What is kept of them in the store is a row for each, and one of
+/// [`VOID`]: a name, and a time.
 #[derive(Debug, Default)]
 pub struct Ended(Mutex<EndedLogins>);
+
+/// What is kept: the login or [`VOID`], and the time in unix seconds.
+pub type Row = (Vec<u8>, u64);
 
 #[derive(Debug, Default)]
 struct EndedLogins {
@@ -133,19 +139,43 @@ struct EndedLogins {
 }
 
 impl Ended {
-    /// Ends a login: none of its tokens counts any more.
-    pub fn end(&self, token: &Token, now: u64) {
+    /// Ends a login: none of its tokens counts any more. The answer is the row to keep, and those that are over.
+    pub fn end(&self, token: &Token, now: u64) -> (Row, Vec<Vec<u8>>) {
         let mut ended = self.0.lock();
+        let over = |ended: &mut EndedLogins, all: bool| {
+            let gone = ended.sessions.extract_if(|_, until| all || *until <= now);
+            gone.map(|(session, _)| session.to_vec()).collect()
+        };
+        let mut gone: Vec<Vec<u8>> = over(&mut ended, false);
         if ended.sessions.len() >= MOST_ENDED {
-            ended.sessions.retain(|_, until| *until > now);
-        }
-        if ended.sessions.len() >= MOST_ENDED {
-            ended.sessions.clear();
+            gone.extend(over(&mut ended, true));
             ended.void_before = now + 1;
-            return;
+            return ((VOID.to_vec(), now + 1), gone);
         }
         // A token made in the last second of the login's time would end then.
-        ended.sessions.insert(token.session, token.login + LONGEST);
+        let until = token.login + LONGEST;
+        ended.sessions.insert(token.session, until);
+        ((token.session.to_vec(), until), gone)
+    }
+
+    /// What an earlier run has kept. The answer is the rows that are over.
+    pub fn restore(&self, rows: impl IntoIterator<Item = Row>, now: u64) -> Vec<Vec<u8>> {
+        let mut ended = self.0.lock();
+        let mut over = Vec::new();
+        for (name, at) in rows {
+            if name == VOID {
+                ended.void_before = ended.void_before.max(at);
+                continue;
+            }
+            match <[u8; 16]>::try_from(&name[..]) {
+                // No more than there were, unless rows that were over could not be deleted.
+                Ok(session) if at > now && ended.sessions.len() < 2 * MOST_ENDED => {
+                    ended.sessions.insert(session, at);
+                }
+                _ => over.push(name),
+            }
+        }
+        over
     }
 
     /// Whether the login of that token has been ended.
@@ -225,5 +255,36 @@ mod tests {
         assert!(ended.0.lock().sessions.len() <= MOST_ENDED);
         assert!(ended.has(&token) && ended.has(&other));
         assert!(!ended.has(&Token::new("admin", 0, false, 1101)));
+    }
+
+    #[test]
+    fn an_ended_login_stays_ended_after_a_restart() {
+        let (token, old) = (
+            Token::new("admin", 0, false, 1000),
+            Token::new("admin", 0, false, 10),
+        );
+        let ended = Ended::default();
+        let (old_row, _) = ended.end(&old, 20);
+        // What is over is to be deleted, here and after a restart.
+        let (row, over) = ended.end(&token, 10 + LONGEST);
+        assert_eq!(over, [old.session.to_vec()]);
+        let later = Ended::default();
+        let rows = [old_row, row.clone(), (b"strange".to_vec(), u64::MAX)];
+        let over = later.restore(rows, 10 + LONGEST);
+        assert_eq!(over, [old.session.to_vec(), b"strange".to_vec()]);
+        assert!(later.has(&token) && !later.has(&old));
+        // With too many the rows go, and one stands for all of them.
+        let mut kept = std::collections::BTreeMap::from([row]);
+        for _ in 0..MOST_ENDED {
+            let (row, over) = later.end(&Token::new("admin", 0, false, 1100), 1100);
+            kept.extend([row]);
+            for name in over {
+                kept.remove(&name);
+            }
+        }
+        assert_eq!(kept.len(), 1);
+        let last = Ended::default();
+        last.restore(kept, 1100);
+        assert!(last.has(&token) && !last.has(&Token::new("admin", 0, false, 1101)));
     }
 }
