@@ -245,6 +245,20 @@ fn rest_a_change_that_restarts_the_dashboard_is_answered_by_it() {
             .find(|row| row.starts_with("dashboard:http:"));
         page.is_some_and(|row| row.contains("max_clients     : 9\n"))
     });
+    // By the path of 2.3, too.
+    let page = Http::admin(address(&broker, "dashboard:http"));
+    let path = "/api/v2/nodes/emq@127.0.0.1/plugin_configs/emq_dashboard";
+    let changed = page.put(
+        path,
+        &json!({ "dashboard.listener.http.max_clients": "11" }),
+    );
+    assert_eq!((changed.status, changed.code()), (200, 0));
+    eventually("the dashboard is open with that value", || {
+        let (_, text) = broker.ctl(&["listeners"]);
+        let mut rows = text.split("listener on ");
+        let page = rows.find(|row| row.starts_with("dashboard:http:"));
+        page.is_some_and(|row| row.contains("max_clients     : 11\n"))
+    });
     let again = Http::admin(address(&broker, "dashboard:http"));
     assert_eq!(
         again

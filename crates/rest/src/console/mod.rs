@@ -15,7 +15,7 @@ mod listeners;
 mod logging;
 mod metrics;
 mod overview;
-mod plugins;
+pub(crate) mod plugins;
 mod retained;
 mod routes;
 mod sessions;

@@ -164,7 +164,7 @@ impl PluginKey {
 
 /// Does something with a plugin. `None` = it goes on: it ends the listener by which the request came, and with it the
 /// answer, if that waits for the end.
-async fn ask<T: Send + 'static>(
+pub(crate) async fn ask<T: Send + 'static>(
     app: &App,
     came: &Came,
     name: &str,

@@ -3,7 +3,9 @@
 use super::forms::{Body, Fault, Fields, Form, Here, Name};
 use crate::App;
 use crate::answer::{Answer, DONE, code};
+use crate::auth::Came;
 use crate::console::forms::{Done, Envelope};
+use crate::console::plugins::ask;
 use crate::openapi::Outcome;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -146,15 +148,23 @@ impl Form for Values {
     responses((status = 200, body = Outcome<Done>, description = "102: there is no such key, or its value is wrong")))]
 pub async fn configure(
     Name(name): Name,
+    came: Came,
     app: State<App>,
     Body(Values(pairs)): Body<Values>,
 ) -> Result<impl IntoResponse, Fault> {
-    let done = app
-        .ask(move |core| core.set_plugin_keys(&name, &pairs))
-        .await?;
-    done.map_err(|error| match error {
-        PluginConfigError::NotFound => Fault::NotFound,
-        PluginConfigError::Refused(sentence) => Fault::said(code::UNKNOWN, sentence),
-    })?;
-    Ok(DONE)
+    let changed = name.clone();
+    let done = ask(&app, &came, &name, move |core| {
+        let done = core.set_plugin_keys(&changed, &pairs);
+        if let Err(PluginConfigError::Refused(why)) = &done {
+            log::warn!("{changed}: {why}");
+        }
+        done
+    });
+    match done.await? {
+        Some(Err(PluginConfigError::NotFound)) => Err(Fault::NotFound),
+        Some(Err(PluginConfigError::Refused(sentence))) => {
+            Err(Fault::said(code::UNKNOWN, sentence))
+        }
+        Some(Ok(_)) | None => Ok(DONE),
+    }
 }
