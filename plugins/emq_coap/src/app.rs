@@ -13,14 +13,16 @@ use crate::settings::Shared;
 use crate::store::{Publication, TopicStore};
 use crate::topics::{Deletion, Listing};
 use crate::watching::{Observation, Waiter, Want};
+use emqttd_gateway::{Shares, Source};
 use emqttd_plugin_sdk::PeerInfo;
 use emqttd_plugin_sdk::virtual_client::{ConnectOptions, NotNow, Outgoing, Refused};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Clients that are being connected at the same time.
-const MAX_CONNECTING: usize = 1000;
+/// Clients that are being connected at the same time. One address leaves as many places as it has to others, so that it
+/// has half of them at the most.
+const MAX_CONNECTING: usize = 2000;
 /// Requests that wait for one client to be connected.
 const MAX_WAITING: usize = 16;
 /// Bytes of all requests that wait for clients to be connected.
@@ -68,6 +70,12 @@ pub struct App<B> {
     pub actions: VecDeque<Action>,
     pub store: TopicStore,
     connecting: usize,
+    /// of each source, those that are being connected
+    connecting_of: Shares,
+    /// of each source
+    clients_of: Shares,
+    /// where it is looked next for a client that makes room
+    look_from: Option<(Instant, Due)>,
     waiting_bytes: usize,
     /// the last number that was given out
     last: u64,
@@ -93,6 +101,9 @@ impl<B: Broker> App<B> {
             actions: VecDeque::new(),
             store,
             connecting: 0,
+            connecting_of: Shares::default(),
+            clients_of: Shares::default(),
+            look_from: None,
             waiting_bytes: 0,
             last: 0,
         }
@@ -165,11 +176,13 @@ impl<B: Broker> App<B> {
         let (most, keepalive) = (settings.max_clients, settings.keepalive);
         let counted = settings.enable_stats;
         drop(settings);
-        if self.clients.len() >= most && !(key.is_proven() && self.make_room()) {
-            return Outcome::Now(Response::busy(30));
-        }
-        if self.connecting >= MAX_CONNECTING {
+        let source = Source::of(origin.endpoint.address());
+        let free = MAX_CONNECTING - self.connecting;
+        if self.connecting_of.held(source) >= free {
             return Outcome::Now(Response::busy(1));
+        }
+        if self.clients.len() >= most && !self.make_room(key.is_proven(), source) {
+            return Outcome::Now(Response::busy(30));
         }
         let clientid = key.clientid();
         let mut options = ConnectOptions::new(&*clientid);
@@ -194,19 +207,43 @@ impl<B: Broker> App<B> {
         self.clients.insert(no, client);
         self.by_key.insert(key, no);
         self.connecting += 1;
+        self.connecting_of.take(source);
+        self.clients_of.take(source);
         self.broker.connect(no, peer, options);
         self.wait(no, origin, plan)
     }
 
-    /// Ends the client that is looked at next, which was silent for long, of those that anybody can make up; `false` =
-    /// there is none to be found.
-    fn make_room(&mut self) -> bool {
-        let clients = self.due.iter().filter_map(|(_, due)| match due {
-            Due::Client(no) => Some(*no),
-            Due::Reader(..) => None,
-        });
-        let is_proven = |no: &ClientNo| self.clients.get(no).is_none_or(|c| c.key.is_proven());
-        let goes = clients.take(LOOKED_AT).find(|no| !is_proven(no));
+    /// Ends a client for another one. Those that anybody can make up give way to one that has shown who it is, and those
+    /// of a source with many to one of a source with few; of those that are looked at, the one that was silent longest.
+    /// `false` = there is none.
+    fn make_room(&mut self, is_proven: bool, source: Source) -> bool {
+        let gives_way = |no: &ClientNo| {
+            self.clients.get(no).is_some_and(|client| {
+                let is_anybody = !client.key.is_proven();
+                let (of, has_many) = (client.source(), &self.clients_of);
+                let may = is_proven || is_anybody;
+                let is_one_of_many = client.waiting.is_none() && has_many.gives_way(of, source);
+                (is_proven && is_anybody) || (may && is_one_of_many)
+            })
+        };
+        let from = self.look_from.take();
+        let all = match &from {
+            Some(from) => self.due.range(from..),
+            None => self.due.range(..),
+        };
+        let mut goes = None;
+        for (looked_at, due) in all.enumerate() {
+            if looked_at == LOOKED_AT {
+                self.look_from = Some(due.clone());
+                break;
+            }
+            if let (_, Due::Client(no)) = due
+                && gives_way(no)
+            {
+                goes = Some(*no);
+                break;
+            }
+        }
         if let Some(no) = goes {
             self.forget(no, &Response::busy(30));
             self.broker.leave(no);
@@ -329,11 +366,14 @@ impl<B: Broker> App<B> {
 
     /// The requests that have waited for a client to be connected.
     fn stop_waiting(&mut self, no: ClientNo) -> Vec<Waiting> {
-        let client = self.clients.get_mut(&no);
-        let Some(waiting) = client.and_then(|client| client.waiting.take()) else {
+        let Some(client) = self.clients.get_mut(&no) else {
+            return Vec::new();
+        };
+        let Some(waiting) = client.waiting.take() else {
             return Vec::new();
         };
         self.connecting -= 1;
+        self.connecting_of.give_back(client.source());
         self.waiting_bytes -= waiting.iter().map(|waiting| waiting.bytes).sum::<usize>();
         waiting
     }
@@ -380,6 +420,7 @@ impl<B: Broker> App<B> {
             return;
         };
         self.by_key.remove(&client.key);
+        self.clients_of.give_back(client.source());
         self.due.remove(&(client.looked_at, Due::Client(no)));
         for (_, filter) in client.filters {
             self.give_up(filter, response);

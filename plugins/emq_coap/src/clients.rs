@@ -6,6 +6,7 @@ use crate::plan::{Plan, Who};
 use crate::request::Ticket;
 use crate::store::Owner;
 use crate::watching::{Copies, Filter};
+use emqttd_gateway::Source;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -152,6 +153,11 @@ impl Client {
             acks: HashMap::new(),
             copies: None,
         }
+    }
+
+    /// Where it is; that does not change, its port may.
+    pub fn source(&self) -> Source {
+        Source::of(self.endpoint.address())
     }
 
     /// When it is over unless it gives a sign of life.

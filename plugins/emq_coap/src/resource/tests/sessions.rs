@@ -179,7 +179,7 @@ fn addresses_that_anybody_can_make_up_do_not_keep_the_others_out() {
         bench.pass(Duration::from_secs(1));
     }
     // Over DTLS without a certificate or key of its own it is anybody, too.
-    let secure = Endpoint::Secure(endpoint(9, 5000).address());
+    let secure = Endpoint::Secure(endpoint(1, 5000).address());
     let anybody = get("/mqtt?c=c").from(secure);
     assert_eq!(bench.code(&anybody), Code::UNAVAILABLE);
     bench.log();
@@ -193,6 +193,59 @@ fn addresses_that_anybody_can_make_up_do_not_keep_the_others_out() {
     }
     assert_eq!(bench.code(&known("e")), Code::UNAVAILABLE);
     assert_eq!(bench.code(&get("/mqtt?c=f")), Code::UNAVAILABLE);
+}
+
+/// One address does not take all places from the others.
+#[test]
+fn who_has_many_sessions_makes_room() {
+    let mut bench = Bench::with(|settings| settings.max_clients = 200);
+    let come = |bench: &mut Bench, c: &str, host: u8| {
+        let ask = get(&format!("/mqtt?c={c}")).from(endpoint(host, 5000));
+        let answer = bench.send(&ask).map(|response| response.code);
+        if answer.is_none() {
+            bench.let_in();
+            bench.answer();
+        }
+        answer
+    };
+    // Those that would be over first are of addresses with one.
+    for host in 10..110 {
+        assert_eq!(come(&mut bench, "few", host), None);
+    }
+    for n in 0..100 {
+        assert_eq!(come(&mut bench, &format!("many{n}"), 1), None);
+    }
+    assert_eq!(come(&mut bench, "more", 1), Some(Code::UNAVAILABLE));
+    bench.log();
+    // It is looked a bit at a time.
+    let mut answers = vec![come(&mut bench, "late", 2)];
+    while answers.last() == Some(&Some(Code::UNAVAILABLE)) {
+        assert!(answers.len() < 5);
+        answers.push(come(&mut bench, "late", 2));
+    }
+    assert_eq!(bench.log().first().map(String::as_str), Some("leave"));
+    assert_eq!(bench.app.clients.len(), 200);
+    let clients = bench.app.clients.values();
+    let many = clients.filter(|client| client.endpoint == endpoint(1, 5000));
+    assert_eq!(many.count(), 99);
+}
+
+#[test]
+fn one_address_leaves_half_of_what_is_under_way_to_others() {
+    let mut bench = Bench::with(|settings| settings.max_clients = 10_000);
+    let mut come = |n: usize, host: u8| {
+        let ask = get(&format!("/mqtt?c=a{n}")).from(endpoint(host, 5000));
+        bench.send(&ask).is_none()
+    };
+    assert_eq!((0..3000).filter(|n| come(*n, 1)).count(), 1000);
+    assert_eq!((0..3000).filter(|n| come(*n, 2)).count(), 500);
+    assert!(come(0, 3));
+    bench.connack(Err(Refused::Code(4)));
+    bench.answer();
+    assert_eq!(
+        bench.code(&get("/mqtt?c=b").from(endpoint(1, 5000))),
+        Code::UNAVAILABLE
+    );
 }
 
 #[test]
