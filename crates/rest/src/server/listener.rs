@@ -1,6 +1,6 @@
 //! A listener that is open: who comes in by it, and how it ends.
 
-use super::paced::{Paced, Patience};
+use super::paced::{Pace, Paced, Patience};
 use super::settings::Opening;
 use super::site::Site;
 use crate::auth::Came;
@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -19,8 +20,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 /// How long the head of a request may take.
@@ -39,6 +40,8 @@ const CLOSING: Duration = Duration::from_secs(5);
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// How often certificates are looked at; only when somebody connects.
 const LOOK_AT_FILES: Duration = Duration::from_secs(10);
+/// How long a connection that gives up its place has to write what is left.
+const LEAVING: Duration = Duration::from_millis(100);
 /// Two lines of the log about the same are at least so far apart.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -214,7 +217,7 @@ impl Listening {
     async fn run(self, mut ready: watch::Receiver<bool>) {
         let about = self.about;
         let mut closing = about.closing.clone();
-        let mut connections = JoinSet::new();
+        let mut crowd = Crowd::default();
         tokio::select! {
             // An error: nobody will ever say that it is ready.
             ready = said(&mut ready) => if !ready { return },
@@ -226,11 +229,11 @@ impl Listening {
         loop {
             tokio::select! {
                 _ = said(&mut closing) => break,
-                Some(_) = connections.join_next() => {}
+                Some(()) = crowd.one_gone() => {}
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        if let Some(place) = about.admit(peer) {
-                            connections.spawn(connection(place, stream, peer));
+                        if let Some(place) = about.admit(peer, &mut crowd).await {
+                            crowd.add(place, stream, peer);
                         }
                         while !rate.admit(now()) {
                             tokio::time::sleep(BACK_OFF).await;
@@ -246,28 +249,103 @@ impl Listening {
             }
         }
         drop(self.socket);
-        let all = async { while connections.join_next().await.is_some() {} };
+        let all = async { while crowd.one_gone().await.is_some() {} };
         let _ = tokio::time::timeout(GOODBYE, all).await;
-        connections.shutdown().await;
+        crowd.tasks.shutdown().await;
+    }
+}
+
+/// The connections of a listener.
+#[derive(Default)]
+struct Crowd {
+    tasks: JoinSet<u64>,
+    /// in the order in which they came
+    open: BTreeMap<u64, Member>,
+    next: u64,
+}
+
+/// A connection, for who may have to end it.
+struct Member {
+    pace: Pace,
+    /// it is to end when nothing is left to write
+    leave: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Crowd {
+    fn add(&mut self, place: Place, stream: TcpStream, peer: SocketAddr) {
+        let number = self.next;
+        self.next += 1;
+        let (pace, leave) = (Pace::new(), Arc::new(Notify::new()));
+        let (own, told) = (pace.clone(), Arc::clone(&leave));
+        let task = self.tasks.spawn(async move {
+            connection(place, stream, peer, own, &told).await;
+            number
+        });
+        self.open.insert(number, Member { pace, leave, task });
+    }
+
+    /// Waits until one has ended; `None` when there are none.
+    async fn one_gone(&mut self) -> Option<()> {
+        // The error: one that was ended, and is not listed any more.
+        if let Ok(number) = self.tasks.join_next().await? {
+            self.open.remove(&number);
+        }
+        Some(())
+    }
+
+    /// Ends the one that came first of those that are not answered anything, and waits for what becomes free: whoever
+    /// opens connections and says nothing must not keep out who asks for something.
+    async fn make_room<T>(&mut self, free: impl Fn() -> Option<T>) -> Option<T> {
+        let mut idle = self.open.iter().filter(|(_, one)| !one.pace.is_busy());
+        let number = *idle.next()?.0;
+        let one = self.open.remove(&number)?;
+        match one.pace.is_idle() {
+            // The end of its last answer may not be written yet.
+            true => one.leave.notify_one(),
+            false => one.task.abort(),
+        }
+        for patience in [LEAVING, GOODBYE] {
+            let freed = async {
+                while self.one_gone().await.is_some() {
+                    if let Some(found) = free() {
+                        return Some(found);
+                    }
+                }
+                None
+            };
+            if let Ok(Some(found)) = tokio::time::timeout(patience, freed).await {
+                return Some(found);
+            }
+            one.task.abort();
+        }
+        None
     }
 }
 
 impl About {
     /// A place for a connection, unless there are too many or the rules keep it out.
-    fn admit(self: &Arc<About>, peer: SocketAddr) -> Option<Place> {
-        if !self.state.enter() {
-            let most = self.state.max_clients();
-            self.complain(|name| {
-                log::warn!("{name}: max_clients ({most}) reached, {peer} is refused")
-            });
-            return None;
-        }
-        let place = Place(Arc::clone(self));
+    async fn admit(self: &Arc<About>, peer: SocketAddr, crowd: &mut Crowd) -> Option<Place> {
         if !allowed(&self.opening.access, peer.ip()) {
             self.complain(|name| log::warn!("{name}: {peer} is refused by the access rules"));
             return None;
         }
-        Some(place)
+        if let Some(place) = self.place() {
+            return Some(place);
+        }
+        let most = self.state.max_clients();
+        if let Some(place) = crowd.make_room(|| self.place()).await {
+            self.complain(|name| {
+                log::warn!("{name}: max_clients ({most}) reached, the oldest connection without a request made room");
+            });
+            return Some(place);
+        }
+        self.complain(|name| log::warn!("{name}: max_clients ({most}) reached, {peer} is refused"));
+        None
+    }
+
+    fn place(self: &Arc<About>) -> Option<Place> {
+        self.state.enter().then(|| Place(Arc::clone(self)))
     }
 
     /// Says something in the log, unless something was said just before.
@@ -316,11 +394,11 @@ async fn said(what: &mut watch::Receiver<bool>) -> bool {
 }
 
 /// Serves a connection until its end.
-async fn connection(place: Place, stream: TcpStream, peer: SocketAddr) {
+async fn connection(place: Place, stream: TcpStream, peer: SocketAddr, pace: Pace, leave: &Notify) {
     let about = &place.0;
     let mut closing = about.closing.clone();
     let Some(secured) = &about.tls else {
-        return serve(about, stream, peer).await;
+        return serve(about, stream, peer, pace, leave).await;
     };
     let name = format!("{} on {}", about.came.protocol, about.came.listen_on);
     let handshake = secured.acceptor(&name).accept(stream);
@@ -328,7 +406,7 @@ async fn connection(place: Place, stream: TcpStream, peer: SocketAddr) {
     let why = tokio::select! {
         _ = said(&mut closing) => return,
         shaken = handshake => match shaken {
-            Ok(Ok(stream)) => return serve(about, stream, peer).await,
+            Ok(Ok(stream)) => return serve(about, stream, peer, pace, leave).await,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "handshake timeout".to_string(),
         },
@@ -336,18 +414,16 @@ async fn connection(place: Place, stream: TcpStream, peer: SocketAddr) {
     about.complain(|name| log::warn!("{name}: {peer}: TLS: {}", why.escape_debug()));
 }
 
-async fn serve<S>(about: &Arc<About>, stream: S, peer: SocketAddr)
+async fn serve<S>(about: &Arc<About>, stream: S, peer: SocketAddr, pace: Pace, leave: &Notify)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (stream, pace) = Paced::new(
-        stream,
-        Patience {
-            head: HEAD,
-            idle: IDLE,
-            write: about.opening.send_timeout,
-        },
-    );
+    let patience = Patience {
+        head: HEAD,
+        idle: IDLE,
+        write: about.opening.send_timeout,
+    };
+    let stream = Paced::new(stream, patience, pace.clone());
     let came = Came {
         peer,
         ..about.came.clone()
@@ -367,9 +443,15 @@ where
             .serve_connection(TokioIo::new(stream), service)
     );
     let mut closing = about.closing.clone();
+    let ends = async {
+        tokio::select! {
+            _ = said(&mut closing) => {}
+            () = leave.notified() => {}
+        }
+    };
     let served = tokio::select! {
         served = served.as_mut() => served,
-        _ = said(&mut closing) => {
+        () = ends => {
             served.as_mut().graceful_shutdown();
             served.await
         }

@@ -42,6 +42,24 @@ struct Shared {
 }
 
 impl Pace {
+    /// Of a connection that begins: the head of its first request is awaited.
+    pub fn new() -> Pace {
+        Pace(Arc::new(Shared {
+            part: AtomicU8::new(HEAD),
+            reader: AtomicWaker::new(),
+        }))
+    }
+
+    /// Whether a request is answered.
+    pub fn is_busy(&self) -> bool {
+        self.0.part.load(Ordering::Acquire) == BUSY
+    }
+
+    /// Whether a request has been answered, and there is nothing of the next.
+    pub fn is_idle(&self) -> bool {
+        self.0.part.load(Ordering::Acquire) == IDLE
+    }
+
     /// A request is answered from now on, until what this gives is dropped.
     pub fn busy(&self) -> Busy {
         self.0.part.store(BUSY, Ordering::Release);
@@ -74,20 +92,15 @@ pub struct Paced<S> {
 
 impl<S> Paced<S> {
     /// A connection that begins now.
-    pub fn new(stream: S, patience: Patience) -> (Paced<S>, Pace) {
-        let pace = Pace(Arc::new(Shared {
-            part: AtomicU8::new(HEAD),
-            reader: AtomicWaker::new(),
-        }));
-        let paced = Paced {
+    pub fn new(stream: S, patience: Patience, pace: Pace) -> Paced<S> {
+        Paced {
             stream,
             patience,
-            pace: pace.clone(),
+            pace,
             timed: HEAD,
             reading: Box::pin(tokio::time::sleep(patience.head)),
             writing: None,
-        };
-        (paced, pace)
+        }
     }
 
     /// Begins to measure when another part of the connection has begun.

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::Web;
-use super::paced::{Paced, Patience};
+use super::paced::{Pace, Paced, Patience};
 use crate::App;
 use bytes::Bytes;
-use emqttd_broker::{Broker, Shard};
+use emqttd_broker::{Broker, Severity, Shard};
 use emqttd_config::{Listener, ListenerKind};
 use emqttd_management::Core;
 use emqttd_plugin_sdk::{Config, HttpResponse, WebFile, WebListener};
@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -118,6 +118,31 @@ impl Bench {
 
     fn connect(&self) -> TcpStream {
         connect(self.addr)
+    }
+
+    /// Somebody who is being answered for as long as the connection is there.
+    fn listen(&self) -> TcpStream {
+        let mut stream = self.connect();
+        stream
+            .write_all(get("/api/v2/events?kinds=alarms").as_bytes())
+            .unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        stream
+    }
+
+    /// Something that is told to those.
+    fn happens(&self) {
+        let broker = &self.web.app.core().broker;
+        for summary in [Some("s"), None] {
+            broker.post_alarm("x", Severity::Warning, "t", summary);
+        }
+    }
+
+    /// Connections.
+    fn current(&self) -> usize {
+        self.web.app.core().broker.listeners()[0].current_clients
     }
 
     /// All that comes until the connection ends.
@@ -317,30 +342,53 @@ fn paths_lead_where_they_say() {
 #[test]
 fn no_more_than_max_clients_and_whom_the_rules_let_in() {
     let bench = Bench::new("listener.api.mgmt.max_clients = 2\n");
-    let mut first = bench.connect();
-    let second = bench.connect();
-    // They are in, once they are answered.
-    first
-        .write_all(b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    assert_eq!(first.read(&mut [0; 9]).unwrap(), 9);
-    let current = || bench.web.app.core().broker.listeners()[0].current_clients;
-    let end = Instant::now() + PATIENCE;
-    while current() < 2 && Instant::now() < end {
-        thread::sleep(Duration::from_millis(5));
-    }
-    assert_eq!(current(), 2);
+    let first = bench.listen();
+    let second = bench.listen();
     assert_eq!(bench.tell(&get("/status")), "");
     drop(second);
-    while current() == 2 && Instant::now() < end {
-        thread::sleep(Duration::from_millis(5));
-    }
+    // That it has gone is seen when there is something to tell.
+    until(|| {
+        bench.happens();
+        bench.current() == 1
+    });
     assert_eq!(bench.status(&get("/status")), 200);
+    drop(first);
 
     let bench = Bench::new(
         "listener.api.mgmt.access.10 = allow all\nlistener.api.mgmt.access.9 = deny 127.0.0.0/8\n",
     );
     assert_eq!(bench.tell(&get("/status")), "");
+}
+
+#[test]
+fn who_says_nothing_keeps_no_place_from_who_does() {
+    let bench = Bench::new("listener.api.mgmt.max_clients = 3\n");
+    // Between two requests, before the first, within the head of one.
+    let mut answered = bench.connect();
+    answered
+        .write_all(b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    assert_eq!(answered.read(&mut [0; 9]).unwrap(), 9);
+    let silent = bench.connect();
+    let mut slow = bench.connect();
+    slow.write_all(b"GET /status HT").unwrap();
+    until(|| bench.current() == 3);
+    let streams: Vec<TcpStream> = (0..3).map(|_| bench.listen()).collect();
+    for mut gone in [answered, silent, slow] {
+        // The three places are those of the streams now: these are at their end, or were reset.
+        let mut rest = Vec::new();
+        let end = gone.read_to_end(&mut rest);
+        assert_ne!(end.err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
+    }
+    // Who is answered stays.
+    assert_eq!(bench.tell(&get("/status")), "");
+    drop(streams);
+
+    // Thousands of them are no hindrance either.
+    let bench = Bench::new("listener.api.mgmt.max_clients = 3\n");
+    let crowd: Vec<TcpStream> = (0..200).map(|_| bench.connect()).collect();
+    assert_eq!(bench.status(&get("/status")), 200);
+    drop(crowd);
 }
 
 #[test]
@@ -593,7 +641,8 @@ fn paced(head: u64, idle: u64, write: u64) -> tokio::io::DuplexStream {
         idle: Duration::from_secs(idle),
         write: Duration::from_secs(write),
     };
-    let (stream, pace) = Paced::new(ours, patience);
+    let pace = Pace::new();
+    let stream = Paced::new(ours, patience, pace.clone());
     tokio::spawn(async move {
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let busy = pace.busy();
