@@ -29,7 +29,7 @@ pub struct AuditEntry {
     pub at: u64,
     /// user name, or id of the key
     pub who: String,
-    /// address it came from; empty for the command line
+    /// address it came from; `local` for the command line
     pub from: String,
     /// `basic`, `token`, `key`, `login` or `cli`
     pub via: String,

@@ -222,6 +222,16 @@ pub fn local_time(unix_seconds: u64) -> String {
     }
 }
 
+/// What is wrong with a parameter or a field, without the words of the library before its name.
+fn told(text: &str) -> &str {
+    const BEFORE: [&str; 2] = [
+        "Failed to deserialize query string: ",
+        "Failed to deserialize the JSON body into the target type: ",
+    ];
+    let said = BEFORE.iter().find_map(|words| text.strip_prefix(words));
+    said.unwrap_or(text)
+}
+
 /// The query of a request.
 #[derive(Debug)]
 pub struct Ask<T>(pub T);
@@ -233,7 +243,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Ask<T> {
         let found: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
         match found {
             Ok(Query(question)) => Ok(Ask(question)),
-            Err(wrong) => Err(refuse(wrong.status(), wrong.body_text())),
+            Err(wrong) => Err(refuse(wrong.status(), told(&wrong.body_text()))),
         }
     }
 }
@@ -269,7 +279,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 Err(refuse(wrong.status(), wrong.body_text()))
             }
             // One status for all that is wrong with a body.
-            Err(wrong) => Err(bad(wrong.body_text())),
+            Err(wrong) => Err(bad(told(&wrong.body_text()))),
         }
     }
 }

@@ -430,3 +430,14 @@ async fn every_order_of_the_description_is_one() {
     }
     assert_eq!(searches, 5);
 }
+
+#[tokio::test]
+async fn what_is_wrong_is_named_at_once() {
+    let bench = Bench::new();
+    let path = "search/clients?limit=x";
+    let why = bench.refusal(400, "GET", path, None).await;
+    assert!(why.starts_with("limit: "), "{why}");
+    let body = r#"{"kind":"client_id","value":7}"#;
+    let why = bench.refusal(400, "POST", "bans", Some(body)).await;
+    assert!(why.starts_with("value: "), "{why}");
+}
