@@ -127,7 +127,16 @@ impl Gateway {
                     Some(command) => self.obey(command),
                 },
                 Some(done) = self.outside.pending.next(), if !self.outside.pending.is_empty() => {
-                    if let Some((key, next)) = self.done(done) {
+                    let mut next = Some(done);
+                    for _ in 0..TURN {
+                        let Some(done) = next else { break };
+                        if let Some((key, next)) = self.done(done) {
+                            events.push(next_event(key, next));
+                        }
+                        next = self.outside.pending.next().now_or_never().flatten();
+                    }
+                    // What has been taken has to be worked on.
+                    if let Some((key, next)) = next.and_then(|done| self.done(done)) {
                         events.push(next_event(key, next));
                     }
                 }

@@ -241,9 +241,8 @@ impl<W: World> Machine<W> {
         let some = (0..LOOKED_AT.min(count)).map(|n| (self.looked_at + n) % count);
         let gives_way = some.filter_map(|slot| {
             let device = self.devices.get(slot)?;
-            // While the broker is asked about a device, it stays for the answer.
-            let may = device.state() != State::Connecting
-                && (self.shares).gives_way(Source::of(device.peer.address), source);
+            let of = Source::of(device.peer.address);
+            let may = self.shares.gives_way(of, source);
             may.then_some((device.heard(), slot))
         });
         let goes = gives_way.min();

@@ -87,6 +87,10 @@ fn who_has_many_clients_makes_room() {
         bench.client_at(port, &format!("sn{port}"));
         bench.now += 10;
     }
+    // One that the broker is still asked about may go, too.
+    bench.closed(Key { slot: 5, serial: 6 });
+    bench.from(6, "09 04 04 01 003c 736e36");
+    bench.now += 10;
     bench.from(1, "02 16");
     // Its own share does not grow.
     assert_eq!(bench.from(7, "09 04 04 01 003c 736e37"), ["030501"]);
@@ -99,7 +103,11 @@ fn who_has_many_clients_makes_room() {
     assert_eq!(bench.from(1, "02 16"), ["0217"]);
     assert_eq!(bench.from(2, "02 16"), [""; 0]);
     // Nobody has much more than others now.
+    bench.world.connecting.retain(|key| key.slot == 5);
     assert_eq!(elsewhere(&mut bench, [10, 0, 0, 5], connect), ["0218"]);
+    // The answer to it is for nobody, though another one has its place.
+    bench.world.connecting.pop();
+    assert_eq!(bench.unwanted(), [""; 0]);
     assert_eq!(elsewhere(&mut bench, [10, 0, 0, 6], connect), ["030501"]);
     assert_eq!(bench.from(1, "02 16"), ["0217"]);
     bench.machine.check();
