@@ -106,8 +106,8 @@ struct Shared {
     sender: mpsc::Sender<Seen>,
     /// plugins or listeners have come or gone
     changed: Notify,
-    /// it is known which plugins and listeners there are: what comes and goes from now on is told
-    looked: watch::Sender<bool>,
+    /// of which kinds it is known what there is: what comes and goes from now on is told
+    looked: watch::Sender<Kinds>,
 }
 
 /// Where event loops put what they see; never waits.
@@ -153,7 +153,7 @@ impl Default for Hub {
             missed: AtomicU64::new(0),
             sender,
             changed: Notify::new(),
-            looked: watch::Sender::new(false),
+            looked: watch::Sender::new(Kinds::NONE),
         }))
     }
 }
@@ -199,7 +199,7 @@ impl Hub {
         self.tie(&mut state, &broker);
         self.hear_changes(&mut state, app.core());
         if let Some(seen) = idle {
-            self.0.looked.send_replace(false);
+            self.0.looked.send_replace(Kinds::NONE);
             tokio::spawn(pump(self.clone(), app.clone(), seen));
         }
         drop(state);
@@ -210,10 +210,16 @@ impl Hub {
         })
     }
 
-    /// Waits until what plugins and listeners do is told.
-    pub async fn hears(&self) {
-        // The hub has the other end.
-        let _ = self.0.looked.subscribe().wait_for(|looked| *looked).await;
+    /// Waits until what plugins and listeners do is told to who listens to `kinds`.
+    pub async fn hears(&self, kinds: Kinds) {
+        let mut looked = self.0.looked.subscribe();
+        for kind in [Kinds::PLUGINS, Kinds::LISTENERS] {
+            if kinds.has(kind) && !looked.borrow().has(kind) {
+                // A look at once. The hub has the other end.
+                self.0.changed.notify_one();
+                let _ = looked.wait_for(|looked| looked.has(kind)).await;
+            }
+        }
     }
 
     /// What anybody wants to hear of.
@@ -313,11 +319,11 @@ async fn pump(hub: Hub, app: App, mut seen: mpsc::Receiver<Seen>) {
                     hub.confess();
                 }
             },
-            (looks, events) = &mut looking => {
+            (looks, wanted, events) = &mut looking => {
                 for event in events {
                     hub.spread(event);
                 }
-                hub.0.looked.send_replace(true);
+                hub.0.looked.send_replace(wanted);
                 looking.set(looks.next());
                 seen = match hub.rest(seen) {
                     Some(seen) => seen,

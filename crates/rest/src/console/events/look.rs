@@ -46,7 +46,7 @@ struct ListenerName {
     listen: String,
 }
 
-/// What was there at the last look; `None` before the first.
+/// What was there at the last look; `None` when nobody wanted to know.
 #[derive(Default)]
 struct Last {
     plugins: Option<BTreeSet<PluginName>>,
@@ -56,13 +56,12 @@ struct Last {
 /// What has come and gone since the last look.
 fn changes<T: Ord + Clone + Serialize>(
     last: &mut Option<BTreeSet<T>>,
-    present: BTreeSet<T>,
+    present: Option<BTreeSet<T>>,
     kinds: Kinds,
     (came, went): (&str, &str),
     out: &mut Vec<Event>,
 ) {
-    if let Some(old) = &*last {
-        let new = &present;
+    if let (Some(old), Some(new)) = (&*last, &present) {
         out.extend(
             old.difference(new)
                 .map(|gone| Event::new(kinds, went, gone)),
@@ -72,27 +71,29 @@ fn changes<T: Ord + Clone + Serialize>(
                 .map(|here| Event::new(kinds, came, here)),
         );
     }
-    *last = Some(present);
+    *last = present;
 }
 
 impl Last {
-    fn look(&mut self, core: &Core, figures: bool) -> Vec<Event> {
+    fn look(&mut self, core: &Core, wanted: Kinds, figures: bool) -> Vec<Event> {
         let mut out = Vec::new();
-        let rows = core.plugins().map(|plugins| plugins.list());
-        let rows = rows.unwrap_or_default().into_iter();
-        let plugins = rows
-            .filter(|row| row.active)
-            .map(|row| PluginName { name: row.name })
-            .collect();
+        let plugins = wanted.has(Kinds::PLUGINS).then(|| {
+            let rows = core.plugins().map(|plugins| plugins.list());
+            let rows = rows.unwrap_or_default().into_iter();
+            rows.filter(|row| row.active)
+                .map(|row| PluginName { name: row.name })
+                .collect()
+        });
         let words = ("plugin.started", "plugin.stopped");
         changes(&mut self.plugins, plugins, Kinds::PLUGINS, words, &mut out);
-        let rows = core.broker.listeners().into_iter();
-        let listeners = rows
-            .map(|row| ListenerName {
+        let listeners = wanted.has(Kinds::LISTENERS).then(|| {
+            let rows = core.broker.listeners().into_iter();
+            rows.map(|row| ListenerName {
                 protocol: row.protocol,
                 listen: row.listen_on,
             })
-            .collect();
+            .collect()
+        });
         let words = ("listener.opened", "listener.closed");
         changes(
             &mut self.listeners,
@@ -135,20 +136,22 @@ impl Looks {
         }
     }
 
-    /// Waits until it is time, and tells what has happened.
-    pub async fn next(mut self) -> (Looks, Vec<Event>) {
-        let figures = tokio::select! {
-            _ = self.ticks.tick() => self.hub.wanted().has(Kinds::STATS),
+    /// Waits until it is time; what was looked at, and what has happened.
+    pub async fn next(mut self) -> (Looks, Kinds, Vec<Event>) {
+        let due = tokio::select! {
+            _ = self.ticks.tick() => true,
             () = self.hub.changed() => false,
         };
+        let wanted = self.hub.wanted();
+        let figures = due && wanted.has(Kinds::STATS);
         let mut last = std::mem::take(&mut self.last);
         let looked = self.app.ask(move |core| {
-            let events = last.look(core, figures);
+            let events = last.look(core, wanted, figures);
             (last, events)
         });
         let events;
         (self.last, events) = looked.await.unwrap_or_default();
-        (self, events)
+        (self, wanted, events)
     }
 }
 
@@ -162,7 +165,7 @@ mod tests {
             let names = names.iter().map(|name| PluginName {
                 name: (*name).into(),
             });
-            names.collect::<BTreeSet<_>>()
+            Some(names.collect::<BTreeSet<_>>())
         };
         let mut last = None;
         let mut told = |present| {
@@ -172,12 +175,14 @@ mod tests {
             let texts: Vec<String> = out.iter().map(|event| event.text.to_string()).collect();
             texts.concat()
         };
-        // What is there at first is no news.
+        // What is there at first is no news, nor is it after nobody has looked for a while.
         assert_eq!(told(set(&["a"])), "");
         assert_eq!(
             told(set(&["b"])),
             "event: went\ndata: {\"name\":\"a\"}\n\nevent: came\ndata: {\"name\":\"b\"}\n\n"
         );
         assert_eq!(told(set(&["b"])), "");
+        assert_eq!(told(None), "");
+        assert_eq!(told(set(&["c"])), "");
     }
 }

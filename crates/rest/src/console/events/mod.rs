@@ -134,6 +134,6 @@ pub async fn events(
         ),
     })?;
     // From the first line on everything is told.
-    app.events().hears().await;
+    app.events().hears(kinds).await;
     Ok(stream(listener, move || caller.holds(&app)))
 }

@@ -190,6 +190,10 @@ async fn plugins_are_told_when_they_start_and_stop() {
     let bench = Bench::new();
     let core = bench.app.core();
     core.set_plugins(Arc::new(OnePlugin::default()));
+    // Whether or not somebody listens to something else already.
+    let _other = bench
+        .send("GET", "/api/v2/events?kinds=clients", None)
+        .await;
     let path = "/api/v2/events?kinds=plugins";
     let mut body = bench.send("GET", path, None).await.into_body();
     piece(&mut body).await;
