@@ -167,11 +167,13 @@ async fn exchange<O, I, E>(
     // What has come since the last ping.
     let heard = pings.then(|| AtomicBool::new(true));
     let ended = tokio::select! {
-        ended = take(&mut source, session, raw, heard.as_ref()) => ended,
+        ended = take(&mut source, session, raw, heard.as_ref()) => Ok(ended),
         ended = give(&mut sink, &mut receiver, raw, heard.as_ref()) => ended,
     };
     receiver.detach();
     session.end(Close::INTERRUPTED);
+    // A sink that has failed may not be written to again.
+    let Ok(ended) = ended else { return };
     let parting = async {
         let frame = ended.map(|close| CloseFrame {
             code: CloseCode::from(close.code),
@@ -221,13 +223,16 @@ where
     }
 }
 
-/// Sends the frames of the session, until it is over or the peer is gone.
+/// Sends the frames of the session, until it is over or the peer is silent.
+///
+/// # Errors
+/// When the peer takes nothing more.
 async fn give<O>(
     sink: &mut O,
     receiver: &mut Receiver,
     raw: bool,
     heard: Option<&AtomicBool>,
-) -> Option<Close>
+) -> Result<Option<Close>, O::Error>
 where
     O: Sink<Message> + Unpin,
 {
@@ -237,33 +242,33 @@ where
             Frame::Open if raw => continue,
             Frame::Messages(messages) if raw => {
                 for message in messages {
-                    sink.feed(bare(message)).await.ok()?;
+                    sink.feed(bare(message)).await?;
                 }
-                sink.flush().await.ok()?;
+                sink.flush().await?;
             }
             Frame::Heartbeat => {
                 // Nothing since the last one, not even the answer to the ping.
                 if heard.is_some_and(|heard| !heard.swap(false, Ordering::Relaxed)) {
-                    return None;
+                    return Ok(None);
                 }
                 if !raw {
-                    sink.feed(line(&frame)).await.ok()?;
+                    sink.feed(line(&frame)).await?;
                 }
-                sink.send(Message::Ping(Bytes::new())).await.ok()?;
+                sink.send(Message::Ping(Bytes::new())).await?;
             }
             Frame::Close(close) if raw => {
                 // Codes below 1000 are none of WebSockets.
                 let code = if close.code < 1000 { 1011 } else { close.code };
-                return Some(Close {
+                return Ok(Some(Close {
                     code,
                     reason: close.reason.clone(),
-                });
+                }));
             }
             Frame::Close(_) => {
-                sink.send(line(&frame)).await.ok()?;
-                return Some(Close::new(1000, "Normal closure"));
+                sink.send(line(&frame)).await?;
+                return Ok(Some(Close::new(1000, "Normal closure")));
             }
-            Frame::Open | Frame::Messages(_) => sink.send(line(&frame)).await.ok()?,
+            Frame::Open | Frame::Messages(_) => sink.send(line(&frame)).await?,
         }
     }
 }
@@ -278,5 +283,60 @@ fn bare(message: &Bytes) -> Message {
     match Utf8Bytes::try_from(message.clone()) {
         Ok(text) => Message::Text(text),
         Err(_) => Message::Binary(message.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::session::Limits;
+    use super::*;
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use tokio::io::ReadBuf;
+
+    /// Says nothing and takes nothing.
+    struct Gone;
+
+    impl AsyncRead for Gone {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Gone {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_told_nothing_more() {
+        let limits = Limits {
+            heartbeat: Duration::from_secs(25),
+            disconnect: Duration::from_secs(5),
+            queue: 1024,
+        };
+        let (session, socket) = Session::open(limits, false);
+        let (sink, source) = hixie::messages(Gone, 100);
+        let receiver = session.attach();
+        exchange(pin!(sink), pin!(source), &session, receiver, false, false).await;
+        assert_eq!(socket.recv().await, None);
     }
 }

@@ -7,6 +7,9 @@ use std::borrow::Cow;
 /// Of what type a body is when nobody says it.
 const CONTENT_TYPE: &str = "text/plain";
 
+/// How many properties of a message become headers. Some clients give up at frames with more than a hundred.
+const MOST: usize = 64;
+
 /// Headers of a frame, found in one pass.
 #[derive(Debug, Default)]
 pub(super) struct Headers<'a> {
@@ -98,7 +101,8 @@ pub(super) fn content_type<'a>(frame: Encoder<'a>, about: Option<&About>) -> Enc
 
 /// Adds what else is said of a message. Whoever published it by MQTT may have said what the version has no words for.
 pub(super) fn user_headers<'a>(mut frame: Encoder<'a>, about: Option<&About>) -> Encoder<'a> {
-    for (name, value) in about.iter().flat_map(|about| &about.user_properties) {
+    let pairs = about.iter().flat_map(|about| &about.user_properties);
+    for (name, value) in pairs.take(MOST) {
         if !is_ours(name) && frame.can_say(name, value) {
             frame = frame.named(name, value);
         }

@@ -59,6 +59,22 @@ fn what_is_said_of_a_message_stands_in_its_headers() {
 }
 
 #[test]
+fn a_message_has_not_more_headers_than_clients_take() {
+    let about = About {
+        user_properties: vec![("many".into(), "x".into()); 9000],
+        ..About::default()
+    };
+    let mut client = Client::connected();
+    let identifier = client.subscribe("id:1\ndestination:t");
+    client.machine.event(Event::Message(Incoming {
+        subscriptions: vec![identifier],
+        about: Some(Box::new(about)),
+        ..incoming("t", "x")
+    }));
+    assert_eq!(client.told().matches("many:x").count(), 64);
+}
+
+#[test]
 fn each_subscription_gets_its_own() {
     let mut client = Client::connected();
     let one = client.subscribe("id:1\ndestination:a/+");
