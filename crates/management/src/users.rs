@@ -355,7 +355,7 @@ impl Users {
     fn alarm(&self) {
         let any = self.list().iter().any(|user| user.default_password);
         let summary = any.then_some(
-            "somebody has the password of EMQ's first user, which everybody knows (`emqttd_ctl admins list` says who). It is taken \
+            "somebody has the password that EMQ gave its first user, which everybody knows (`emqttd_ctl admins list` says who). It is taken \
              on this machine only, until `emqttd_ctl admins passwd <Username> <Password>` sets another.",
         );
         let title = "A user of the dashboard has the default password";
