@@ -1,5 +1,7 @@
 //! A listener that is open: who comes in by it, and how it ends.
 
+use super::body::Sent;
+use super::crowd::Crowd;
 use super::paced::{Pace, Paced, Patience};
 use super::settings::Opening;
 use super::site::Site;
@@ -7,12 +9,12 @@ use crate::auth::Came;
 use emqttd_broker::ListenerState;
 use emqttd_net::admission::{ConnectionRate, allowed};
 use emqttd_tls::TlsContext;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +23,6 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 /// How long the head of a request may take.
@@ -33,7 +34,7 @@ const BUFFER: usize = 64 * 1024;
 /// Headers of a request.
 const MOST_HEADERS: usize = 100;
 /// How long requests that are open when a listener closes have to end.
-const GOODBYE: Duration = Duration::from_secs(1);
+pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 /// How long the end of a listener is waited for.
 const CLOSING: Duration = Duration::from_secs(5);
 /// How long nobody is accepted when that has failed, or when they come too fast.
@@ -41,7 +42,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// How often certificates are looked at; only when somebody connects.
 const LOOK_AT_FILES: Duration = Duration::from_secs(10);
 /// How long a connection that gives up its place has to write what is left.
-const LEAVING: Duration = Duration::from_millis(100);
+pub(super) const LEAVING: Duration = Duration::from_millis(100);
 /// Two lines of the log about the same are at least so far apart.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -233,7 +234,9 @@ impl Listening {
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, peer)) => {
                         if let Some(place) = about.admit(peer, &mut crowd).await {
-                            crowd.add(place, stream, peer);
+                            crowd.add(|pace, leave| async move {
+                                connection(place, stream, peer, pace, &leave).await;
+                            });
                         }
                         while !rate.admit(now()) {
                             tokio::time::sleep(BACK_OFF).await;
@@ -251,75 +254,7 @@ impl Listening {
         drop(self.socket);
         let all = async { while crowd.one_gone().await.is_some() {} };
         let _ = tokio::time::timeout(GOODBYE, all).await;
-        crowd.tasks.shutdown().await;
-    }
-}
-
-/// The connections of a listener.
-#[derive(Default)]
-struct Crowd {
-    tasks: JoinSet<u64>,
-    /// in the order in which they came
-    open: BTreeMap<u64, Member>,
-    next: u64,
-}
-
-/// A connection, for who may have to end it.
-struct Member {
-    pace: Pace,
-    /// it is to end when nothing is left to write
-    leave: Arc<Notify>,
-    task: AbortHandle,
-}
-
-impl Crowd {
-    fn add(&mut self, place: Place, stream: TcpStream, peer: SocketAddr) {
-        let number = self.next;
-        self.next += 1;
-        let (pace, leave) = (Pace::new(), Arc::new(Notify::new()));
-        let (own, told) = (pace.clone(), Arc::clone(&leave));
-        let task = self.tasks.spawn(async move {
-            connection(place, stream, peer, own, &told).await;
-            number
-        });
-        self.open.insert(number, Member { pace, leave, task });
-    }
-
-    /// Waits until one has ended; `None` when there are none.
-    async fn one_gone(&mut self) -> Option<()> {
-        // The error: one that was ended, and is not listed any more.
-        if let Ok(number) = self.tasks.join_next().await? {
-            self.open.remove(&number);
-        }
-        Some(())
-    }
-
-    /// Ends the one that came first of those that are not answered anything, and waits for what becomes free: whoever
-    /// opens connections and says nothing must not keep out who asks for something.
-    async fn make_room<T>(&mut self, free: impl Fn() -> Option<T>) -> Option<T> {
-        let mut idle = self.open.iter().filter(|(_, one)| !one.pace.is_busy());
-        let number = *idle.next()?.0;
-        let one = self.open.remove(&number)?;
-        match one.pace.is_idle() {
-            // The end of its last answer may not be written yet.
-            true => one.leave.notify_one(),
-            false => one.task.abort(),
-        }
-        for patience in [LEAVING, GOODBYE] {
-            let freed = async {
-                while self.one_gone().await.is_some() {
-                    if let Some(found) = free() {
-                        return Some(found);
-                    }
-                }
-                None
-            };
-            if let Ok(Some(found)) = tokio::time::timeout(patience, freed).await {
-                return Some(found);
-            }
-            one.task.abort();
-        }
-        None
+        crowd.end().await;
     }
 }
 
@@ -334,9 +269,11 @@ impl About {
             return Some(place);
         }
         let most = self.state.max_clients();
-        if let Some(place) = crowd.make_room(|| self.place()).await {
+        // More than one when `max_clients` has become less.
+        let over = (self.state.current() + 1).saturating_sub(most);
+        if let Some(place) = crowd.make_room(over, || self.place()).await {
             self.complain(|name| {
-                log::warn!("{name}: max_clients ({most}) reached, the oldest connection without a request made room");
+                log::warn!("{name}: max_clients ({most}) reached, the oldest connections without a request made room");
             });
             return Some(place);
         }
@@ -405,6 +342,7 @@ async fn connection(place: Place, stream: TcpStream, peer: SocketAddr, pace: Pac
     let handshake = tokio::time::timeout(secured.handshake, handshake);
     let why = tokio::select! {
         _ = said(&mut closing) => return,
+        () = leave.notified() => return,
         shaken = handshake => match shaken {
             Ok(Ok(stream)) => return serve(about, stream, peer, pace, leave).await,
             Ok(Err(error)) => error.to_string(),
@@ -428,11 +366,34 @@ where
         peer,
         ..about.came.clone()
     };
-    let answering = Arc::clone(about);
+    let (answering, busy) = (Arc::clone(about), pace.clone());
     let service = service_fn(move |request| {
-        let (about, came, pace) = (Arc::clone(&answering), came.clone(), pace.clone());
+        let (about, came, pace) = (Arc::clone(&answering), came.clone(), busy.clone());
         async move { Ok::<_, Infallible>(about.site.answer(request, &came, &pace).await) }
     });
+    let mut closing = about.closing.clone();
+    let served = converse(stream, service, &pace, leave, &mut closing).await;
+    if let Err(error) = served {
+        log::debug!(
+            "{} on {}: {peer}: {error}",
+            about.came.protocol,
+            about.came.listen_on
+        );
+    }
+}
+
+/// Answers requests until the peer has gone, the listener closes, or the place is wanted for another.
+pub(super) async fn converse<S, H>(
+    stream: Paced<S>,
+    service: H,
+    pace: &Pace,
+    leave: &Notify,
+    closing: &mut watch::Receiver<bool>,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: HttpService<Incoming, ResBody = Sent, Error = Infallible>,
+{
     let mut served = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -442,25 +403,24 @@ where
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(stream), service)
     );
-    let mut closing = about.closing.clone();
-    let ends = async {
-        tokio::select! {
-            _ = said(&mut closing) => {}
-            () = leave.notified() => {}
-        }
-    };
-    let served = tokio::select! {
-        served = served.as_mut() => served,
-        () = ends => {
+    tokio::select! {
+        // First: a request that has come is read before the connection leaves.
+        biased;
+        served = served.as_mut() => return served,
+        _ = said(closing) => served.as_mut().graceful_shutdown(),
+        () = leave.notified() => {
+            // Whether a request is answered is asked here, where nobody else begins to answer one between the question
+            // and the end: one that was begun is always answered to its end.
+            if !pace.is_busy() && !pace.is_idle() {
+                return Ok(());
+            }
             served.as_mut().graceful_shutdown();
-            served.await
+            match tokio::time::timeout(LEAVING, served.as_mut()).await {
+                Ok(served) => return served,
+                Err(_) if !pace.is_busy() => return Ok(()),
+                Err(_) => {}
+            }
         }
-    };
-    if let Err(error) = served {
-        log::debug!(
-            "{} on {}: {peer}: {error}",
-            about.came.protocol,
-            about.came.listen_on
-        );
     }
+    served.await
 }

@@ -4,6 +4,7 @@
 //! served on threads of their own, which are there with the first listener.
 
 mod body;
+mod crowd;
 mod files;
 mod listener;
 mod paced;

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -37,6 +37,8 @@ pub struct Pace(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     part: AtomicU8,
+    /// something of an answer waits for the peer to take it
+    writes: AtomicBool,
     /// who reads, to begin to measure when an answer has been sent
     reader: AtomicWaker,
 }
@@ -46,13 +48,14 @@ impl Pace {
     pub fn new() -> Pace {
         Pace(Arc::new(Shared {
             part: AtomicU8::new(HEAD),
+            writes: AtomicBool::new(false),
             reader: AtomicWaker::new(),
         }))
     }
 
-    /// Whether a request is answered.
+    /// Whether a request is answered, or the end of an answer is not written yet.
     pub fn is_busy(&self) -> bool {
-        self.0.part.load(Ordering::Acquire) == BUSY
+        self.0.part.load(Ordering::Acquire) == BUSY || self.0.writes.load(Ordering::Acquire)
     }
 
     /// Whether a request has been answered, and there is nothing of the next.
@@ -121,7 +124,9 @@ impl<S> Paced<S> {
         cx: &mut Context<'_>,
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
+        let waits = poll.is_pending();
+        self.pace.0.writes.store(waits, Ordering::Release);
+        if !waits {
             self.writing = None;
             return poll;
         }

@@ -3,17 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 use super::Web;
+use super::listener::converse;
 use super::paced::{Pace, Paced, Patience};
 use crate::App;
 use bytes::Bytes;
 use emqttd_broker::{Broker, Severity, Shard};
 use emqttd_config::{Listener, ListenerKind};
 use emqttd_management::Core;
-use emqttd_plugin_sdk::{Config, HttpResponse, WebFile, WebListener};
+use emqttd_plugin_sdk::{Config, HttpResponse, PluginListener, WebFile, WebListener};
 use http_body_util::Full;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -24,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Notify, watch};
 
 /// How long something may take that is to come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -384,6 +384,31 @@ fn who_says_nothing_keeps_no_place_from_who_does() {
     assert_eq!(bench.tell(&get("/status")), "");
     drop(streams);
 
+    // When there may be fewer than are there, as many leave as are too many.
+    let bench = Bench::new("");
+    let config = Config::of(&[("dashboard.listener.http", "127.0.0.1:0")]);
+    let opened = bench.web.open_for_plugin(&dashboard(), &config).unwrap();
+    let addr = opened.local_addr().unwrap();
+    let broker = &bench.web.app.core().broker;
+    let shown = || {
+        let mut all = broker.listeners().into_iter();
+        all.find(|l| l.protocol == "dashboard:http").unwrap()
+    };
+    let silent: Vec<TcpStream> = (0..5).map(|_| connect(addr)).collect();
+    until(|| shown().current_clients == 5);
+    broker.set_max_clients(&PluginListener {
+        protocol: "dashboard:http".into(),
+        listen_on: addr.to_string(),
+        acceptors: 4,
+        max_clients: 2,
+        mountpoint: None,
+    });
+    assert_eq!(shown().max_clients, 2);
+    assert_eq!(status(&tell(addr, get("/status").as_bytes())), 200);
+    until(|| shown().current_clients == 1);
+    drop(silent);
+    opened.close();
+
     // Thousands of them are no hindrance either.
     let bench = Bench::new("listener.api.mgmt.max_clients = 3\n");
     let crowd: Vec<TcpStream> = (0..200).map(|_| bench.connect()).collect();
@@ -431,16 +456,20 @@ fn a_listener_closes_and_opens_again() {
     );
 }
 
-#[test]
-fn a_listener_of_a_plugin() {
-    let bench = Bench::new("");
-    let listener = WebListener {
+fn dashboard() -> WebListener {
+    WebListener {
         protocol: "dashboard:http".into(),
         key: "dashboard.listener.http".into(),
         tls: false,
         files: &FILES,
         policy: "default-src 'none'",
-    };
+    }
+}
+
+#[test]
+fn a_listener_of_a_plugin() {
+    let bench = Bench::new("");
+    let listener = dashboard();
     let config = |pairs: &[(&str, &str)]| Config::of(pairs);
     let opened = bench
         .web
@@ -633,8 +662,17 @@ fn a_proxy_that_says_nothing_speaks_as_of_old() {
     );
 }
 
+/// Bytes of a long answer.
+const LONG: usize = 100_000;
+
 /// A server of hyper over a pipe, with little patience.
 fn paced(head: u64, idle: u64, write: u64) -> tokio::io::DuplexStream {
+    let (stream, _leave) = leaving(head, idle, write);
+    stream
+}
+
+/// The same; the connection is told to leave by the other.
+fn leaving(head: u64, idle: u64, write: u64) -> (tokio::io::DuplexStream, Arc<Notify>) {
     let (ours, theirs) = tokio::io::duplex(1024);
     let patience = Patience {
         head: Duration::from_secs(head),
@@ -643,15 +681,18 @@ fn paced(head: u64, idle: u64, write: u64) -> tokio::io::DuplexStream {
     };
     let pace = Pace::new();
     let stream = Paced::new(ours, patience, pace.clone());
+    let leave = Arc::new(Notify::new());
+    let told = Arc::clone(&leave);
     tokio::spawn(async move {
+        let answering = pace.clone();
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let busy = pace.busy();
+            let busy = answering.busy();
             async move {
                 if request.uri().path() == "/slow" {
                     tokio::time::sleep(Duration::from_secs(1000)).await;
                 }
                 let length = if request.uri().path() == "/long" {
-                    100_000
+                    LONG
                 } else {
                     2
                 };
@@ -659,12 +700,10 @@ fn paced(head: u64, idle: u64, write: u64) -> tokio::io::DuplexStream {
                 Ok::<_, Infallible>(hyper::Response::new(super::body::Sent::new(body, busy)))
             }
         });
-        let _ = http1::Builder::new()
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
+        let (_open, mut closing) = watch::channel(false);
+        let _ = converse(stream, service, &pace, &told, &mut closing).await;
     });
-    theirs
+    (theirs, leave)
 }
 
 async fn exchange(stream: &mut tokio::io::DuplexStream, path: &str) {
@@ -674,6 +713,48 @@ async fn exchange(stream: &mut tokio::io::DuplexStream, path: &str) {
     while !answer.ends_with(b"\r\n\r\nxx") {
         answer.push(stream.read_u8().await.unwrap());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_begun_is_not_cut_off_for_another() {
+    // A request that comes when the connection is told to leave.
+    let (mut stream, leave) = leaving(15, 60, 30);
+    exchange(&mut stream, "/").await;
+    stream
+        .write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    leave.notify_one();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(
+        answer.contains("connection: close") && answer.ends_with("\r\n\r\nxx"),
+        "{answer}"
+    );
+    // An answer whose reader is slow: all of it has been made, and most is not written.
+    let (mut stream, leave) = leaving(15, 60, 30);
+    stream
+        .write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = vec![stream.read_u8().await.unwrap()];
+    leave.notify_one();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.len() > LONG, "{}", answer.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_answered_leaves_at_once() {
+    let (mut stream, leave) = leaving(15, 60, 30);
+    exchange(&mut stream, "/").await;
+    leave.notify_one();
+    assert_eq!(ended(&mut stream).await, 0);
+    let (mut stream, leave) = leaving(15, 60, 30);
+    stream.write_all(b"GET / HT").await.unwrap();
+    leave.notify_one();
+    assert_eq!(ended(&mut stream).await, 0);
 }
 
 /// How long until the other side ends it, seconds.
