@@ -181,7 +181,7 @@ impl<B: Broker> App<B> {
         if self.connecting_of.held(source) >= free {
             return Outcome::Now(Response::busy(1));
         }
-        if self.clients.len() >= most && !self.make_room(key.is_proven(), source) {
+        if self.clients.len() >= most && !self.make_room(key.is_proven(), source, most) {
             return Outcome::Now(Response::busy(30));
         }
         let clientid = key.clientid();
@@ -214,15 +214,16 @@ impl<B: Broker> App<B> {
     }
 
     /// Ends a client for another one. Those that anybody can make up give way to one that has shown who it is, and those
-    /// of a source with many to one of a source with few; of those that are looked at, the one that was silent longest.
+    /// of a source that has more than half of all to one of another; of those that are looked at, the one that was silent longest.
     /// `false` = there is none.
-    fn make_room(&mut self, is_proven: bool, source: Source) -> bool {
+    fn make_room(&mut self, is_proven: bool, source: Source, most: usize) -> bool {
         let gives_way = |no: &ClientNo| {
             self.clients.get(no).is_some_and(|client| {
                 let is_anybody = !client.key.is_proven();
                 let (of, has_many) = (client.source(), &self.clients_of);
                 let may = is_proven || is_anybody;
-                let is_one_of_many = client.waiting.is_none() && has_many.gives_way(of, source);
+                let is_one_of_many =
+                    client.waiting.is_none() && has_many.gives_way(of, source, most);
                 (is_proven && is_anybody) || (may && is_one_of_many)
             })
         };

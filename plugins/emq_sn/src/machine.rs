@@ -234,7 +234,7 @@ impl<W: World> Machine<W> {
         self.schedule(now, slot, world);
     }
 
-    /// Ends a client of a source that has many, for one of a source that has few: of some, the one that was silent
+    /// Ends a client of a source that has more than half of all, for one of another: of some, the one that was silent
     /// longest. `false` = there is none.
     fn make_room(&mut self, now: u64, source: Source, world: &mut W) -> bool {
         let count = self.devices.len();
@@ -242,7 +242,7 @@ impl<W: World> Machine<W> {
         let gives_way = some.filter_map(|slot| {
             let device = self.devices.get(slot)?;
             let of = Source::of(device.peer.address);
-            let may = self.shares.gives_way(of, source);
+            let may = self.shares.gives_way(of, source, self.rules.max_clients);
             may.then_some((device.heard(), slot))
         });
         let goes = gives_way.min();

@@ -209,10 +209,10 @@ fn who_has_many_sessions_makes_room() {
         answer
     };
     // Those that would be over first are of addresses with one.
-    for host in 10..110 {
+    for host in 10..100 {
         assert_eq!(come(&mut bench, "few", host), None);
     }
-    for n in 0..100 {
+    for n in 0..110 {
         assert_eq!(come(&mut bench, &format!("many{n}"), 1), None);
     }
     assert_eq!(come(&mut bench, "more", 1), Some(Code::UNAVAILABLE));
@@ -227,7 +227,7 @@ fn who_has_many_sessions_makes_room() {
     assert_eq!(bench.app.clients.len(), 200);
     let clients = bench.app.clients.values();
     let many = clients.filter(|client| client.endpoint == endpoint(1, 5000));
-    assert_eq!(many.count(), 99);
+    assert_eq!(many.count(), 109);
 }
 
 #[test]
