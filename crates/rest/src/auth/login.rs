@@ -125,6 +125,7 @@ async fn refresh(State(app): State<App>, caller: Caller) -> Result<Response, Ref
     responses(
         (status = 200, description = "logged out", body = Envelope<Done>),
         (status = 403, description = "asked with something else than a token", body = Refused),
+        (status = 503, description = "logged out, but the store did not take it: a restart would forget it", body = Refused),
     ))]
 async fn logout(State(app): State<App>, caller: Caller) -> Result<Response, Refusal> {
     let token = of_token(&caller)?;

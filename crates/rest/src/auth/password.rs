@@ -82,16 +82,22 @@ impl Door {
         Ok(self.ended.restore(rows, now()))
     }
 
-    /// Ends the login of a token, for good: when this returns a restart does not bring it back, unless the store fails.
+    /// Ends the login of a token, for good: when this returns a restart does not bring it back.
+    ///
+    /// # Errors
+    /// When the store does not take it: the login is ended, and would count again after a restart.
     pub async fn end_login(&self, app: &App, token: &Token) -> Result<(), Refusal> {
         let ((name, at), over) = self.ended.end(token, now());
-        app.ask_first(move |core| {
-            let table = core.broker.table(ENDED);
-            if let Err(error) = table.put(&name, &at.to_be_bytes()) {
-                log::warn!("a logout would be forgotten by a restart: {error}");
-            }
-        })
-        .await?;
+        let put = app.ask_first(move |core| core.broker.table(ENDED).put(&name, &at.to_be_bytes()));
+        if let Err(error) = put.await? {
+            log::warn!("a logout would be forgotten by a restart: {error}");
+            // Rows that are over stay: the one that may stand for them was not written.
+            return Err(Refusal::status(
+                StatusCode::SERVICE_UNAVAILABLE,
+                code::UNKNOWN,
+                "logged out, but that could not be stored: a restart would forget it; see the log",
+            ));
+        }
         forget_rows(app, over);
         Ok(())
     }

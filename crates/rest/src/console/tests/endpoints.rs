@@ -1,4 +1,6 @@
-use super::Bench;
+use super::{Bench, request};
+use axum::body::Body;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -440,4 +442,35 @@ async fn what_is_wrong_is_named_at_once() {
     let body = r#"{"kind":"client_id","value":7}"#;
     let why = bench.refusal(400, "POST", "bans", Some(body)).await;
     assert!(why.starts_with("value: "), "{why}");
+}
+
+#[tokio::test]
+async fn a_logout_that_is_not_stored_is_not_called_done() {
+    let small =
+        "persistence.sync = 1s\npersistence.segment_bytes = 1MB\npersistence.max_bytes = 8MB\n";
+    let bench = Bench::with(small);
+    let body = r#"{"username":"admin","password":"public"}"#;
+    let login = bench.result("POST", "login", Some(body)).await;
+    let bearer = format!("Bearer {}", login["token"].as_str().unwrap());
+    assert_eq!(bench.send_as(&bearer, "/api/v2/me").await.status(), 200);
+    let filling = bench.app.core().broker.table("filling");
+    let mut rows = 0_u32;
+    while filling.put(&rows.to_be_bytes(), &[0; 64 << 10]).is_ok() {
+        rows += 1;
+        assert!(rows < 1000);
+    }
+    let logout = request("POST", "/api/v2/logout", &bearer);
+    let answer = bench.call(logout.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status(), 503);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert!(
+        body["message"]
+            .as_str()
+            .unwrap()
+            .contains("could not be stored"),
+        "{body}"
+    );
+    // Until the next start it is ended all the same.
+    assert_eq!(bench.send_as(&bearer, "/api/v2/me").await.status(), 401);
 }

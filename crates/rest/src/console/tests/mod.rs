@@ -96,7 +96,7 @@ impl Bench {
         emqttd_management::after_boot(&cli, &core);
         let app = App::new(core);
         let guarded = utoipa_axum::router::OpenApiRouter::new()
-            .nest("/api/v2", super::router())
+            .nest("/api/v2", super::router().merge(crate::auth::router()))
             .split_for_parts()
             .0
             .layer(axum::extract::DefaultBodyLimit::max(1 << 20))
