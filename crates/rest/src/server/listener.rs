@@ -37,6 +37,9 @@ const MOST_HEADERS: usize = 100;
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 /// How long the end of a listener is waited for.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How long a peer's system may confirm nothing of what was sent to it, at least; and at most, about the system's own limit.
+#[cfg(target_os = "linux")]
+const UNCONFIRMED: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(15 * 60)];
 /// How long nobody is accepted when that has failed, or when they come too fast.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// How often certificates are looked at; only when somebody connects.
@@ -167,12 +170,18 @@ impl Open {
     }
 }
 
-fn bind(opening: &Opening) -> io::Result<std::net::TcpListener> {
+pub(super) fn bind(opening: &Opening) -> io::Result<std::net::TcpListener> {
     let domain = Domain::for_address(opening.addr);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(opening.reuseaddr)?;
     // Accepted sockets take these over from the one that listens.
     socket.set_tcp_nodelay(opening.nodelay)?;
+    // Who has vanished without a word does not keep streams, which only the heartbeat goes to, for long.
+    #[cfg(target_os = "linux")]
+    {
+        let [least, most] = UNCONFIRMED;
+        socket.set_tcp_user_timeout(Some(opening.send_timeout.clamp(least, most)))?;
+    }
     if let Some(size) = opening.recbuf {
         socket.set_recv_buffer_size(size)?;
     }

@@ -5,6 +5,8 @@
 use super::Web;
 use super::listener::converse;
 use super::paced::{Pace, Paced, Patience};
+#[cfg(target_os = "linux")]
+use super::settings::Opening;
 use crate::App;
 use bytes::Bytes;
 use emqttd_broker::{Broker, Severity, Shard};
@@ -414,6 +416,23 @@ fn who_says_nothing_keeps_no_place_from_who_does() {
     let crowd: Vec<TcpStream> = (0..200).map(|_| bench.connect()).collect();
     assert_eq!(bench.status(&get("/status")), 200);
     drop(crowd);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_vanished_is_noticed_by_what_it_does_not_confirm() {
+    let bench = Bench::new("");
+    let mut opening = Opening::configured(&bench.listener);
+    opening.addr.set_port(0);
+    for (send_timeout, expected) in [(15, 30), (60, 60), (u64::MAX, 900)] {
+        opening.send_timeout = Duration::from_secs(send_timeout);
+        let listening = super::listener::bind(&opening).unwrap();
+        listening.set_nonblocking(false).unwrap();
+        let _peer = connect(listening.local_addr().unwrap());
+        let (accepted, _) = listening.accept().unwrap();
+        let limit = socket2::SockRef::from(&accepted).tcp_user_timeout();
+        assert_eq!(limit.unwrap(), Some(Duration::from_secs(expected)));
+    }
 }
 
 #[test]
