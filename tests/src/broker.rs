@@ -243,6 +243,10 @@ impl Broker {
         }
         // The socket of `emqttd_ctl` is there a moment after the listeners.
         while !self.log_of_this_start().contains(" is running now") {
+            // It may have opened those before it found that it cannot open another.
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Err(format!("{status}\n{}", self.log_of_this_start()));
+            }
             if Instant::now() > deadline {
                 return Err(format!("it does not run\n{}", self.log_of_this_start()));
             }
