@@ -372,19 +372,26 @@ async fn its_own_listener_is_not_closed_by_accident() {
         .await;
 }
 
-#[tokio::test]
-async fn a_full_store_is_not_the_fault_of_who_asks() {
-    let small =
-        "persistence.sync = 1s\npersistence.segment_bytes = 1MB\npersistence.max_bytes = 8MB\n";
-    let bench = Bench::with(small);
-    let ban = r#"{"kind":"client_id","value":"c"}"#;
-    bench.result("POST", "bans", Some(ban)).await;
+/// A store that is soon full.
+const SMALL_STORE: &str =
+    "persistence.sync = 1s\npersistence.segment_bytes = 1MB\npersistence.max_bytes = 8MB\n";
+
+/// Puts into a [`SMALL_STORE`] until it takes nothing more.
+fn fill_store(bench: &Bench) {
     let filling = bench.app.core().broker.table("filling");
     let mut rows = 0_u32;
     while filling.put(&rows.to_be_bytes(), &[0; 64 << 10]).is_ok() {
         rows += 1;
         assert!(rows < 1000);
     }
+}
+
+#[tokio::test]
+async fn a_full_store_is_not_the_fault_of_who_asks() {
+    let bench = Bench::with(SMALL_STORE);
+    let ban = r#"{"kind":"client_id","value":"c"}"#;
+    bench.result("POST", "bans", Some(ban)).await;
+    fill_store(&bench);
     let key = r#"{"name":"k","scopes":["read"]}"#;
     let other = r#"{"kind":"client_id","value":"d"}"#;
     for (path, body) in [("bans", other), ("api_keys", key)] {
@@ -446,19 +453,12 @@ async fn what_is_wrong_is_named_at_once() {
 
 #[tokio::test]
 async fn a_logout_that_is_not_stored_is_not_called_done() {
-    let small =
-        "persistence.sync = 1s\npersistence.segment_bytes = 1MB\npersistence.max_bytes = 8MB\n";
-    let bench = Bench::with(small);
+    let bench = Bench::with(SMALL_STORE);
     let body = r#"{"username":"admin","password":"public"}"#;
     let login = bench.result("POST", "login", Some(body)).await;
     let bearer = format!("Bearer {}", login["token"].as_str().unwrap());
     assert_eq!(bench.send_as(&bearer, "/api/v2/me").await.status(), 200);
-    let filling = bench.app.core().broker.table("filling");
-    let mut rows = 0_u32;
-    while filling.put(&rows.to_be_bytes(), &[0; 64 << 10]).is_ok() {
-        rows += 1;
-        assert!(rows < 1000);
-    }
+    fill_store(&bench);
     let logout = request("POST", "/api/v2/logout", &bearer);
     let answer = bench.call(logout.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.status(), 503);
